@@ -1,0 +1,140 @@
+"""What one row of data means: plain records, with units and axis order in the names."""
+
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Shaped, UInt8
+
+Sex = Literal["female", "male"]
+Split = Literal["train", "validation", "test"]
+Condition = Literal["normal", "bag", "coating_shoes", "coat", "other_clothes"]
+
+JOINTS = (
+    "head",
+    "neck",  # between the shoulders
+    "spine",
+    "pelvis",  # hip centre
+    "left_shoulder",
+    "left_elbow",
+    "left_wrist",
+    "left_hand",
+    "right_shoulder",
+    "right_elbow",
+    "right_wrist",
+    "right_hand",
+    "left_hip",
+    "left_knee",
+    "left_ankle",
+    "left_foot",  # ball of the foot
+    "right_hip",
+    "right_knee",
+    "right_ankle",
+    "right_foot",
+)
+
+COCO_KEYPOINTS = (
+    "nose",
+    "left_eye",
+    "right_eye",
+    "left_ear",
+    "right_ear",
+    "left_shoulder",
+    "right_shoulder",
+    "left_elbow",
+    "right_elbow",
+    "left_wrist",
+    "right_wrist",
+    "left_hip",
+    "right_hip",
+    "left_knee",
+    "right_knee",
+    "left_ankle",
+    "right_ankle",
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Motion:
+    """One piece of one person's walk, body-centred and heading-aligned.
+
+    `joints_m` is ordered as `JOINTS`; x points forward (the way the person walks), y to the person's left, z up. The origin
+    is on the ground below the pelvis, so the pelvis has x = y = 0 in every frame. `forward_m` is the distance walked since
+    the walk's first frame, with which a renderer moves the person through a scene.
+    """
+
+    subject_id: str
+    walk_id: str
+    joints_m: Float[np.ndarray, "frame joint 3"]
+    forward_m: Float[np.ndarray, " frame"]
+    frame_rate_hz: float
+    sex: Sex | None = None
+    age_years: float | None = None
+    height_m: float | None = None
+    weight_kg: float | None = None
+    repaired_frames: int = 0
+
+    def __len__(self) -> int:
+        return len(self.joints_m)
+
+    def piece(self, start: int, stop: int) -> "Motion":
+        """The frames from `start` to before `stop`, as a motion of their own."""
+        if not 0 <= start < stop <= len(self):
+            raise ValueError(f"piece [{start}, {stop}) does not lie in walk {self.walk_id} of {len(self)} frames")
+        return replace(self, joints_m=self.joints_m[start:stop], forward_m=self.forward_m[start:stop] - self.forward_m[start])
+
+
+@dataclass(frozen=True, eq=False)
+class Take:
+    """One recording to be made: who, doing which piece of motion, wearing and carrying what, seen from where.
+
+    `view_deg` is the angle between the walking direction and the camera's line of sight: 0 walks towards the camera, 90 is
+    seen from the person's left side walking to the image's left, 180 walks away, 270 walks to the image's right.
+    `session` counts the days of recording from 0: clothes are a subject's own and change from one session to the next.
+    `identity_seed` fixes body, hair and clothes (the same in all takes of a subject), `seed` what differs from take to take.
+    """
+
+    subject_id: str
+    sequence: str
+    motion: Motion
+    condition: Condition
+    session: int
+    view_deg: float
+    identity_seed: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Rendered:
+    """One rendered frame and its ground truth.
+
+    `keypoints_px` follows `COCO_KEYPOINTS`: x, y and COCO visibility (0 outside the image, 1 hidden, 2 visible).
+    `box_xyxy_px` bounds the mask, (0, 0, 0, 0) when nobody is in the frame.
+    """
+
+    frame_rgb: UInt8[np.ndarray, "height width 3"]
+    mask: Shaped[np.ndarray, "height width"]
+    keypoints_px: Float[np.ndarray, "17 3"]
+    box_xyxy_px: Float[np.ndarray, " 4"]
+
+
+@dataclass(frozen=True)
+class ProbeSet:
+    """One column of a protocol's table: the clips that are enrolled and the clips to be identified against them."""
+
+    name: str
+    group: str
+    gallery: tuple[str, ...]
+    probes: tuple[str, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Results:
+    """What a system measured: numbers by name, tables, curves and pictures, ready to be written and shown by anyone."""
+
+    metrics: dict[str, float]
+    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
+    curves: dict[str, pd.DataFrame] = field(default_factory=dict)
+    pictures: dict[str, UInt8[np.ndarray, "height width 3"]] = field(default_factory=dict)
+    captions: dict[str, str] = field(default_factory=dict)

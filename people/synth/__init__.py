@@ -1,0 +1,1 @@
+"""People rendered from motion: walker, body, clothes, camera, scene. Knows no dataset layout."""

@@ -1,0 +1,1 @@
+"""Deep multi-task gait: identity, gender, age and verification from optical flow."""

@@ -1,0 +1,1 @@
+"""From frames to arrays: optical flow and tracks, kept in packed, memory-mapped stores."""
