@@ -1,0 +1,50 @@
+# Each target sets itself up on a machine that has Python 3.11 or newer, git and make.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+# Telemetry of every tool is off; DO_NOT_TRACK=false turns it on.
+export DO_NOT_TRACK ?= true
+ifneq ($(DO_NOT_TRACK),false)
+export DVC_NO_ANALYTICS := 1
+export MLFLOW_DISABLE_TELEMETRY := true
+export PREFECT_SERVER_ANALYTICS_ENABLED := false
+endif
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: run real test check serve environment clean
+
+run: $(READY) ## the whole pipeline, from rendered people to the registered model
+	dvc repro
+	@python -m stages.report --where
+
+real: $(READY) ## the same on recordings of real walks: make real ARCHIVE=path/to/kinect-gait.tar.xz [MOTION=kinectgait]
+	@test -n "$(ARCHIVE)" || { echo "make real wants ARCHIVE=path/to/kinect-gait.tar.xz (or a folder with its contents)"; exit 2; }
+	python -m stages.configure --profile real --set datasets.tumgaid.source=$(or $(MOTION),kinectgait) --set datasets.tumgaid.archive=$(ARCHIVE)
+	dvc repro
+	@python -m stages.report --where
+
+test: $(READY) ## every test; those on real recordings skip, with the reason, where the recordings are absent
+	python -m pytest
+
+check: $(READY) ## format, lint, types, architecture
+	ruff format --check .
+	ruff check .
+	pyright
+	lint-imports
+
+serve: $(READY) ## the Optuna dashboard on http://127.0.0.1:8080 (PORT=...)
+	optuna-dashboard $${OPTUNA_STORAGE:-sqlite:///$(CURDIR)/.state/optuna.db} --host 127.0.0.1 --port $(or $(PORT),8080)
+
+environment: $(READY)
+
+$(READY): requirements.txt
+	$(PYTHON) -c "import sys; sys.exit(f'Python 3.11 or newer is needed, this is {sys.version.split()[0]}; name another one with PYTHON=...' if sys.version_info < (3, 11) else 0)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	touch $@
+
+clean: ## what the pipeline made, not the environment: a fresh start
+	rm -rf .state data/raw data/index data/valid data/flow data/models data/compare data/studies data/metrics data/registry data/report
