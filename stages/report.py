@@ -1,0 +1,154 @@
+"""One HTML page per system: the people it saw, how it learned, what it measured beside what the paper reports.
+
+    python -m stages.report dmt      writes data/report/dmt/index.html
+    python -m stages.report --where  prints where the reports and the results lie
+"""
+
+import base64
+import io
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import matplotlib
+import numpy as np
+import pandas as pd
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from people import datasets
+from stages.common import output, params
+
+matplotlib.use("agg")
+TEMPLATES = Path(__file__).parent / "templates"
+FRAMES_SHOWN = 6
+
+
+def main(system: str) -> None:
+    dataset = params("systems", system, "dataset")
+    metrics = Path("data/metrics", system)
+    page = render(
+        system=system,
+        dataset=dataset,
+        source=params("datasets", dataset, "source"),
+        subjects=subjects(Path("data/valid", dataset)),
+        quarantine=pd.read_csv(Path("data/valid", dataset, "quarantine.csv")),
+        people=people(Path("data/valid", dataset)),
+        tables={path.stem: pd.read_csv(path) for path in sorted((metrics / "tables").glob("*.csv"))},
+        pictures={path.stem: picture(path.read_bytes()) for path in sorted((metrics / "pictures").glob("*.png"))},
+        captions=json.loads((metrics / "captions.json").read_text()),
+        metrics=json.loads((metrics / "metrics.json").read_text()),
+        selected=json.loads((metrics / "selected.json").read_text()),
+        convergence=convergence(Path("data/compare", system)),
+        areas=areas(Path("data/compare", system)),
+        training=training(Path("data/models", system, "history.csv")),
+        trials=pd.read_csv(Path("data/studies", system, "trials.csv")),
+        registry=json.loads(Path("data/registry", f"{system}.json").read_text()),
+    )
+    with output(Path("data/report", system)) as folder:
+        folder.mkdir()
+        (folder / "index.html").write_text(page)
+
+
+def render(**values: Any) -> str:
+    environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True)
+    environment.filters["table"] = table
+    return environment.get_template("report.html.j2").render(**values)
+
+
+def table(frame: pd.DataFrame) -> Markup:
+    """A data frame as an HTML table; the cells of a frame are escaped by pandas."""
+    return Markup(frame.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:.4g}"))
+
+
+def subjects(folder: Path) -> pd.DataFrame:
+    """How many people and clips each split holds, how many of them are women, and how old they are."""
+    clips = pd.read_csv(folder / "clips.csv", dtype={"subject_id": str})
+    each = clips.groupby(["split", "subject_id"], sort=False).first().reset_index()
+    rows = each.groupby("split", sort=False).agg(
+        subjects=("subject_id", "count"),
+        female=("gender", lambda gender: int((gender == "female").sum())),
+        age_known=("age_years", "count"),
+        mean_age_years=("age_years", "mean"),
+    )
+    return rows.join(clips.groupby("split").size().rename("clips")).reset_index()
+
+
+def people(folder: Path) -> dict[str, Markup]:
+    """A strip of frames for each condition and session, from one subject of the test split."""
+    clips = pd.read_csv(folder / "clips.csv", dtype={"subject_id": str})
+    test = clips[clips["split"] == "test"]
+    subject = test.loc[test["session"].idxmax(), "subject_id"]
+    strips = {}
+    for (session, condition), group in test[test["subject_id"] == subject].groupby(["session", "condition"]):
+        clip = group.iloc[0]
+        frames = list(datasets.find(clip["dataset"]).frames(Path(clip["root"]), clip["frames"]))
+        chosen = [frames[round(i)] for i in np.linspace(0, len(frames) - 1, FRAMES_SHOWN)]
+        _, png = cv2.imencode(".png", cv2.cvtColor(np.hstack(chosen), cv2.COLOR_RGB2BGR))
+        strips[f"session {session + 1}, {condition} ({clip['clip_id']})"] = picture(png.tobytes())
+    return strips
+
+
+def convergence(folder: Path) -> Markup:
+    """Validation error of identification over epochs, one curve per variant, mean and range over seeds."""
+    curves = pd.read_csv(folder / "curves.csv")
+    area = pd.read_csv(folder / "areas.csv").groupby("variant")["area"].mean()
+    figure = Figure(figsize=(8, 4.5), layout="constrained")
+    axes = figure.subplots()
+    for variant, group in curves.groupby("variant", sort=False):
+        by_epoch = group.groupby("epoch")["error"]
+        (line,) = axes.plot(by_epoch.mean(), label=f"{variant} ({area[variant]:.4f})")
+        axes.fill_between(by_epoch.mean().index, by_epoch.min(), by_epoch.max(), color=line.get_color(), alpha=0.15, lw=0)
+    axes.set(xlabel="epoch", ylabel="identification error, validation subjects")
+    axes.legend(title="area under the curve: lower is better")
+    return drawing(figure)
+
+
+def areas(folder: Path) -> pd.DataFrame:
+    """Area under the validation-error curve of each variant, mean and standard deviation over seeds."""
+    found = pd.read_csv(folder / "areas.csv")
+    return found.groupby("variant", sort=False)["area"].agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "seeds"})
+
+
+def training(history: Path) -> Markup:
+    """Every curve of the training: loss terms on the left, what is watched on validation subjects on the right."""
+    curves = pd.read_csv(history).set_index("epoch").select_dtypes("number")
+    figure = Figure(figsize=(10, 4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for name in curves.columns:
+        if name.startswith("train/"):
+            left.plot(curves[name], label=name.removeprefix("train/"))
+        elif name.startswith("error/"):
+            right.plot(curves[name] / max(curves[name].abs().max(), 1e-9), label=f"{name.removeprefix('error/')} (max {curves[name].max():.3g})")
+    left.set(xlabel="epoch", ylabel="training loss, unweighted", yscale="symlog")
+    right.set(xlabel="epoch", ylabel="validation error, share of its maximum")
+    for axes in (left, right):
+        axes.legend()
+    return drawing(figure)
+
+
+def drawing(figure: Figure) -> Markup:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    return picture(buffer.getvalue())
+
+
+def picture(png: bytes) -> Markup:
+    """An image that lives in the page itself, so that the page can be sent to anyone."""
+    return Markup(f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="">')
+
+
+def where() -> None:
+    """Where a user finds what the run made."""
+    for system in params("systems"):
+        print(f"\n{system}: report    {Path('data/report', system, 'index.html').resolve()}")
+        print(f"{' ' * len(system)}  results   {Path('data/metrics', system).resolve()}  (or: dvc metrics show)")
+        print(f"{' ' * len(system)}  model     {Path('data/models', system, 'checkpoint.pt').resolve()}")
+    print("\nsearch of task weights: make serve, then http://127.0.0.1:8080")
+
+
+if __name__ == "__main__":
+    where() if sys.argv[1:] == ["--where"] else main(*sys.argv[1:])
