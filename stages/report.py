@@ -40,7 +40,7 @@ def main(system: str) -> None:
         tables={path.stem: pd.read_csv(path) for path in sorted((metrics / "tables").glob("*.csv"))},
         pictures={path.stem: picture(path.read_bytes()) for path in sorted((metrics / "pictures").glob("*.png"))},
         captions=json.loads((metrics / "captions.json").read_text()),
-        metrics=json.loads((metrics / "metrics.json").read_text()),
+        metrics=json.loads(metrics.with_suffix(".json").read_text()),
         selected=json.loads((metrics / "selected.json").read_text()),
         convergence=convergence(Path("data/compare", system)),
         areas=areas(Path("data/compare", system)),
