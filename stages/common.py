@@ -25,7 +25,9 @@ def params(*keys: str) -> Any:
     for depth, key in enumerate(keys):
         if not isinstance(value, dict) or key not in value:
             there = ", ".join(value) if isinstance(value, dict) else "no block"
-            raise ValueError(f"params.yaml has no {'.'.join(keys[: depth + 1])}: at that place there is {there}; add the key or correct it")
+            raise ValueError(
+                f"params.yaml has no {'.'.join(keys[: depth + 1])}: at that place there is {there}; add the key or correct it"
+            )
         value = value[key]
     return value
 

@@ -1,7 +1,7 @@
 """Change params.yaml by name, keeping its comments: a profile of values laid over it, or single values.
 
-    python -m stages.configure --profile paper
-    python -m stages.configure --profile real --set datasets.tumgaid.archive=/data/kinect-gait.tar.xz
+python -m stages.configure --profile paper
+python -m stages.configure --profile real --set datasets.tumgaid.archive=/data/kinect-gait.tar.xz
 """
 
 import argparse
@@ -21,7 +21,9 @@ def main() -> None:
     profiles = sorted(path.stem for path in PROFILES.glob("*.yaml"))
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--profile", action="append", default=[], choices=profiles, help="a set of values in stages/profiles/")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one value, e.g. systems.dmt.training.epochs=30")
+    parser.add_argument(
+        "--set", action="append", default=[], metavar="KEY=VALUE", help="one value, e.g. systems.dmt.training.epochs=30"
+    )
     arguments = parser.parse_args()
     changes = [change for name in arguments.profile for change in leaves(YAML(typ="safe").load(PROFILES / f"{name}.yaml"))]
     changes += [parse(text) for text in arguments.set]
@@ -58,7 +60,9 @@ def configure(path: Path, changes: list[tuple[tuple[str, ...], Any]]) -> list[st
         for depth, part in enumerate(key):
             if not isinstance(block, dict) or part not in block:
                 there = ", ".join(block) if isinstance(block, dict) else "no block"
-                raise SystemExit(f"{path} has no {'.'.join(key[: depth + 1])}; at that place there is {there}. Nothing was changed.")
+                raise SystemExit(
+                    f"{path} has no {'.'.join(key[: depth + 1])}; at that place there is {there}. Nothing was changed."
+                )
             if depth < len(key) - 1:
                 block = block[part]
         if block[key[-1]] != value:

@@ -1,7 +1,7 @@
 """One HTML page per system: the people it saw, how it learned, what it measured beside what the paper reports.
 
-    python -m stages.report dmt      writes data/report/dmt/index.html
-    python -m stages.report --where  prints where the reports and the results lie
+python -m stages.report dmt      writes data/report/dmt/index.html
+python -m stages.report --where  prints where the reports and the results lie
 """
 
 import base64
@@ -110,7 +110,12 @@ def convergence(folder: Path) -> Markup:
 def areas(folder: Path) -> pd.DataFrame:
     """Area under the validation-error curve of each variant, mean and standard deviation over seeds."""
     found = pd.read_csv(folder / "areas.csv")
-    return found.groupby("variant", sort=False)["area"].agg(["mean", "std", "count"]).reset_index().rename(columns={"count": "seeds"})
+    return (
+        found.groupby("variant", sort=False)["area"]
+        .agg(["mean", "std", "count"])
+        .reset_index()
+        .rename(columns={"count": "seeds"})
+    )
 
 
 def training(history: Path) -> Markup:
@@ -122,7 +127,10 @@ def training(history: Path) -> Markup:
         if name.startswith("train/"):
             left.plot(curves[name], label=name.removeprefix("train/"))
         elif name.startswith("error/"):
-            right.plot(curves[name] / max(curves[name].abs().max(), 1e-9), label=f"{name.removeprefix('error/')} (max {curves[name].max():.3g})")
+            right.plot(
+                curves[name] / max(curves[name].abs().max(), 1e-9),
+                label=f"{name.removeprefix('error/')} (max {curves[name].max():.3g})",
+            )
     left.set(xlabel="epoch", ylabel="training loss, unweighted", yscale="symlog")
     right.set(xlabel="epoch", ylabel="validation error, share of its maximum")
     for axes in (left, right):

@@ -1,6 +1,9 @@
 """Shapes in the library's signatures are checked while tests run; real recordings are found or their tests skipped."""
 
 import os
+import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -26,3 +29,34 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recordings of real people at {folder}; name their folder with PEOPLE_REAL_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the project in which `dvc repro` has passed through every stage, on the smallest rendered people."""
+    copy = workspace(tmp_path_factory.mktemp("small") / "project")
+    run([sys.executable, "-m", "stages.configure", "--profile", "small"], copy)
+    run(["dvc", "repro"], copy)
+    return copy
+
+
+def workspace(copy: Path) -> Path:
+    """A copy of the project's own files as a repository of its own, with nothing that DVC made."""
+    listed = run(["git", "ls-files", "--cached", "--others", "--exclude-standard"], ROOT).stdout.splitlines()
+    for name in listed:
+        if (ROOT / name).is_file() and name != "dvc.lock":
+            (copy / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(ROOT / name, copy / name)
+    run(["git", "init", "--quiet"], copy)
+    return copy
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command in a workspace, away from the user's own servers; a failure shows everything that it printed."""
+    own = {"MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "PREFECT_API_URL", "DVC_ROOT"}
+    environment = {key: value for key, value in os.environ.items() if key not in own}
+    environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
+    if done.returncode:
+        pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-8000:]}")
+    return done

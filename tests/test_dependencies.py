@@ -82,7 +82,9 @@ def dataset_modules(script: str, key: str) -> set[str]:
 @pytest.mark.parametrize("address", sorted(stages()))
 def test_a_stage_depends_on_every_source_file_that_it_can_reach(address: str):
     script, key, deps = stages()[address]
-    missing = {str(path.relative_to(ROOT)) for path in reachable(script, key) if not any(path.is_relative_to(dep) for dep in deps)}
+    missing = {
+        str(path.relative_to(ROOT)) for path in reachable(script, key) if not any(path.is_relative_to(dep) for dep in deps)
+    }
     assert not missing, f"add to the deps of {address} in dvc.yaml: {sorted(missing)}"
 
 
@@ -104,7 +106,9 @@ def test_a_new_metric_retrains_nothing(system: str):
 def test_no_stage_depends_on_a_folder_that_holds_other_stages_outputs():
     with Repo(str(ROOT)) as repo:
         outputs = [Path(out.fs_path) for stage in repo.index.stages for out in stage.outs]
-    parents = {dep for _, _, deps in stages().values() for dep in deps for out in outputs if dep != out and out.is_relative_to(dep)}
+    parents = {
+        dep for _, _, deps in stages().values() for dep in deps for out in outputs if dep != out and out.is_relative_to(dep)
+    }
     assert not parents
 
 

@@ -1,0 +1,91 @@
+"""The whole pipeline, small: every stage runs as a user runs it, with real files, databases and processes."""
+
+import json
+import re
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import pytest
+from conftest import run
+from ruamel.yaml import YAML
+
+
+def hashes(workspace: Path) -> dict[str, dict[str, str]]:
+    """The hash of every output in dvc.lock, by stage."""
+    lock = YAML(typ="safe").load(workspace / "dvc.lock")
+    return {name: {out["path"]: out["md5"] for out in stage["outs"]} for name, stage in lock["stages"].items()}
+
+
+@pytest.fixture(scope="module")
+def forced_again(small_run: Path) -> tuple[dict, dict]:
+    """The hashes of a run, and those of the same run computed again from nothing."""
+    before = hashes(small_run)
+    run(["dvc", "repro", "--force"], small_run)
+    return before, hashes(small_run)
+
+
+def test_every_stage_leaves_its_result(small_run: Path):
+    lock = hashes(small_run)
+    assert {name.split("@")[0] for name in lock} == {
+        "ingest", "validate", "flow", "train", "compare", "tune", "evaluate", "register", "report",
+    }  # fmt: skip
+    assert all((small_run / path).exists() for outs in lock.values() for path in outs)
+
+
+def test_nothing_half_written_is_left(small_run: Path):
+    assert not list((small_run / "data").rglob("*.partial*"))
+    assert not [path for path in (small_run / ".state/checkpoints").rglob("*") if path.is_file()]
+
+
+def test_a_second_run_changes_nothing(small_run: Path):
+    before = (small_run / "dvc.lock").read_bytes()
+    assert "Data and pipelines are up to date" in run(["dvc", "repro"], small_run).stdout
+    assert (small_run / "dvc.lock").read_bytes() == before
+    assert json.loads(run(["dvc", "status", "--json"], small_run).stdout) == {}
+
+
+def test_the_same_seed_gives_the_same_bytes(forced_again: tuple[dict, dict]):
+    first, second = forced_again
+    measured = [name for name in first if name.split("@")[0] not in {"register", "report"}]
+    assert measured
+    assert {name: first[name] for name in measured} == {name: second[name] for name in measured}
+
+
+def test_the_metrics_stand_beside_their_trivial_baselines(small_run: Path):
+    metrics = json.loads((small_run / "data/metrics/dmt.json").read_text())
+    for name in ("gender.accuracy", "gender.baseline", "age.mae_years", "age.baseline_mae_years", "verification.auc"):
+        assert name in metrics, f"{name} is missing among {sorted(metrics)}"
+    assert all(isinstance(value, (int, float)) for value in metrics.values())
+
+
+def test_the_champion_in_the_registry_is_the_checkpoint_that_was_judged(small_run: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(small_run)
+    client = mlflow.MlflowClient(f"sqlite:///{small_run}/.state/mlflow.db")
+    champion = client.get_model_version_by_alias("dmt", "champion")
+    registered = json.loads((small_run / "data/registry/dmt.json").read_text())
+    assert str(registered["champion_version"]) == champion.version
+
+
+def test_the_study_holds_every_lambda_and_margin_that_is_searched(small_run: Path):
+    ranges = YAML(typ="safe").load(small_run / "params.yaml")["systems"]["dmt"]["search"]["ranges"]
+    trials = pd.read_csv(small_run / "data/studies/dmt/trials.csv")
+    assert len(trials) == 2
+    for name, (low, high) in ranges.items():
+        assert trials[name].between(low, high).all()
+
+
+def test_the_report_is_one_page_that_needs_no_other_file(small_run: Path):
+    page = (small_run / "data/report/dmt/index.html").read_text()
+    assert page.count('src="data:image/png;base64,') >= 6
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    assert "Ours-2" in page  # the paper's rows stand beside ours
+
+
+def test_curves_of_the_training_are_in_the_tracking_database(small_run: Path):
+    client = mlflow.MlflowClient(f"sqlite:///{small_run}/.state/mlflow.db")
+    experiment = client.get_experiment_by_name("dmt")
+    assert experiment is not None
+    runs = client.search_runs([experiment.experiment_id])
+    assert any(len(client.get_metric_history(found.info.run_id, "score")) == 3 for found in runs)
+    assert {found.info.status for found in runs} == {"FINISHED"}
