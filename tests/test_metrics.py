@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
-from people import metrics
 from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, roc_curve
+
+from people import metrics
 
 
 @pytest.fixture
@@ -127,7 +128,7 @@ def test_between_two_thresholds_the_equilibrium_lies_on_the_straight_line() -> N
     assert metrics.equilibrium_accuracy(np.ones(5), np.array([True, False, False, True, False])) == pytest.approx(0.5)
 
 
-def test_the_equilibrium_ignores_monotone_changes_of_scale_and_mirrors_when_the_order_turns(
+def test_the_equilibrium_ignores_changes_of_scale_and_mirrors_when_the_order_turns(
     generator: np.random.Generator,
 ) -> None:
     scores, positive = generator.normal(size=100), generator.random(100) < 0.4
