@@ -12,5 +12,7 @@ def find(name: str) -> ModuleType:
     """The module of the dataset called `name`; a `ValueError` lists the datasets there are."""
     known = sorted(module.name for module in pkgutil.iter_modules(__path__))
     if name not in known:
-        raise ValueError(f"dataset {name!r} is not one of {', '.join(known)}; add people/datasets/{name}.py or correct params.yaml")
+        raise ValueError(
+            f"dataset {name!r} is not one of {', '.join(known)}; add people/datasets/{name}.py or correct params.yaml"
+        )
     return importlib.import_module(f"{__name__}.{name}")
