@@ -116,7 +116,7 @@ def test_a_system_refuses_a_parameter_that_it_does_not_know(built: Built):
         built.model.Config(no_such_parameter=1)
 
 
-FRAME_DATASETS = [name for name in PARAMS["datasets"]]
+FRAME_DATASETS = list(PARAMS["datasets"])
 
 
 @pytest.fixture(scope="module", params=FRAME_DATASETS)

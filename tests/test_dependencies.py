@@ -1,4 +1,4 @@
-"""DVC hashes the paths listed in dvc.yaml and nothing else: a helper that is missing there would serve stale results, silently."""
+"""DVC hashes the paths listed in dvc.yaml and nothing else: one that is missing there would serve stale results, silently."""
 
 import ast
 import functools
@@ -44,7 +44,7 @@ def with_imports(modules: set[str]) -> set[str]:
 
 
 def found_by_name(module: str) -> set[tuple[str, str]]:
-    """Loads by name in a module's source: ("systems", part) for `systems.find(x, "part")`, ("datasets", "") for `datasets.find(x)`."""
+    """Loads by name in a module's source: `systems.find(x, "part")` or `datasets.find(x)`, as (package, part or *)."""
     calls = set()
     for node in ast.walk(ast.parse(file_of(module).read_text())):
         if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "find"):

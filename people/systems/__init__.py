@@ -13,7 +13,5 @@ def names() -> list[str]:
 def find(system: str, part: str) -> ModuleType:
     """One of a system's four modules: `data`, `model`, `objective` or `score`."""
     if system not in names():
-        raise ValueError(
-            f"system {system!r} is not one of {', '.join(names())}; add the folder people/systems/{system} or correct params.yaml"
-        )
+        raise ValueError(f"system {system!r} is not one of {', '.join(names())}; add its folder or correct params.yaml")
     return importlib.import_module(f"{__name__}.{system}.{part}")
