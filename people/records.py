@@ -93,6 +93,7 @@ class Take:
     seen from the person's left side walking to the image's left, 180 walks away, 270 walks to the image's right.
     `session` counts the days of recording from 0: clothes are a subject's own and change from one session to the next.
     `identity_seed` fixes body, hair and clothes (the same in all takes of a subject), `seed` what differs from take to take.
+    `split` is where the subject belongs in a dataset that is to be written, None for a recording on its own.
     """
 
     subject_id: str
@@ -103,6 +104,7 @@ class Take:
     view_deg: float
     identity_seed: int
     seed: int
+    split: Split | None = None
 
 
 @dataclass(frozen=True, eq=False)
