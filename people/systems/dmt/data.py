@@ -1,0 +1,186 @@
+"""One sample of DMT: 25 maps of optical flow, cropped around the person in the middle one, minus the training mean."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Int16
+from torch import Tensor
+
+from people.video.store import Store
+
+GENDERS = ("female", "male")
+
+
+@dataclass(frozen=True)
+class Config:
+    """How windows are cut from a clip's flow maps, cropped, and varied in training.
+
+    `shifts_px`: by how much a training crop may be moved, drawn for x and y apart; 0 must be named if it is to occur.
+    """
+
+    window_frames: int
+    step_frames: int
+    crop_px: int
+    mirror: bool
+    shifts_px: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "shifts_px", tuple(self.shifts_px))
+        for name in ("window_frames", "step_frames", "crop_px"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"dmt.data.{name} must be at least 1, got {getattr(self, name)}")
+        if not self.shifts_px or max(map(abs, self.shifts_px)) >= self.crop_px:
+            raise ValueError(
+                f"dmt.data.shifts_px must name shifts below the crop's {self.crop_px} px ([0] for none), got {self.shifts_px}"
+            )
+
+
+class Samples:
+    """The windows of one split. `clips` are the split's clips with a window, in the store's order; `clip` indexes its rows.
+
+    A window starts every `step_frames` flow maps and ends within its clip; a clip that is shorter than one window gives none,
+    and no window is cut around a middle map in which nobody was found (`without_person` counts those).
+    """
+
+    def __init__(self, store: Store, clips: pd.DataFrame, config: Config) -> None:
+        self.config, self.scale = config, float(store.meta["flow_scale"])
+        self._store, self._flow = store, store.field("flow")
+        lengths = clips["length"].to_numpy()
+        counts = np.maximum(0, (lengths - config.window_frames) // config.step_frames + 1)
+        of_clip = np.repeat(np.arange(len(clips)), counts)
+        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        starts = clips["start"].to_numpy()[of_clip] + within * config.step_frames
+        boxes_xyxy_px = np.asarray(store.field("box")[starts + config.window_frames // 2], np.float64).reshape(-1, 4)
+        found = np.isfinite(boxes_xyxy_px).all(1) & (boxes_xyxy_px[:, 2] > boxes_xyxy_px[:, 0])
+        self.without_person = int((~found).sum())
+        kept, self.clip = np.unique(of_clip[found], return_inverse=True)
+        self.clips = clips.iloc[kept].reset_index(drop=True)
+        self.starts = starts[found]
+        centres_px = (boxes_xyxy_px[found, 0] + boxes_xyxy_px[found, 2]) / 2
+        self.left_px = np.floor(centres_px - config.crop_px / 2 + 0.5).astype(int)
+        self._targets: tuple[tuple[str, ...], dict[str, Tensor]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.starts)
+
+    def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]:
+        """What is to be said of every window; `spec["subjects"]` are the people who have an identity.
+
+        "identity" their index or -1, "subject" the person's own number within this split, "gender" (0 female, 1 male,
+        -1 unknown), "age_years" (NaN unknown), "clip" the row of `clips`.
+        """
+        known = tuple(spec["subjects"])
+        if self._targets is None or self._targets[0] != known:
+            of_clip = {
+                "identity": torch.from_numpy(pd.Index(known).get_indexer(self.clips["subject_id"]).astype(np.int64)),
+                "subject": torch.from_numpy(pd.factorize(self.clips["subject_id"], sort=True)[0].astype(np.int64)),
+                "gender": torch.from_numpy(pd.Index(GENDERS).get_indexer(self.clips["gender"]).astype(np.int64)),
+                "age_years": torch.from_numpy(self.clips["age_years"].to_numpy(np.float32).copy()),
+                "clip": torch.arange(len(self.clips)),
+            }
+            self._targets = known, {name: values[torch.from_numpy(self.clip)] for name, values in of_clip.items()}
+        return self._targets[1]
+
+    def crop(self, index: int, *, shift_x_px: int = 0, shift_y_px: int = 0) -> Int16[np.ndarray, "map 2 crop crop"]:
+        """One window as stored, cropped; what leaves the map is 0. A positive shift moves the picture right and down."""
+        height, width = self._flow.shape[2:]
+        side = self.config.crop_px
+        top = (height - side) // 2 - shift_y_px  # the same rows of every map: no vertical centring on the person
+        left = int(self.left_px[index]) - shift_x_px
+        rows, into_rows = _overlap(top, side, height)
+        columns, into_columns = _overlap(left, side, width)
+        window = self._flow[self.starts[index] : self.starts[index] + self.config.window_frames]
+        cropped = np.zeros((self.config.window_frames, 2, side, side), np.int16)
+        cropped[:, :, into_rows, into_columns] = window[:, :, rows, columns]
+        return cropped
+
+    def batch(
+        self,
+        indices: Sequence[int],
+        *,
+        spec: dict[str, Any],
+        statistics: dict[str, Tensor],
+        augment: np.random.Generator | None,
+    ) -> dict[str, Tensor]:
+        """The targets of these windows and their "flow" (sample, 2·map, crop, crop), x and y interleaved, minus the mean.
+
+        With `augment` each window is mirrored half of the time and shifted. What happens to a window follows from the state
+        of the generator and the window's index alone: pass one made for (seed, epoch), and neither the batch size nor the
+        number of workers changes what the network sees.
+        """
+        crops = [self.crop(index) for index in indices] if augment is None else self._augmented(indices, augment)
+        side, mean = self.config.crop_px, statistics["mean"]
+        flow = torch.empty(len(crops), 2 * self.config.window_frames, side, side)
+        for sample, cropped in zip(flow, crops, strict=True):  # one at a time: a sample fits the processor's cache
+            torch.mul(torch.from_numpy(cropped).view_as(sample), 1 / self.scale, out=sample)
+            sample -= mean
+        chosen = torch.as_tensor(list(indices), dtype=torch.long)
+        return {"flow": flow, **{name: values[chosen] for name, values in self.targets(spec).items()}}
+
+    def _augmented(self, indices: Sequence[int], augment: np.random.Generator) -> list[Int16[np.ndarray, "map 2 crop crop"]]:
+        key = int(augment.integers(2**63))
+        crops = []
+        for index in indices:
+            draw = np.random.default_rng([key, int(index)])
+            shift_x_px, shift_y_px = draw.choice(self.config.shifts_px, 2)
+            cropped = self.crop(index, shift_x_px=int(shift_x_px), shift_y_px=int(shift_y_px))
+            crops.append(mirrored(cropped) if self.config.mirror and draw.random() < 0.5 else cropped)
+        return crops
+
+
+def mirrored(flow: Int16[np.ndarray, "map 2 height width"]) -> Int16[np.ndarray, "map 2 height width"]:
+    """The flow of the mirrored scene: every map flipped left to right, and the x components negated."""
+    flipped = flow[..., ::-1].copy()
+    np.negative(flipped[:, 0], out=flipped[:, 0])
+    return flipped
+
+
+def open_samples(reads: dict[str, Path], config: Config, split: str) -> Samples:
+    """The windows of one split of the flow store at `reads["frames"]`."""
+    path = Path(reads["frames"])
+    store = Store.open(path)
+    clips = store.clips.query("split == @split").reset_index(drop=True)
+    samples = Samples(store, clips, config)
+    if len(samples) == 0:
+        longest = max(clips["length"], default=0)
+        raise ValueError(
+            f"the split {split!r} of {path} must have a window of {config.window_frames} flow maps around a person, "
+            f"got {len(clips)} clips, the longest of {longest} maps, {samples.without_person} windows without a person: "
+            "provide longer clips of this split or lower dmt.data.window_frames"
+        )
+    return samples
+
+
+def statistics(train: Samples) -> dict[str, Tensor]:
+    """The mean of all training windows, per element, of crops as they are: whole numbers are summed, so no order matters."""
+    total = np.zeros((train.config.window_frames, 2, train.config.crop_px, train.config.crop_px), np.int64)
+    for index in range(len(train)):
+        total += train.crop(index)
+    mean = total / (len(train) * train.scale)
+    return {"mean": torch.from_numpy(mean.astype(np.float32).reshape(-1, *mean.shape[2:]))}
+
+
+def spec(train: Samples) -> dict[str, Any]:
+    """What the network must know of the training data: who, how large, and how old people are (each person counts once)."""
+    ages_years = train.clips.groupby("subject_id")["age_years"].first().dropna()
+    known = len(ages_years) > 0  # without any age the head is never trained, and is asked for nothing
+    side = train.config.crop_px
+    return {
+        "subjects": sorted(train.clips["subject_id"].unique().tolist()),
+        "channels": 2 * train.config.window_frames,
+        "size_hw": [side, side],
+        "age_mean_years": float(ages_years.mean()) if known else 0.0,
+        "age_scale_years": float(ages_years.std(ddof=0)) or 1.0 if known else 1.0,
+    }
+
+
+def _overlap(first: int, size: int, limit: int) -> tuple[slice, slice]:
+    """Where [first, first + size) meets [0, limit): as a slice of the map, and as a slice of the crop."""
+    begin, end = max(first, 0), min(first + size, limit)
+    end = max(begin, end)
+    return slice(begin, end), slice(begin - first, end - first)

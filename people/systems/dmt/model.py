@@ -1,0 +1,134 @@
+"""The network of DMT: one convolutional trunk over 25 frames of optical flow, one gait signature, one linear head per task."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+GENDERS = 2
+HEAD_STANDARD_DEVIATION = 0.01  # heads start almost silent: uniform classes, and the training mean for age
+
+
+class Convolution(NamedTuple):
+    """One layer's geometry: square kernel, no padding, ReLU, then max-pooling of `pool` (1: none)."""
+
+    kernel: int
+    stride: int
+    pool: int
+
+
+# A: the single-task network of Castro et al., IWANN 2017 (arXiv 1603.01006), without its local response normalisation.
+# B: the paper only shows a picture. Its released models say 64 filters in the first layer and dropout 0.1; kernels, strides
+#    and pools are an inference from the same group's default network of the following years.
+ARCHITECTURES = {
+    "A": (Convolution(7, 1, 2), Convolution(5, 2, 2), Convolution(3, 1, 2), Convolution(2, 1, 1)),
+    "B": (Convolution(7, 1, 2), Convolution(5, 1, 2), Convolution(3, 1, 2), Convolution(2, 1, 1)),
+}
+
+
+@dataclass(frozen=True)
+class Config:
+    """The network's type, its filters per convolution, its units per dense layer, and the dropout after each dense layer."""
+
+    type: str
+    widths: tuple[int, ...]
+    dense: tuple[int, ...]
+    dropout: float
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))
+        object.__setattr__(self, "dense", tuple(self.dense))
+        if self.type not in ARCHITECTURES:
+            raise ValueError(f"dmt.model.type must be one of {', '.join(ARCHITECTURES)}, got {self.type!r}")
+        if len(self.widths) != len(ARCHITECTURES[self.type]) or min(self.widths) < 1:
+            raise ValueError(f"dmt.model.widths must be {len(ARCHITECTURES[self.type])} positive numbers, got {self.widths}")
+        if not self.dense or min(self.dense) < 1:
+            raise ValueError(f"dmt.model.dense must be positive numbers, the last is the signature's: got {self.dense}")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dmt.model.dropout must lie in [0, 1), got {self.dropout}")
+
+
+def layer_sizes(config: Config, size_hw: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+    """Height and width after each convolution and after its pooling, for a crop of `size_hw`."""
+    sizes, size = [], tuple(size_hw)
+    for number, layer in enumerate(ARCHITECTURES[config.type], start=1):
+        convolved = tuple((side - layer.kernel) // layer.stride + 1 for side in size)
+        pooled = tuple(side // layer.pool for side in convolved)
+        if min(size) < layer.kernel or min(pooled) < 1:
+            raise ValueError(
+                f"a crop of {tuple(size_hw)} px is too small for type {config.type}: nothing is left of {size} px at "
+                f"convolution {number} (kernel {layer.kernel}, pool {layer.pool}); raise dmt.data.crop_px"
+            )
+        sizes.append((convolved, pooled))
+        size = pooled
+    return sizes
+
+
+class Network(nn.Module):
+    """g(v, θ): from flow to identity, gender, age and the gait signature.
+
+    `spec`: "channels" (2 per frame), "size_hw", "subjects" (the training ids, one logit each), "age_mean_years" and
+    "age_scale_years" (the age head predicts in units of the training ages' spread, from their mean).
+    """
+
+    def __init__(self, config: Config, spec: dict[str, Any]) -> None:
+        super().__init__()
+        height, width = layer_sizes(config, spec["size_hw"])[-1][1]
+        self.trunk = nn.Sequential(*_convolutions(config, spec["channels"]))
+        units = (config.widths[-1] * height * width, *config.dense)
+        self.dense = nn.ModuleList([nn.Linear(before, after) for before, after in pairwise(units)])
+        self.dropout = nn.Dropout(config.dropout)
+        self.identity = nn.Linear(config.dense[-1], len(spec["subjects"]))
+        self.gender = nn.Linear(config.dense[-1], GENDERS)
+        self.age = nn.Linear(config.dense[-1], 1)
+        self.age_mean_years, self.age_scale_years = spec["age_mean_years"], spec["age_scale_years"]
+        self._initialise()
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # three times the speed on CPUs in bfloat16
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of each sample: "identity" and "gender" logits, "age_years", and "signature" (sample, channel), all float32.
+
+        The signature is the last dense layer's activation before dropout, with which verification and the gallery work.
+        It is not normalised to length 1: the paper compares the features themselves, and its margins have their scale.
+        """
+        signature = self.signature(batch["flow"])
+        features = self.dropout(signature)
+        age = self.age(features).squeeze(1).float()
+        return {
+            "identity": self.identity(features).float(),
+            "gender": self.gender(features).float(),
+            "age_years": self.age_mean_years + self.age_scale_years * age,
+            "signature": signature.float(),
+        }
+
+    def signature(self, flow: Float[Tensor, "sample channel height width"]) -> Float[Tensor, "sample unit"]:
+        """The last dense layer's activation."""
+        features = self.trunk(flow.contiguous(memory_format=torch.channels_last)).flatten(1)
+        for layer in self.dense[:-1]:
+            features = self.dropout(torch.relu(layer(features)))
+        return torch.relu(self.dense[-1](features))
+
+    def _initialise(self) -> None:
+        """He et al. (2015) in front of each ReLU; almost silent heads; no bias."""
+        heads = {self.identity, self.gender, self.age}
+        for module in self.modules():
+            if not isinstance(module, (nn.Conv2d, nn.Linear)):
+                continue
+            if module in heads:
+                nn.init.normal_(module.weight, std=HEAD_STANDARD_DEVIATION)
+            else:
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+
+
+def _convolutions(config: Config, channels: int) -> list[nn.Module]:
+    layers: list[nn.Module] = []
+    for geometry, (before, after) in zip(ARCHITECTURES[config.type], pairwise((channels, *config.widths)), strict=True):
+        layers += [nn.Conv2d(before, after, geometry.kernel, geometry.stride), nn.ReLU(inplace=True)]
+        if geometry.pool > 1:
+            layers.append(nn.MaxPool2d(geometry.pool))
+    return layers

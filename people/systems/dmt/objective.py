@@ -1,0 +1,108 @@
+"""What DMT minimises: L = L_identity + Σ_t λ_t L_t over gender, age and verification, and what its training watches."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from people import losses, validation
+from people.validation import Watched
+
+MAIN = "identity"
+AUXILIARIES = ("gender", "age", "verification")
+# The authors' published Tukey layer multiplies the MAD by 7 for its first 50 steps, while predictions are far off.
+WARM_UP_STEPS, WARM_UP_MAD_MULTIPLIER = 50, 7.0
+# Below half a year ages are not labelled: a batch in which more than half of the people are equally far off has no MAD.
+MAD_FLOOR_YEARS = 0.5
+
+
+@dataclass(frozen=True, init=False)
+class Config:
+    """The weight λ_t of each auxiliary task, and the margin of verification, kept or adapted after each step."""
+
+    lambdas: dict[str, float]
+    margin: dict[str, float]
+    adaptive_margin: bool
+
+    def __init__(self, *, margin: dict[str, float], adaptive_margin: bool, **weights: Any) -> None:
+        if set(weights) != {"lambda"}:  # a word of Python, therefore taken by name
+            raise ValueError(f"dmt.objective has the keys lambda, margin and adaptive_margin, got besides: {sorted(weights)}")
+        object.__setattr__(self, "lambdas", dict(weights["lambda"]))
+        object.__setattr__(self, "margin", dict(margin))
+        object.__setattr__(self, "adaptive_margin", adaptive_margin)
+        if set(self.lambdas) != set(AUXILIARIES) or min(self.lambdas.values()) < 0:
+            raise ValueError(f"dmt.objective.lambda must give {', '.join(AUXILIARIES)} a weight >= 0, got {self.lambdas}")
+        if set(self.margin) != {"verification"} or not self.margin["verification"] > 0:
+            raise ValueError(f"dmt.objective.margin must give verification a distance > 0, got {self.margin}")
+
+
+class Objective(nn.Module):
+    """The named loss terms of DMT, unweighted.
+
+    Its state (the steps taken, for Tukey's warm-up, and the margin, where it adapts) is in buffers, so that a resumed training
+    goes on as it would have. Call `step_end` after each optimisation step. Over several processes each keeps the margin of its
+    own share of the batches.
+    """
+
+    steps: Tensor
+    margin: Tensor
+    next_margin: Tensor
+
+    def __init__(self, config: Config, spec: dict[str, Any]) -> None:
+        super().__init__()
+        self.config = config
+        self.register_buffer("steps", torch.tensor(0))
+        self.register_buffer("margin", torch.tensor(float(config.margin["verification"])))
+        self.register_buffer("next_margin", self.margin.clone(), persistent=False)
+
+    def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A number with a graph for each of identity, gender, age and verification; a task with λ = 0 is 0 and not computed."""
+        terms = {MAIN: losses.softmax_log_loss(outputs["identity"], batch["identity"])}
+        silent = {"gender": outputs["gender"], "age": outputs["age_years"], "verification": outputs["signature"]}
+        for task in AUXILIARIES:
+            # 0 · Σ keeps the unused head in the graph: processes that train together wait for every parameter's gradient
+            terms[task] = getattr(self, f"_{task}")(outputs, batch) if self.config.lambdas[task] else 0.0 * silent[task].sum()
+        return terms
+
+    def lambdas(self) -> dict[str, float]:
+        """The weight of each term: 1 for the main task."""
+        return {MAIN: 1.0, **{task: float(self.config.lambdas[task]) for task in AUXILIARIES}}
+
+    def step_end(self) -> None:
+        """One optimisation step is done: count it, and let an adaptive margin follow the batch just seen."""
+        self.steps += 1
+        self.margin.copy_(self.next_margin)
+
+    def _gender(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        return losses.softmax_log_loss(outputs["gender"], batch["gender"])
+
+    def _age(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        warming_up = (self.steps < WARM_UP_STEPS) & self.training
+        multiplier = torch.where(warming_up, WARM_UP_MAD_MULTIPLIER, 1.0)
+        return losses.tukey_biweight(
+            outputs["age_years"], batch["age_years"], mad_multiplier=multiplier, mad_floor=MAD_FLOOR_YEARS
+        )
+
+    def _verification(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        # "subject", not "identity": people who are not in the training set have no identity, but make pairs all the same
+        if self.config.adaptive_margin and self.training:
+            self.next_margin = losses.adaptive_margin(outputs["signature"], batch["subject"], self.margin)
+        return losses.contrastive(outputs["signature"], batch["subject"], self.margin)
+
+
+def watch(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Watched:
+    """The errors of a whole split from its concatenated outputs and targets, and the score that selects the model.
+
+    identity: 1 - rank-1 of each window's nearest window of another clip by signature, so that people the network was never
+    trained on can be identified; gender: error rate; age: mean absolute error in years; verification: equal error rate.
+    The score is -identity, and of equally good identifications the one that verifies better is ahead: - verification / 1000.
+    """
+    signature, subject, clip = outputs["signature"], targets["subject"], targets["clip"]
+    errors = {
+        "identity": validation.nearest_neighbour_error(signature, subject, clip),
+        "gender": validation.error_rate(outputs["gender"], targets["gender"]),
+        "age": validation.mean_absolute_error(outputs["age_years"], targets["age_years"]),
+        "verification": validation.equal_error_rate(signature, subject, clip),
+    }
+    return {"score": -errors["identity"] - errors["verification"] / 1000, "errors": errors}

@@ -1,0 +1,110 @@
+"""What training watches after each epoch: error rates of held-out people, and the score by which a model is selected.
+
+Nothing here is differentiated, nothing depends on how the samples were batched, and nothing imports `people.metrics`: a new
+metric retrains nothing. Distances are computed in float64 from centred features, so that a large common offset costs no digits.
+"""
+
+from typing import TypedDict
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+PAIRED_WINDOWS = (
+    2048  # the equal error rate looks at all pairs of at most this many samples: two million pairs, sorted in a moment
+)
+
+
+class Watched(TypedDict):
+    """One epoch's verdict: `score` (higher is better) selects the model, `errors` (lower is better) are kept per task."""
+
+    score: float
+    errors: dict[str, float]
+
+
+def error_rate(logits: Float[Tensor, "sample class"], target: Int[Tensor, " sample"]) -> float:
+    """The share of samples whose largest logit is not their class; -1 is unknown and does not count (NaN if all are)."""
+    known = target >= 0
+    return (logits.argmax(1) != target)[known].double().mean().item()
+
+
+def mean_absolute_error(prediction: Float[Tensor, " sample"], target: Float[Tensor, " sample"]) -> float:
+    """The mean of |ŷ - y| in the target's own unit; a NaN target is unknown and does not count (NaN if all are)."""
+    return (prediction.double() - target.double()).abs().nanmean().item()
+
+
+def nearest_neighbour_error(
+    signature: Float[Tensor, "sample channel"], subject: Int[Tensor, " sample"], clip: Int[Tensor, " sample"]
+) -> float:
+    """1 - rank-1: the share of samples whose nearest sample of another clip shows another person.
+
+    Every sample is a probe against all samples of other clips; one whose person appears in no other clip is no probe, as no
+    answer could be right. The first of equally near samples counts.
+    """
+    people_of_clips = torch.unique(torch.stack([subject, clip]), dim=1)[0]
+    people, clips = torch.unique(people_of_clips, return_counts=True)
+    probes = torch.isin(subject, people[clips > 1]).nonzero().squeeze(1)
+    if len(probes) == 0:
+        raise ValueError(
+            f"identification needs a person with samples of two clips, got {len(people)} people with one clip each: "
+            "give the validation split more clips per person"
+        )
+    features = _centred(signature)
+    right = 0
+    for rows in probes.split(1024):
+        distance = _squared_distance(features[rows], features)
+        distance.masked_fill_(clip[rows, None] == clip[None, :], torch.inf)
+        right += int((subject[distance.argmin(1)] == subject[rows]).sum())
+    return 1 - right / len(probes)
+
+
+def equal_error_rate(
+    signature: Float[Tensor, "sample channel"], subject: Int[Tensor, " sample"], clip: Int[Tensor, " sample"]
+) -> float:
+    """The error of verification at the distance where false acceptances and false rejections are equally frequent.
+
+    All unordered pairs of samples of different clips count, of at most `PAIRED_WINDOWS` samples spread evenly over the split.
+    """
+    count = min(len(subject), PAIRED_WINDOWS)
+    taken = torch.linspace(0, len(subject) - 1, count, dtype=torch.float64).round().long().to(subject.device)
+    features, subject, clip = _centred(signature)[taken], subject[taken], clip[taken]
+    first, second = torch.triu_indices(len(taken), len(taken), offset=1, device=subject.device)
+    pairs = clip[first] != clip[second]
+    distance = _squared_distance(features, features)[first[pairs], second[pairs]]
+    same = (subject[first] == subject[second])[pairs]
+    if not same.any() or same.all():
+        raise ValueError(
+            f"verification needs pairs of one person and pairs of two, got {int(same.sum())} and {int((~same).sum())}: "
+            "give the validation split more people, and more clips per person"
+        )
+    _, true_positive_rate, true_negative_rate = balanced_threshold(distance, same)
+    return (1 - (true_positive_rate + true_negative_rate) / 2).item()
+
+
+def balanced_threshold(
+    distance: Float[Tensor, " pair"], same: Bool[Tensor, " pair"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
+    """The distance, of those that occur, at which |TPR - TNR| is smallest, with the two rates there.
+
+    A pair is called the same person when its distance is at most the threshold. TPR is the share of same pairs, TNR that of
+    different pairs, which are called right. Both kinds of pairs must be there. The smallest of equally good distances counts.
+    """
+    candidates = distance.sort().values
+    accepted_same = torch.searchsorted(distance[same].sort().values, candidates, right=True)
+    accepted_different = torch.searchsorted(distance[~same].sort().values, candidates, right=True)
+    true_positive_rate = accepted_same.double() / same.sum()
+    true_negative_rate = 1 - accepted_different.double() / (~same).sum()
+    best = (true_positive_rate - true_negative_rate).abs().argmin()
+    return candidates[best], true_positive_rate[best], true_negative_rate[best]
+
+
+def _centred(signature: Float[Tensor, "sample channel"]) -> Float[Tensor, "sample channel"]:
+    features = signature.double()
+    return features - features.mean(0)
+
+
+def _squared_distance(
+    probe: Float[Tensor, "probe channel"], gallery: Float[Tensor, "gallery channel"]
+) -> Float[Tensor, "probe gallery"]:
+    products = probe @ gallery.T
+    return probe.square().sum(1)[:, None] + gallery.square().sum(1)[None, :] - 2 * products
