@@ -1,0 +1,61 @@
+"""Files out of a tar, a zip or an unpacked folder, read into memory: nothing is ever extracted to the disk."""
+
+import lzma
+import re
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+
+_BROKEN = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError)
+
+
+def members(archive: Path, pattern: re.Pattern[str], *, expected: str) -> dict[str, bytes]:
+    """The archive's files whose path ends in `pattern`, by path in sorted order; `expected` says in words what is looked for."""
+    if not archive.exists():
+        raise ValueError(f"{archive}: expected {expected}, but there is no such file or folder; check the path")
+    found, others = {}, []
+    try:
+        for name, content in _walk(archive, pattern):
+            if content is None:
+                others.append(name)
+            else:
+                found[name] = content
+    except _BROKEN as error:
+        raise ValueError(
+            f"{archive}: expected a whole tar, zip or folder with {expected}, but reading it failed after {len(found)} files "
+            f"({error}); fetch or copy the archive again"
+        ) from error
+    if not found:
+        seen = ", ".join(sorted(others)[:3]) or "no file at all"
+        raise ValueError(f"{archive}: expected {expected}, found {len(others)} other files ({seen}); name the right archive")
+    return dict(sorted(found.items()))
+
+
+def _walk(archive: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, bytes | None]]:
+    if archive.is_dir():
+        for path in archive.rglob("*"):
+            if path.is_file():
+                name = path.relative_to(archive).as_posix()
+                yield name, path.read_bytes() if pattern.search(f"/{name}") else None
+    elif zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as file:
+            for info in file.infolist():
+                if not info.is_dir():
+                    yield info.filename, file.read(info) if pattern.search(f"/{info.filename}") else None
+    else:
+        with tarfile.open(archive) as file:
+            yield from _walk_tar(file, pattern)
+
+
+def _walk_tar(file: tarfile.TarFile, pattern: re.Pattern[str]) -> Iterator[tuple[str, bytes | None]]:
+    for info in file:
+        if info.isfile():  # links and devices have no content of their own
+            content = file.extractfile(info) if pattern.search(f"/{info.name}") else None
+            yield info.name, content.read() if content else None
+    # tarfile takes a cut between two members for the end: a whole archive ends in a block of zeros
+    assert file.fileobj is not None
+    file.fileobj.seek(file.offset)
+    if file.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
+        raise EOFError("the end-of-archive mark is missing")
