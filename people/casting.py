@@ -1,0 +1,71 @@
+"""Who is recorded in which part of a dataset, and which frames of their walks become which sequence.
+
+No frame of motion is ever used twice, and sequences that are compared with each other come from different walks where a
+person has enough of them: otherwise two halves of one step, seen by the same sensor, would be recognised instead of a person.
+"""
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TypeVar
+
+import numpy as np
+
+from people.motion import pieces
+from people.records import Motion
+
+Part = TypeVar("Part", bound=str)
+
+
+def deal(people: Sequence[str], strata: Mapping[str, Hashable], sizes: Mapping[Part, int], seed: int) -> dict[Part, list[str]]:
+    """Deal people to parts of the given sizes so that every stratum is spread over all parts in proportion.
+
+    The order within a stratum, and so who comes into which part, depends on the seed alone.
+    """
+    if len(people) != sum(sizes.values()):
+        raise ValueError(f"expected {sum(sizes.values())} people for the parts {dict(sizes)}, got {len(people)}")
+    rng = np.random.default_rng(seed)
+    shuffled = [sorted(people)[index] for index in rng.permutation(len(people))]
+    dealt: dict[Part, list[str]] = {part: [] for part in sizes}
+    for count, person in enumerate(sorted(shuffled, key=lambda name: str(strata[name])), start=1):
+        open_parts = [part for part in sizes if len(dealt[part]) < sizes[part]]
+        behind = [sizes[part] * count / len(people) - len(dealt[part]) for part in open_parts]
+        dealt[open_parts[int(np.argmax(behind))]].append(person)
+    return {part: [names[index] for index in rng.permutation(len(names))] for part, names in dealt.items()}
+
+
+def cut(
+    motions: Sequence[Motion], groups: Sequence[int], *, longest: int, shortest: int, seed: int
+) -> list[list[Motion]] | None:
+    """Cut one person's walks into disjoint pieces of one length: as many for each group as `groups` asks for.
+
+    Groups take their pieces from different walks; where there are too few walks, the last groups share theirs first. The
+    pieces are as long as that allows, at most `longest` frames. None if not even pieces of `shortest` frames are enough.
+    """
+    walks: dict[str, list[Motion]] = {}
+    for motion in motions:
+        walks.setdefault(motion.walk_id, []).append(motion)
+    for apart in range(len(groups) - 1, -1, -1):
+        needs = [*groups[:apart], sum(groups[apart:])]
+        for frames in range(longest, shortest - 1, -1):
+            stock = {walk: [piece for motion in parts for piece in pieces(motion, frames)] for walk, parts in walks.items()}
+            shares = _share(stock, needs, seed)
+            if shares:
+                shared = shares[apart]
+                return shares[:apart] + [[shared.pop(0) for _ in range(need)] for need in groups[apart:]]
+    return None
+
+
+def _share(stock: Mapping[str, list[Motion]], needs: Sequence[int], seed: int) -> list[list[Motion]] | None:
+    """Give whole walks to the needs, always to the one that is served worst, the fullest walks first; None if some starves."""
+    order = [sorted(stock)[index] for index in np.random.default_rng(seed).permutation(len(stock))]
+    given: list[list[list[Motion]]] = [[] for _ in needs]
+    for walk in sorted(order, key=lambda name: -len(stock[name])):
+        served = [sum(map(len, walks)) / need for walks, need in zip(given, needs, strict=True)]
+        given[int(np.argmin(served))].append(stock[walk])
+    if any(sum(map(len, walks)) < need for walks, need in zip(given, needs, strict=True)):
+        return None
+    return [_by_turns(walks)[:need] for walks, need in zip(given, needs, strict=True)]
+
+
+def _by_turns(walks: Sequence[Sequence[Motion]]) -> list[Motion]:
+    """The first piece of every walk, then the second of every walk, and so on."""
+    return [walk[turn] for turn in range(max(map(len, walks), default=0)) for walk in walks if turn < len(walk)]

@@ -1,0 +1,120 @@
+"""Folders of images on the disk or inside zip files: written, listed and decoded alike.
+
+A place names such a folder: `image/p001/n01`, or `image/p001.zip!p001/n01` inside a zip file.
+"""
+
+import os
+import re
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import cv2
+import numpy as np
+from jaxtyping import UInt8
+
+IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
+_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError)
+
+
+def write(folder: Path, files: Iterable[tuple[str, bytes]], *, packed: bool) -> None:
+    """Write named files into a folder, or packed into the one file `<folder>.zip`.
+
+    Images are stored, not compressed again, and carry no date: equal files make equal bytes.
+    """
+    if not packed:
+        for name, content in files:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_bytes(content)
+        return
+    with zipfile.ZipFile(f"{folder}.zip", "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files:
+            archive.writestr(zipfile.ZipInfo(name), content)
+
+
+def jpeg(frame_rgb: UInt8[np.ndarray, "height width 3"], quality: int) -> bytes:
+    """The frame as a JPEG file."""
+    encoded, content = cv2.imencode(".jpg", cv2.cvtColor(frame_rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    assert encoded
+    return content.tobytes()
+
+
+def listing(root: Path, below: Path) -> dict[str, list[str]]:
+    """Every folder at or below a path (a folder or a zip file), by its place seen from `root`, with its images in order."""
+    if below.suffix == ".zip":
+        return _in_zip(root, below)
+    found: dict[str, list[str]] = {}
+    for folder, _, files in os.walk(below):
+        found[Path(folder).relative_to(root).as_posix()] = in_order(files)
+        for name in files:
+            if name.lower().endswith(".zip"):
+                found |= _in_zip(root, Path(folder, name))
+    return dict(sorted(found.items()))
+
+
+def _in_zip(root: Path, path: Path) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    with _opened(path) as archive:
+        for name in archive.namelist():
+            folder, _, file = name.rpartition("/")
+            found.setdefault(folder, []).append(file)
+    return {f"{path.relative_to(root).as_posix()}!{folder}": in_order(files) for folder, files in sorted(found.items())}
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except _BROKEN as error:
+        raise ValueError(f"{path}: expected a whole zip file of images, but {error}; copy or write it again") from None
+    with archive:
+        yield archive
+
+
+def in_order(names: Iterable[str]) -> list[str]:
+    """The images among the names, numbers in them counted as numbers: 2.jpg comes before 10.jpg."""
+    images = [name for name in names if name.lower().endswith(IMAGES)]
+    return sorted(images, key=lambda name: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)])
+
+
+def frames(root: Path, place: str) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """The images of one place, decoded to RGB in order; one that is missing, cut short or damaged is an error that names it."""
+    path, _, inside = place.partition("!")
+    if not (root / path).exists():
+        raise ValueError(
+            f"{root / path}: expected the images of a clip, there is no such file or folder; ingest the dataset again"
+        )
+    if not inside:
+        for name in in_order(os.listdir(root / path)):
+            yield decode((root / path / name).read_bytes(), f"{root / path / name}")
+        return
+    with _opened(root / path) as archive:
+        for name in in_order(name for name in archive.namelist() if name.rpartition("/")[0] == inside):
+            where = f"{root / path}!{name}"
+            try:
+                content = archive.read(name)
+            except _BROKEN as error:
+                raise ValueError(f"{where}: expected a whole image, but {error}; copy or write the zip file again") from None
+            yield decode(content, where)
+
+
+def size(root: Path, place: str) -> dict[str, int]:
+    """Height and width of the place's first image; both 0 where there is none that can be decoded."""
+    try:
+        height_px, width_px = next(frames(root, place)).shape[:2]
+    except (StopIteration, ValueError):
+        height_px = width_px = 0
+    return {"height_px": height_px, "width_px": width_px}
+
+
+def decode(content: bytes, where: str) -> UInt8[np.ndarray, "height width 3"]:
+    """The pixels of an image file, RGB; `where` names the file in errors."""
+    is_jpeg = content[:2] == b"\xff\xd8"
+    # some decoders fill up a JPEG that is cut short with grey: only its end mark (which no pixel data contains) tells
+    whole = content and (not is_jpeg or content.rfind(b"\xff\xd9") > 0)
+    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if whole else None
+    if pixels is None:
+        raise ValueError(f"{where}: expected an image, but its {len(content)} bytes cannot be decoded; replace the file")
+    return pixels

@@ -1,0 +1,201 @@
+"""What an index of clips must fulfil, row by row (pandera) and across rows, and what becomes of the rows that do not.
+
+A rule is a function from an index to its faults; `check` applies rules and parts the index in good rows and quarantined ones.
+One row of a quarantine table is one fault: the clip, the column, the rule, the value that came and the remedy.
+"""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pandera.pandas as pa
+from pandera.typing import Series
+
+Rule = Callable[[pd.DataFrame], pd.DataFrame]
+Frames = Callable[[Path, str], Iterator[np.ndarray]]
+
+TEXT_COLUMNS = ("dataset", "clip_id", "subject_id", "split", "sequence", "condition", "gender", "frames", "root")
+FLOAT_COLUMNS = ("view_deg", "age_years", "frame_rate_hz")
+
+
+class Clips(pa.DataFrameModel):
+    """The index: one row per clip. Empty gender, age or view means that it is not known."""
+
+    dataset: Series[str]
+    clip_id: Series[str] = pa.Field(str_length={"min_value": 1})
+    subject_id: Series[str] = pa.Field(str_length={"min_value": 1})
+    split: Series[str] = pa.Field(isin=["train", "validation", "test"])
+    sequence: Series[str]
+    condition: Series[str]
+    session: Series[int] = pa.Field(ge=0)
+    view_deg: Series[float] = pa.Field(in_range={"min_value": 0, "max_value": 360, "include_max": False}, nullable=True)
+    gender: Series[str] = pa.Field(isin=["female", "male"], nullable=True)
+    age_years: Series[float] = pa.Field(in_range={"min_value": 0, "max_value": 130}, nullable=True)
+    frames: Series[str] = pa.Field(str_length={"min_value": 1})
+    frame_count: Series[int] = pa.Field(ge=1)
+    frame_rate_hz: Series[float] = pa.Field(gt=0)
+    height_px: Series[int] = pa.Field(ge=1)
+    width_px: Series[int] = pa.Field(ge=1)
+    root: Series[str]
+
+
+CLIPS = Clips.to_schema()
+
+REMEDY = "correct the dataset's files or the reader that wrote this value, then ingest again"
+REMEDIES = {
+    "split": "list the subject in exactly one of the split's id lists, then ingest again",
+    "gender": "correct the subject's entry in the table of genders (or empty it if unknown), then ingest again",
+    "age_years": "correct the subject's entry in the table of ages (or empty it if unknown), then ingest again",
+    "frame_count": "put the clip's frames back, or remove the clip's folder, then ingest again",
+    "height_px": "replace the clip's first image, which cannot be decoded, then ingest again",
+    "width_px": "replace the clip's first image, which cannot be decoded, then ingest again",
+    "frames": "replace the damaged or missing images of the clip, then ingest again",
+}
+
+
+def load(path: Path) -> pd.DataFrame:
+    """An index from its CSV file; texts stay texts even where a whole column is empty."""
+    if not path.is_file():
+        raise ValueError(f"no index of clips at {path}; run the stage that writes it (dvc repro)")
+    clips = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, "str"))
+    clips = clips.astype({name: float for name in FLOAT_COLUMNS if name in clips})
+    if clips.empty:
+        raise ValueError(f"the index {path} has no row; expected one row per clip; ingest the dataset again")
+    return clips
+
+
+def check(clips: pd.DataFrame, *rules: Rule) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Part an index in its good rows and a quarantine table of faults.
+
+    The schema and the rules across rows come first, then `rules` in order; each sees only the rows that are still good. A
+    clip is listed once per faulty column, with the first rule that it breaks there.
+    """
+    if clips.empty:
+        raise ValueError("expected an index with at least one clip, got an empty one; ingest the dataset again")
+    good, found = clips.reset_index(drop=True), []
+    for rule in (_within_and_across_rows, *rules):
+        found.append(rule(good))
+        good = good.drop(index=np.flatnonzero(good["clip_id"].isin(found[-1]["clip_id"]))).reset_index(drop=True)
+    return good, pd.concat(found).drop_duplicates(["clip_id", "column"]).reset_index(drop=True)
+
+
+def _within_and_across_rows(clips: pd.DataFrame) -> pd.DataFrame:
+    rules = (in_schema, listed_once, one_per_subject("split"), one_per_subject("gender"), one_per_subject("age_years"))
+    return pd.concat([rule(clips) for rule in rules])
+
+
+def in_schema(clips: pd.DataFrame) -> pd.DataFrame:
+    """The faults of single rows against `CLIPS`; a column that is missing or of another type is an error of the whole table."""
+    try:
+        CLIPS.validate(clips, lazy=True)
+    except pa.errors.SchemaErrors as errors:
+        cases = errors.failure_cases
+        whole = cases[cases["index"].isna()]
+        if len(whole):
+            came = "; ".join(
+                f"{row.column or row.failure_case}: {row.check} ({row.failure_case})" for row in whole.itertuples()
+            )
+            raise ValueError(
+                f"the table is not an index of clips: {came}; expected the columns {list(CLIPS.columns)}; ingest again"
+            ) from None
+        rows = clips["clip_id"].to_numpy()[cases["index"].to_numpy(dtype=int)]
+        return _table(rows, cases["column"].to_numpy(), cases["check"].to_numpy(), cases["failure_case"].to_numpy())
+    return _table([], "", "", [])
+
+
+def listed_once(clips: pd.DataFrame) -> pd.DataFrame:
+    """No clip stands twice in one split (a clip in two splits breaks the rule of one split per subject)."""
+    return _faults(clips, clips.duplicated(["clip_id", "split"]), "clip_id", "a clip is listed once")
+
+
+def one_per_subject(column: str) -> Rule:
+    """Every clip of a subject says the same: splits are disjoint in subjects, a person has one gender and one age."""
+
+    def rule(clips: pd.DataFrame) -> pd.DataFrame:
+        said: dict[str, set[str]] = {}
+        for subject, value in zip(clips["subject_id"], clips[column], strict=True):
+            said.setdefault(subject, set()).update([] if pd.isna(value) else [str(value)])
+        values = np.array([", ".join(sorted(said[subject])) for subject in clips["subject_id"]], dtype=object)
+        bad = np.array([len(said[subject]) > 1 for subject in clips["subject_id"]], dtype=bool)
+        return _faults(clips, bad, column, f"a subject has one {column}", values)
+
+    return rule
+
+
+def ages_within(youngest_years: float, oldest_years: float) -> Rule:
+    """Every known age lies within the given range, both ends included."""
+
+    def rule(clips: pd.DataFrame) -> pd.DataFrame:
+        ages_years = clips["age_years"].to_numpy(dtype=float)
+        bad = (ages_years < youngest_years) | (ages_years > oldest_years)
+        return _faults(clips, bad, "age_years", f"in_range({youngest_years}, {oldest_years})")
+
+    return rule
+
+
+def at_least_frames(count: int) -> Rule:
+    """Every clip has enough frames for the systems that will read it."""
+    return lambda clips: _faults(clips, clips["frame_count"].to_numpy() < count, "frame_count", f"at least {count} frames")
+
+
+def decodable(frames: Frames, executor: Executor | None = None, done: Callable[[], object] = lambda: None) -> Rule:
+    """Every file of a clip is there and decodes, to as many frames and of such a size as the index says.
+
+    `frames(root, clip_frames)` yields a clip's frames; clips are decoded in parallel, `done()` is called after each.
+    """
+
+    def rule(clips: pd.DataFrame) -> pd.DataFrame:
+        came = []
+        columns = [clips[name].tolist() for name in ("root", "frames", "frame_count", "height_px", "width_px")]
+        for fault in (executor.map if executor else map)(partial(_decode, frames), *columns):
+            came.append(fault)
+            done()
+        bad = np.array([fault is not None for fault in came], dtype=bool)
+        return _faults(clips, bad, "frames", "every frame is there and decodes", np.array(came, dtype=object))
+
+    return rule
+
+
+def _decode(frames: Frames, root: str, clip_frames: str, frame_count: int, height_px: int, width_px: int) -> str | None:
+    """What is wrong with a clip's frames, in words; nothing if they are as the index says."""
+    count = 0
+    try:
+        for frame in frames(Path(root), clip_frames):
+            count += 1
+            if frame.shape != (height_px, width_px, 3):
+                return f"frame {count} of {clip_frames} is {frame.shape[:2]} px, expected {(height_px, width_px)}"
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None if count == frame_count else f"{clip_frames} has {count} frames, expected {frame_count}"
+
+
+def _faults(clips: pd.DataFrame, bad: Any, column: str, rule: str, values: np.ndarray | None = None) -> pd.DataFrame:
+    """The rows where `bad`, with the column's own values unless others are given."""
+    chosen = np.asarray(bad, dtype=bool)
+    values = clips[column].to_numpy(dtype=object) if values is None else values
+    return _table(clips["clip_id"].to_numpy(dtype=object)[chosen], column, rule, values[chosen])
+
+
+def _table(clip_ids: Any, column: Any, rule: Any, values: Any) -> pd.DataFrame:
+    table = pd.DataFrame({"clip_id": clip_ids}, dtype="str").assign(
+        column=column, rule=rule, value=[str(value) for value in values]
+    )
+    return table.assign(remedy=[REMEDIES.get(name, REMEDY) for name in table["column"]]).astype("str")
+
+
+def summary(clips: pd.DataFrame, good: pd.DataFrame, quarantine: pd.DataFrame) -> dict[str, Any]:
+    """The outcome of `check` in numbers."""
+    return {
+        "clips": len(clips),
+        "valid_clips": len(good),
+        "bad_share": len(set(quarantine["clip_id"])) / len(set(clips["clip_id"])),
+        "subjects": dict(
+            sorted(Counter(split for split, _ in set(zip(good["split"], good["subject_id"], strict=True))).items())
+        ),
+        "faults": dict(sorted(Counter(quarantine["rule"]).items())),
+    }

@@ -1,0 +1,52 @@
+"""A dataset's index, checked against its schema, its rules and its files; faulty clips go to a quarantine table.
+
+python -m stages.validate tumgaid
+"""
+
+import json
+import sys
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from people import datasets, schemas
+from stages.common import output, params, pool, state
+
+LISTED = 20
+
+
+def main(key: str) -> None:
+    dataset, limits = datasets.find(key), params("validate", key)
+    clips = schemas.load(Path("data/index", key, "clips.csv"))
+    with pool() as executor, tqdm(total=len(clips), desc=f"validating {key}", unit="clip") as bar:
+        good, quarantine = schemas.check(
+            clips,
+            schemas.ages_within(*limits["age_years"]),
+            schemas.at_least_frames(limits["min_frames"]),
+            schemas.decodable(dataset.frames, executor, done=bar.update),
+        )
+    bad_share = len(set(quarantine["clip_id"])) / len(set(clips["clip_id"]))
+    if bad_share > limits["max_bad_share"] or good.empty:
+        refuse(key, quarantine, bad_share, limits["max_bad_share"])
+    with output(Path("data/valid", key)) as folder:
+        folder.mkdir()
+        good.to_csv(folder / "clips.csv", index=False)
+        quarantine.to_csv(folder / "quarantine.csv", index=False)
+        (folder / "summary.json").write_text(json.dumps(schemas.summary(clips, good, quarantine), indent=1) + "\n")
+    print(f"{key}: {len(good)} valid clips in data/valid/{key}/clips.csv, {len(clips) - len(good)} in quarantine")
+
+
+def refuse(key: str, quarantine: pd.DataFrame, bad_share: float, most: float) -> None:
+    """End the stage with the faults in words; the whole table stays readable, as a failed stage has no outputs."""
+    table = state("quarantine", f"{key}.csv")
+    quarantine.to_csv(table, index=False)
+    rows = quarantine.to_dict("records")
+    lines = ["  {clip_id}: {rule}; {column} is {value}; {remedy}".format(**row) for row in rows[:LISTED]]
+    more = [f"  ... and {len(rows) - LISTED} more"] if len(rows) > LISTED else []
+    title = f"{key}: {bad_share:.1%} of the clips are bad, validate.{key}.max_bad_share allows {most:.1%}; all are in {table}:"
+    raise SystemExit("\n".join([title, *lines, *more]))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
