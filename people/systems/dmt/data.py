@@ -27,7 +27,7 @@ class Config:
     step_frames: int
     crop_px: int
     mirror: bool
-    shifts_px: tuple[int, ...]
+    shifts_px: Sequence[int]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shifts_px", tuple(self.shifts_px))

@@ -1,5 +1,6 @@
 """The network of DMT: one convolutional trunk over 25 frames of optical flow, one gait signature, one linear head per task."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, NamedTuple
@@ -34,13 +35,14 @@ class Config:
     """The network's type, its filters per convolution, its units per dense layer, and the dropout after each dense layer."""
 
     type: str
-    widths: tuple[int, ...]
-    dense: tuple[int, ...]
+    widths: Sequence[int]
+    dense: Sequence[int]
     dropout: float
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "widths", tuple(self.widths))
         object.__setattr__(self, "dense", tuple(self.dense))
+        object.__setattr__(self, "dropout", float(self.dropout))
         if self.type not in ARCHITECTURES:
             raise ValueError(f"dmt.model.type must be one of {', '.join(ARCHITECTURES)}, got {self.type!r}")
         if len(self.widths) != len(ARCHITECTURES[self.type]) or min(self.widths) < 1:
@@ -51,7 +53,7 @@ class Config:
             raise ValueError(f"dmt.model.dropout must lie in [0, 1), got {self.dropout}")
 
 
-def layer_sizes(config: Config, size_hw: tuple[int, int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
+def layer_sizes(config: Config, size_hw: Sequence[int]) -> list[tuple[tuple[int, int], tuple[int, int]]]:
     """Height and width after each convolution and after its pooling, for a crop of `size_hw`."""
     sizes, size = [], tuple(size_hw)
     for number, layer in enumerate(ARCHITECTURES[config.type], start=1):

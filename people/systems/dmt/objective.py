@@ -1,5 +1,6 @@
 """What DMT minimises: L = L_identity + Σ_t λ_t L_t over gender, age and verification, and what its training watches."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,11 +26,11 @@ class Config:
     margin: dict[str, float]
     adaptive_margin: bool
 
-    def __init__(self, *, margin: dict[str, float], adaptive_margin: bool, **weights: Any) -> None:
+    def __init__(self, *, margin: Mapping[str, float | int], adaptive_margin: bool, **weights: Any) -> None:
         if set(weights) != {"lambda"}:  # a word of Python, therefore taken by name
             raise ValueError(f"dmt.objective has the keys lambda, margin and adaptive_margin, got besides: {sorted(weights)}")
-        object.__setattr__(self, "lambdas", dict(weights["lambda"]))
-        object.__setattr__(self, "margin", dict(margin))
+        object.__setattr__(self, "lambdas", {task: float(weight) for task, weight in weights["lambda"].items()})
+        object.__setattr__(self, "margin", {task: float(distance) for task, distance in margin.items()})
         object.__setattr__(self, "adaptive_margin", adaptive_margin)
         if set(self.lambdas) != set(AUXILIARIES) or min(self.lambdas.values()) < 0:
             raise ValueError(f"dmt.objective.lambda must give {', '.join(AUXILIARIES)} a weight >= 0, got {self.lambdas}")
@@ -41,20 +42,19 @@ class Objective(nn.Module):
     """The named loss terms of DMT, unweighted.
 
     Its state (the steps taken, for Tukey's warm-up, and the margin, where it adapts) is in buffers, so that a resumed training
-    goes on as it would have. Call `step_end` after each optimisation step. Over several processes each keeps the margin of its
-    own share of the batches.
+    goes on as it would have. Call `step_end` after each optimisation step. Over several processes the first one's margin,
+    from its share of the batch, holds for all: buffers are broadcast.
     """
 
     steps: Tensor
     margin: Tensor
-    next_margin: Tensor
 
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
         self.config = config
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("margin", torch.tensor(float(config.margin["verification"])))
-        self.register_buffer("next_margin", self.margin.clone(), persistent=False)
+        self._margin_of_batch: Tensor | None = None
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A number with a graph for each of identity, gender, age and verification; a task with λ = 0 is 0 and not computed."""
@@ -67,12 +67,13 @@ class Objective(nn.Module):
 
     def lambdas(self) -> dict[str, float]:
         """The weight of each term: 1 for the main task."""
-        return {MAIN: 1.0, **{task: float(self.config.lambdas[task]) for task in AUXILIARIES}}
+        return {MAIN: 1.0, **{task: self.config.lambdas[task] for task in AUXILIARIES}}
 
     def step_end(self) -> None:
         """One optimisation step is done: count it, and let an adaptive margin follow the batch just seen."""
         self.steps += 1
-        self.margin.copy_(self.next_margin)
+        if self._margin_of_batch is not None:
+            self.margin.copy_(self._margin_of_batch)
 
     def _gender(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         return losses.softmax_log_loss(outputs["gender"], batch["gender"])
@@ -87,7 +88,7 @@ class Objective(nn.Module):
     def _verification(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         # "subject", not "identity": people who are not in the training set have no identity, but make pairs all the same
         if self.config.adaptive_margin and self.training:
-            self.next_margin = losses.adaptive_margin(outputs["signature"], batch["subject"], self.margin)
+            self._margin_of_batch = losses.adaptive_margin(outputs["signature"], batch["subject"], self.margin)
         return losses.contrastive(outputs["signature"], batch["subject"], self.margin)
 
 

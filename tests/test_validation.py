@@ -1,0 +1,71 @@
+"""What training watches: against scikit-learn, nested loops and cases by hand."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.metrics import roc_curve
+
+from people import validation
+
+
+def split(seed: int, spread: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = np.random.default_rng(seed)
+    clip = np.sort(generator.integers(0, 12, 60))
+    subject = clip % 4
+    signature = generator.normal(size=(4, 6))[subject] + generator.normal(size=(60, 6)) * spread
+    return torch.tensor(signature, dtype=torch.float32), torch.tensor(subject), torch.tensor(clip)
+
+
+def test_unknown_classes_and_ages_do_not_count():
+    logits = torch.tensor([[2.0, 1.0], [0.0, 1.0], [3.0, 1.0], [0.0, 9.0]])
+    assert validation.error_rate(logits, torch.tensor([0, 0, -1, 1])) == pytest.approx(1 / 3)
+    ages = torch.tensor([20.0, 30.0, float("nan")])
+    assert validation.mean_absolute_error(torch.tensor([22.0, 36.0, 50.0]), ages) == pytest.approx(4)
+    assert np.isnan(validation.error_rate(logits, torch.full((4,), -1)))
+    assert np.isnan(validation.mean_absolute_error(torch.ones(3), torch.full((3,), float("nan"))))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_nearest_neighbour_is_sought_in_other_clips_only(seed: int):
+    signature, subject, clip = split(seed)
+    wrong = 0
+    for i in range(60):
+        others = [j for j in range(60) if clip[j] != clip[i]]
+        nearest = min(others, key=lambda j: float((signature[i] - signature[j]).double().norm()))
+        wrong += int(subject[nearest] != subject[i])
+    assert validation.nearest_neighbour_error(signature, subject, clip) == pytest.approx(wrong / 60)
+
+
+def test_a_person_with_a_single_clip_is_no_probe_but_can_be_mistaken_for_the_answer():
+    signature = torch.tensor([[0.0], [1.0], [0.1], [5.0]])
+    subject, clip = torch.tensor([0, 0, 1, 2]), torch.tensor([0, 1, 2, 3])
+    assert validation.nearest_neighbour_error(signature, subject, clip) == 1.0  # 0 and 1 both find the sample at 0.1
+    with pytest.raises(ValueError, match="two clips"):
+        validation.nearest_neighbour_error(signature, torch.arange(4), clip)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_equal_error_rate_lies_where_the_receiver_operating_curve_crosses_the_diagonal(seed: int):
+    signature, subject, clip = split(seed)
+    first, second = np.triu_indices(60, 1)
+    between = (clip[first] != clip[second]).numpy()
+    distance = (signature[first] - signature[second]).double().norm(dim=1).numpy()[between]
+    same = (subject[first] == subject[second]).numpy()[between]
+    false_positive, true_positive, _ = roc_curve(same, -distance, drop_intermediate=False)
+    crossing = np.abs(false_positive - (1 - true_positive)).argmin()
+    expected = (false_positive[crossing] + 1 - true_positive[crossing]) / 2
+    assert validation.equal_error_rate(signature, subject, clip) == pytest.approx(expected, abs=1e-3)
+
+
+def test_people_far_apart_are_verified_without_error_and_equal_ones_need_both_kinds_of_pairs():
+    signature, subject, clip = split(0, spread=1e-3)
+    assert validation.equal_error_rate(signature, subject, clip) == 0
+    with pytest.raises(ValueError, match="verification needs"):
+        validation.equal_error_rate(signature, torch.zeros(60, dtype=torch.long), clip)
+
+
+def test_a_common_offset_changes_no_error():
+    signature, subject, clip = split(1)
+    moved = signature.double() + 1e6
+    for error in (validation.nearest_neighbour_error, validation.equal_error_rate):
+        assert error(moved, subject, clip) == pytest.approx(error(signature, subject, clip), abs=1e-6)
