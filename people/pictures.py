@@ -1,0 +1,86 @@
+"""Arrays as pictures: optical flow in colours, and what the filters of a first layer look for."""
+
+from collections.abc import Sequence
+
+import cv2
+import numpy as np
+from jaxtyping import Float, UInt8
+
+Picture = UInt8[np.ndarray, "_ _ 3"]  # height, width, RGB
+GREY = 200
+
+
+def flow_colours(flow_px: Float[np.ndarray, "2 height width"], full_px: float) -> Picture:
+    """Optical flow on the colour wheel: hue is direction, saturation speed (full at `full_px` a frame)."""
+    angle = np.arctan2(flow_px[1], flow_px[0])
+    speed = np.clip(np.hypot(flow_px[0], flow_px[1]) / max(full_px, 1e-9), 0, 1)
+    hue = np.round((angle + np.pi) / (2 * np.pi) * 179)
+    hsv = np.stack([hue, np.round(255 * speed), np.full_like(hue, 255)], axis=-1)
+    return cv2.cvtColor(hsv.astype(np.uint8), cv2.COLOR_HSV2RGB)
+
+
+def signed_colours(values: Float[np.ndarray, "height width"], full: float) -> Picture:
+    """Red above zero, blue below, white at zero; full colour at ±`full`."""
+    share = np.clip(values / max(full, 1e-12), -1, 1)
+    red, blue = 1 - np.maximum(-share, 0), 1 - np.maximum(share, 0)
+    return np.round(255 * np.stack([red, 1 - np.abs(share), blue], axis=-1)).astype(np.uint8)
+
+
+def enlarged(picture: Picture, factor: int) -> Picture:
+    """Every pixel as a square of `factor` pixels."""
+    return picture.repeat(factor, axis=0).repeat(factor, axis=1)
+
+
+def tiled(pictures: Sequence[Picture], columns: int, gap: int = 2) -> Picture:
+    """Pictures of one size in rows of `columns`, on grey."""
+    height, width = pictures[0].shape[:2]
+    rows = -(-len(pictures) // columns)
+    sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), GREY, dtype=np.uint8)
+    for number, picture in enumerate(pictures):
+        top, left = gap + number // columns * (height + gap), gap + number % columns * (width + gap)
+        sheet[top : top + height, left : left + width] = picture
+    return sheet
+
+
+def labelled(rows: Sequence[Picture], labels: Sequence[str], margin_px: int = 60) -> Picture:
+    """Pictures of one width below each other, each with its name to the left."""
+    lines = []
+    for picture, label in zip(rows, labels, strict=True):
+        line = np.full((picture.shape[0], picture.shape[1] + margin_px, 3), 255, dtype=np.uint8)
+        line[:, margin_px:] = picture
+        cv2.putText(line, label, (4, picture.shape[0] // 2 + 5), cv2.FONT_HERSHEY_SIMPLEX, 0.5, (0, 0, 0), 1, cv2.LINE_AA)
+        lines.append(line)
+    return np.concatenate(lines)
+
+
+def spatial_filters(weight: Float[np.ndarray, "filter channel height width"], columns: int = 8) -> Picture:
+    """Each filter's maps of x-flow (left) and y-flow (right) in the middle frame; channels are x, y, x, y, ... over frames."""
+    middle = weight.shape[1] // 4 * 2
+    pictures = [np.concatenate([maps[middle], np.zeros((maps.shape[1], 1)), maps[middle + 1]], axis=1) for maps in weight]
+    coloured = [signed_colours(picture, float(np.abs(picture).max())) for picture in pictures]
+    return tiled([enlarged(picture, 5) for picture in coloured], columns, gap=6)
+
+
+def temporal_filters(weight: Float[np.ndarray, "filter channel height width"]) -> Picture:
+    """Each filter's profile over the frames, one row a filter: its weights along their main direction in space.
+
+    The maps of one filter, frame by frame, are a matrix of frames by places; its first singular vector on the frames' side
+    is how the filter's main pattern grows, fades and changes sign over time. The sign is chosen so that the peak is red.
+    """
+    profiles = []
+    for maps in weight.astype(np.float64):
+        left, values, _ = np.linalg.svd(maps.reshape(maps.shape[0] // 2, -1), full_matrices=False)
+        profile = left[:, 0] * values[0]
+        profiles.append(profile * np.sign(profile[np.abs(profile).argmax()]))
+    rows = [signed_colours(profile[None], float(np.abs(profile).max())) for profile in profiles]
+    return tiled([enlarged(row, 10) for row in rows], columns=2, gap=6)
+
+
+def flow_strip(windows_px: Float[np.ndarray, "window frame 2 height width"], labels: Sequence[str], shown: int = 6) -> Picture:
+    """One row a window: `shown` frames of its flow, evenly spaced; one scale of speed for all rows."""
+    full = float(np.percentile([np.hypot(window[:, 0], window[:, 1]).max() for window in windows_px], 50))
+    rows = []
+    for window in windows_px:
+        chosen = np.linspace(0, len(window) - 1, min(shown, len(window))).round().astype(int)
+        rows.append(tiled([enlarged(flow_colours(window[frame], full), 2) for frame in chosen], columns=len(chosen)))
+    return labelled(rows, labels)

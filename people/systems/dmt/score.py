@@ -1,0 +1,283 @@
+"""What DMT measures on the test subjects: identification, gender, age, verification, each beside what is trivial to reach.
+
+Nothing here is fitted to a probe: galleries and training labels are all that decisions and baselines know.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Bool, Float, Int
+from scipy.spatial.distance import cdist
+from torch import Tensor, nn
+
+from people import datasets, identification, judging, metrics, pictures
+from people.judging import Estimate, Hits, Pairs, record
+from people.records import ProbeSet, Results
+from people.systems.dmt import data, paper
+from people.systems.dmt.paper import CHANCE, MEAN_FLOW
+from people.systems.dmt.windows import Windows, extract
+
+DECISIONS = ("majority_vote", "softmax_product", "svm", "nearest_neighbours")
+OURS, BASELINE, PAPER = "ours", "baseline", "paper (TUM-GAID)"
+AVERAGES = {"current": "Avg", "elapsed": "TAvg"}  # the mean of each group's columns, behind the group
+
+
+@dataclass(frozen=True)
+class Config:
+    """How windows become decisions about sequences, and how sure the numbers are.
+
+    `adapt`: epochs, learning_rate, batch_size and scope (head | all) of the fine-tuning on the gallery; `bootstrap`:
+    resamples and confidence; `elapsed_gallery`: the sequences that the elapsed-time probes are compared with.
+    """
+
+    decisions: tuple[str, ...]
+    neighbours: int
+    pca_components: int
+    batch_size: int
+    adapt: dict[str, Any]
+    bootstrap: dict[str, Any]
+    elapsed_gallery: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "decisions", tuple(self.decisions))
+        object.__setattr__(self, "elapsed_gallery", tuple(self.elapsed_gallery))
+        if not self.decisions or not set(self.decisions) <= set(DECISIONS):
+            raise ValueError(f"dmt.score.decisions must be some of {', '.join(DECISIONS)}, got {list(self.decisions)}")
+        for name in ("neighbours", "pca_components", "batch_size"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"dmt.score.{name} must be at least 1, got {getattr(self, name)}")
+        wanted = {"adapt": {"epochs", "learning_rate", "batch_size", "scope"}, "bootstrap": {"resamples", "confidence"}}
+        for name, keys in wanted.items():
+            if (given := set(getattr(self, name))) != keys:
+                raise ValueError(f"dmt.score.{name} has the keys {', '.join(sorted(keys))}, got {', '.join(sorted(given))}")
+        if self.adapt["scope"] not in ("head", "all") or self.adapt["epochs"] < 1 or not self.adapt["learning_rate"] > 0:
+            raise ValueError(f"dmt.score.adapt wants scope head or all, epochs >= 1 and learning_rate > 0, got {self.adapt}")
+
+
+class Judge(NamedTuple):
+    """What every measurement needs besides the windows."""
+
+    windows: Windows
+    config: Config
+    seed: int
+
+    def estimate(self, statistic: Callable[..., float], *subjects: np.ndarray) -> Estimate:
+        return judging.estimate(statistic, *subjects, **self.config.bootstrap, seed=self.seed)
+
+
+def evaluate(
+    network: nn.Module,
+    spec: dict[str, Any],
+    statistics: dict[str, Tensor],
+    reads: dict[str, Path],
+    data_config: data.Config,
+    config: Config,
+    seed: int,
+) -> Results:
+    """Every number, table, curve and picture of a trained network, under the dataset's protocol on its test subjects."""
+    samples = data.open_samples(reads, data_config, "test")
+    training_clips = data.open_samples(reads, data_config, "train").clips
+    network = network.eval()
+
+    def batch(rows: Int[np.ndarray, " window"]) -> dict[str, Tensor]:
+        device = next(network.parameters()).device
+        made = samples.batch(rows.tolist(), spec=spec, statistics=statistics, augment=None)
+        return {name: value.to(device) for name, value in made.items()}
+
+    clip = samples.targets(spec)["clip"].numpy()
+    judge = Judge(extract(network, samples.clips, clip, batch, config.batch_size), config, seed)
+    dataset = datasets.find(samples.clips["dataset"].iloc[0])
+    probe_sets = dataset.protocol(samples.clips, "test", elapsed_gallery=config.elapsed_gallery)
+    if "current" not in {probe_set.group for probe_set in probe_sets}:
+        raise ValueError(
+            f"the test split of {reads['frames']} has {len(samples.clips)} clips with a window, but no probe with a gallery "
+            "of its subject: check the flow and validate stages"
+        )
+    results = Results(metrics={})
+    identify(judge, probe_sets, identification.Adaptation(network, batch, config.adapt, seed), results)
+    classify_gender(judge, training_clips, results)
+    estimate_age(judge, training_clips, results)
+    verify(judge, probe_sets, results)
+    draw(judge, network, batch, statistics["mean"], results)
+    return results
+
+
+def decide(
+    judge: Judge, gallery: Int[np.ndarray, " clip"], probes: Int[np.ndarray, " probe"], adaptation: identification.Adaptation
+) -> tuple[np.ndarray, dict[str, Float[np.ndarray, "probe identity"]]]:
+    """The identities of a gallery, and each decision's score of every probe sequence for every identity."""
+    windows, config = judge.windows, judge.config
+    identities, labels_of_clips = np.unique(windows.subjects(gallery), return_inverse=True)
+    known, clips = windows.of(gallery)
+    asked, groups = windows.of(probes)
+    labels, signature = labels_of_clips[clips], windows.signature
+    scores = {}
+    if {"majority_vote", "softmax_product"} & set(config.decisions):
+        logits = adaptation.logits(signature, known, labels, asked)
+        probabilities = np.exp(logits - np.logaddexp.reduce(logits, axis=1, keepdims=True))
+        scores["majority_vote"] = metrics.majority_vote(probabilities, groups)
+        scores["softmax_product"] = metrics.softmax_product(logits, groups)
+    if "svm" in config.decisions:
+        svm = identification.svm_scores(signature[known], labels, signature[asked], seed=judge.seed)
+        scores["svm"] = metrics.majority_vote(svm, groups)
+    if "nearest_neighbours" in config.decisions:
+        votes = identification.neighbour_scores(
+            signature[known], labels, signature[asked], neighbours=config.neighbours, components=config.pca_components
+        )
+        scores["nearest_neighbours"] = metrics.majority_vote(votes, groups)
+    chosen = {name: scores[name] for name in config.decisions}
+    points, queries = identification.project(windows.mean_flow[gallery], windows.mean_flow[probes], config.pca_components)
+    distances = cdist(queries, points)
+    chosen[MEAN_FLOW] = -np.stack([distances[:, labels_of_clips == i].min(axis=1) for i in range(len(identities))], axis=1)
+    return identities, chosen
+
+
+def find_at_rank(judge: Judge, probe_sets: list[ProbeSet], adaptation: identification.Adaptation) -> dict[str, dict[str, Hits]]:
+    """For every decision and probe set: at which rank each probe's own identity is found. One gallery is learned once."""
+    hits: dict[str, dict[str, Hits]] = {}
+    for gallery in dict.fromkeys(probe_set.gallery for probe_set in probe_sets):
+        together = [probe_set for probe_set in probe_sets if probe_set.gallery == gallery]
+        probes = judge.windows.rows(tuple(dict.fromkeys(clip for probe_set in together for clip in probe_set.probes)))
+        subjects = judge.windows.subjects(probes)
+        identities, scores = decide(judge, judge.windows.rows(gallery), probes, adaptation)
+        for method, values in scores.items():
+            at_rank = metrics.hits_at_rank(values, subjects, identities)
+            for probe_set in together:
+                mine = np.isin(probes, judge.windows.rows(probe_set.probes))
+                hits.setdefault(method, {})[probe_set.name] = Hits(subjects[mine], at_rank[mine])
+    return hits
+
+
+def identify(judge: Judge, probe_sets: list[ProbeSet], adaptation: identification.Adaptation, results: Results) -> None:
+    """The paper's table: rank-1 accuracy of every decision for every probe set, and the mean of each group of sets."""
+    hits, columns, table = find_at_rank(judge, probe_sets, adaptation), columns_of(probe_sets), []
+    for method, by_set in hits.items():
+        row: dict[str, Any] = {"method": paper.TITLES[method], "source": BASELINE if method == MEAN_FLOW else OURS}
+        for column, names in columns.items():
+            parts = [by_set[name] for name in names]
+            found = judge.estimate(judging.mean_rank_1(parts), *[part.subjects for part in parts])
+            record(results, f"identification.{method}.{column}", found, {}, probes=sum(len(part.subjects) for part in parts))
+            row[column] = round(100 * found.value, 1)
+        table.append(row)
+    row = {"method": paper.TITLES[CHANCE], "source": BASELINE}
+    for column, names in columns.items():
+        chance = float(np.mean([1 / hits[MEAN_FLOW][name].at_rank.shape[1] for name in names]))
+        results.metrics[f"identification.{CHANCE}.{column}"] = chance
+        row[column] = round(100 * chance, 1)
+    table.append(row)
+    for method, values in paper.ROWS.items():
+        table.append({"method": method, "source": PAPER} | dict(zip(paper.COLUMNS, values, strict=True)))
+    results.tables["identification"] = pd.DataFrame(table, columns=["method", "source", *columns])
+    current = [probe_set.name for probe_set in probe_sets if probe_set.group == "current"]
+    results.curves["identification_ranks"] = judging.rank_curves(hits, current)
+
+
+def columns_of(probe_sets: list[ProbeSet]) -> dict[str, list[str]]:
+    """The table's columns and the probe sets in each: one set, or behind each group all of its sets."""
+    columns: dict[str, list[str]] = {}
+    for group in dict.fromkeys(probe_set.group for probe_set in probe_sets):
+        names = [probe_set.name for probe_set in probe_sets if probe_set.group == group]
+        columns |= {name: [name] for name in names} | {AVERAGES[group]: names}
+    return columns
+
+
+def classify_gender(judge: Judge, training_clips: pd.DataFrame, results: Results) -> None:
+    """Gender of test subjects, none of them trained on: the larger mean softmax over a sequence's windows.
+
+    The baseline says for everybody what most training subjects are.
+    """
+    clips = judge.windows.clips
+    labels = pd.Index(data.GENDERS).get_indexer(clips["gender"].to_numpy())
+    trained = pd.Index(data.GENDERS).get_indexer(training_clips.drop_duplicates("subject_id")["gender"].to_numpy())
+    if not (labels >= 0).any() or not (trained >= 0).any():
+        return
+    majority = int(np.bincount(trained[trained >= 0], minlength=2).argmax())
+    predicted = metrics.group_mean(judge.windows.gender_probability, judge.windows.clip).argmax(axis=1)
+    for part, rows in parts_of(clips, labels >= 0).items():
+        subjects, true, guess = judge.windows.subjects(rows), labels[rows], np.full(len(rows), majority)
+        measures = {"accuracy": metrics.accuracy, "balanced_accuracy": metrics.balanced_accuracy}
+        for name, baseline in (("accuracy", "baseline"), ("balanced_accuracy", "baseline_balanced")):
+            measure = measures[name]
+            found = judge.estimate(lambda w, r=rows, t=true, m=measure: m(predicted[r], t, w), subjects)
+            record(results, f"gender.{name}{part}", found, {f"{baseline}{part}": measure(guess, true)}, sequences=len(rows))
+
+
+def estimate_age(judge: Judge, training_clips: pd.DataFrame, results: Results) -> None:
+    """Age of test subjects in years: the mean over a sequence's windows; the baselines say the training mean or median."""
+    clips = judge.windows.clips
+    ages_years = clips["age_years"].to_numpy(dtype=float)
+    trained_years = training_clips.drop_duplicates("subject_id")["age_years"].dropna()
+    if np.isnan(ages_years).all() or trained_years.empty:
+        return
+    predicted_years = metrics.group_mean(judge.windows.age_years, judge.windows.clip)
+    for part, rows in parts_of(clips, ~np.isnan(ages_years)).items():
+        true = ages_years[rows]
+        found = judge.estimate(
+            lambda w, r=rows, t=true: metrics.mean_absolute_error(predicted_years[r], t, w), judge.windows.subjects(rows)
+        )
+        of_mean = metrics.mean_absolute_error(np.full(len(rows), trained_years.mean()), true)
+        of_median = metrics.mean_absolute_error(np.full(len(rows), trained_years.median()), true)
+        baselines = {f"baseline_mae_years{part}": of_mean, f"baseline_median_mae_years{part}": of_median}
+        record(results, f"age.mae_years{part}", found, baselines, sequences=len(rows))
+
+
+def parts_of(clips: pd.DataFrame, known: Bool[np.ndarray, " clip"]) -> dict[str, Int[np.ndarray, " clip"]]:
+    """The rows of all labelled sequences (under the empty name) and of those of each condition (".N", elapsed ".TN")."""
+    names = conditions(clips)
+    parts = {f".{name}": np.flatnonzero(known & (names == name)) for name in dict.fromkeys(names)}
+    return {"": np.flatnonzero(known)} | {name: rows for name, rows in parts.items() if len(rows)}
+
+
+def conditions(clips: pd.DataFrame) -> np.ndarray:
+    """The paper's letters: N, B or S, with a T before it in the elapsed session."""
+    return (np.where(clips["session"] > 0, "T", "") + clips["condition"].str.upper()).to_numpy(dtype=str)
+
+
+def verify(judge: Judge, probe_sets: list[ProbeSet], results: Results) -> None:
+    """Is it the same person? Every probe sequence with every gallery sequence, by the distance of their mean signatures.
+
+    Accuracy at the equilibrium point and area under precision-recall; the baseline takes the distance of mean flows after PCA.
+    """
+    windows = judge.windows
+    signature = metrics.group_mean(windows.signature, windows.clip)
+    current = tuple(clip for probe_set in probe_sets if probe_set.group == "current" for clip in probe_set.probes)
+    every = [ProbeSet("", "current", next(s.gallery for s in probe_sets if s.group == "current"), current)] if current else []
+    for probe_set in [*every, *probe_sets]:
+        gallery, probes = windows.rows(probe_set.gallery), windows.rows(probe_set.probes)
+        flow = identification.project(windows.mean_flow[gallery], windows.mean_flow[probes], judge.config.pca_components)
+        pairs = Pairs.of(windows.subjects(gallery), windows.subjects(probes), cdist(signature[probes], signature[gallery]))
+        plain = Pairs.of(windows.subjects(gallery), windows.subjects(probes), cdist(flow[1], flow[0]))
+        part = f".{probe_set.name}" if probe_set.name else ""
+        for name, measure in (("equilibrium_accuracy", metrics.equilibrium_accuracy), ("auc", metrics.average_precision)):
+            found = judge.estimate(pairs.statistic(measure), pairs.gallery, pairs.probe)
+            baselines = {
+                f"{MEAN_FLOW}_{name}{part}": measure(plain.score, plain.positive),
+                f"chance_{name}{part}": 0.5 if name == "equilibrium_accuracy" else float(pairs.positive.mean()),
+            }
+            record(results, f"verification.{name}{part}", found, baselines, pairs=len(pairs.score))
+        if not probe_set.name:
+            results.curves["verification_roc"] = pd.concat([pairs.roc(OURS), plain.roc(MEAN_FLOW)])
+            results.curves["verification_precision_recall"] = pd.concat([pairs.recall(OURS), plain.recall(MEAN_FLOW)])
+
+
+def draw(
+    judge: Judge,
+    network: nn.Module,
+    batch: Callable[[Int[np.ndarray, " window"]], dict[str, Tensor]],
+    mean: Float[Tensor, "channel height width"],
+    results: Results,
+) -> None:
+    """What the first layer looks for, in space and in time, and one window of flow for each condition."""
+    first = next(module for module in network.modules() if isinstance(module, nn.Conv2d))
+    weight = first.weight.detach().float().cpu().contiguous().numpy()
+    results.pictures["filters_spatial"] = pictures.spatial_filters(weight)
+    results.pictures["filters_temporal"] = pictures.temporal_filters(weight)
+    names = conditions(judge.windows.clips)
+    shown = {name: int(np.flatnonzero(names[judge.windows.clip] == name)[0]) for name in dict.fromkeys(names)}
+    flow_px = batch(np.array(list(shown.values())))["flow"].cpu() + mean.cpu()
+    results.pictures["flow"] = pictures.flow_strip(flow_px.unflatten(1, (-1, 2)).numpy(), list(shown))
+    results.captions.update(paper.CAPTIONS)

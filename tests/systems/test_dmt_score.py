@@ -1,0 +1,209 @@
+"""DMT judged on flow in which people can be told apart, and on flow in which they cannot."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from sklearn.neighbors import KNeighborsClassifier
+
+from people import identification, judging, metrics
+from people.records import Results
+from people.systems.dmt import data, model, score
+from people.systems.dmt.windows import extract
+from people.video.store import Field, StoreWriter
+
+CURRENT = ("n01", "n02", "n03", "n04", "n05", "n06", "b01", "b02", "s01", "s02")
+ELAPSED = ("n07", "n08", "n09", "n10", "n11", "n12", "b03", "b04", "s03", "s04")
+DATA = data.Config(window_frames=5, step_frames=3, crop_px=60, mirror=True, shifts_px=(0,))
+CONFIG = score.Config(
+    decisions=score.DECISIONS,
+    neighbours=7,
+    pca_components=128,
+    batch_size=16,
+    adapt={"epochs": 15, "learning_rate": 0.1, "batch_size": 16, "scope": "head"},
+    bootstrap={"resamples": 40, "confidence": 0.9},
+    elapsed_gallery=("n01", "n02", "n03", "n04"),
+)
+
+
+def write_store(path: Path, *, subjects: int, elapsed: int, told_apart: float) -> Path:
+    """Flow of moving noise; `told_apart` is how strong each person's own pattern is in it."""
+    generator = np.random.default_rng(5)
+    with StoreWriter(path, {"flow": Field("int16", (2, 60, 80)), "box": Field("float32", (4,))}, {"flow_scale": 100}) as writer:
+        for split in ("train", "test"):
+            for number in range(subjects):
+                own = generator.normal(size=(2, 6, 8)).repeat(10, axis=1).repeat(10, axis=2)
+                for sequence in CURRENT + (ELAPSED if split == "test" and number < elapsed else ()):
+                    noise = generator.normal(size=(11, 2, 60, 80))
+                    subject = f"{split[0]}{number:02d}"
+                    row = {
+                        "dataset": "tumgaid", "clip_id": f"{subject}/{sequence}", "subject_id": subject,
+                        "split": split, "sequence": sequence, "condition": sequence[0], "session": int(sequence in ELAPSED),
+                        "view_deg": 90.0, "gender": ("female", "male", "male")[number % 3], "age_years": 20.0 + 3 * number,
+                    }  # fmt: skip
+                    flow = np.round(100 * (told_apart * own + 0.3 * noise)).astype(np.int16)
+                    writer.append(row, {"flow": flow, "box": np.tile(np.float32([10, 5, 70, 55]), (11, 1))})
+    return path
+
+
+@pytest.fixture(scope="module")
+def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    path = write_store(tmp_path_factory.mktemp("flow") / "store", subjects=5, elapsed=2, told_apart=1.0)
+    return {"frames": path, "poses": path}
+
+
+@pytest.fixture(scope="module")
+def trained(reads: dict[str, Path]) -> tuple[model.Network, dict[str, Any], dict[str, torch.Tensor]]:
+    """A network with its first random weights: random projections keep people apart."""
+    train = data.open_samples(reads, DATA, "train")
+    torch.manual_seed(0)
+    spec = data.spec(train)
+    network = model.Network(model.Config(type="B", widths=(4, 8, 8, 8), dense=(16,), dropout=0.1), spec)
+    return network.eval(), spec, data.statistics(train)
+
+
+@pytest.fixture(scope="module")
+def results(trained: tuple, reads: dict[str, Path]) -> Results:
+    return score.evaluate(*trained, reads, DATA, CONFIG, seed=1)
+
+
+def test_the_table_has_the_papers_columns_and_its_rows_beside_ours_and_the_baselines(results: Results) -> None:
+    table = results.tables["identification"]
+    assert list(table.columns) == ["method", "source", "N", "B", "S", "Avg", "TN", "TB", "TS", "TAvg"]
+    assert table["source"].value_counts().to_dict() == {score.PAPER: 7, score.OURS: 4, score.BASELINE: 2}
+    paper = table[table["method"] == "Ours-2 (7-NN on PCA-128)"].iloc[0]
+    assert paper.tolist()[2:] == [99.7, 97.4, 99.7, 98.9, 59.4, 62.5, 68.8, 63.6]
+
+
+def test_people_with_patterns_of_their_own_are_identified_and_the_average_is_that_of_its_columns(results: Results) -> None:
+    found = results.metrics
+    for method in (*score.DECISIONS, "mean_flow"):
+        assert found[f"identification.{method}.N"] > 0.8
+        expected = np.mean([found[f"identification.{method}.{column}"] for column in "NBS"])
+        assert found[f"identification.{method}.Avg"] == pytest.approx(expected)
+    assert found["identification.chance.N"] == pytest.approx(1 / 5)
+    assert found["verification.equilibrium_accuracy"] > 0.8
+
+
+def test_every_interval_contains_its_number_and_lies_in_range(results: Results) -> None:
+    names = [name.removesuffix(".low") for name in results.metrics if name.endswith(".low")]
+    assert len(names) > 30
+    for name in names:
+        assert results.metrics[f"{name}.low"] - 1e-9 <= results.metrics[name] <= results.metrics[f"{name}.high"] + 1e-9, name
+    assert all(np.isfinite(value) for value in results.metrics.values())
+
+
+def test_the_trivial_baselines_are_those_worked_by_hand(results: Results) -> None:
+    # genders female, male, male, female, male in training and in test; ages 20, 23, 26, 29, 32; the first two came back,
+    # with 20 sequences instead of 10, so that female weighs 2 + 1 and male 2 + 1 + 1 of 7
+    assert results.metrics["gender.baseline"] == pytest.approx(4 / 7)
+    assert results.metrics["gender.baseline.N"] == pytest.approx(3 / 5)
+    assert results.metrics["gender.baseline_balanced"] == pytest.approx(0.5)
+    assert results.metrics["age.baseline_mae_years"] == pytest.approx((2 * 6 + 2 * 3 + 0 + 3 + 6) / 7)
+    # 5 people, 4 gallery and 6 probe sequences each: one pair in five is of the same person
+    assert results.metrics["verification.chance_auc"] == pytest.approx(1 / 5)
+
+
+def test_columns_of_the_elapsed_session_are_absent_when_nobody_came_back(tmp_path: Path, trained: tuple) -> None:
+    path = write_store(tmp_path / "store", subjects=3, elapsed=0, told_apart=0.0)
+    few = replace(CONFIG, decisions=("svm",))
+    results = score.evaluate(*trained, {"frames": path, "poses": path}, DATA, few, seed=1)
+    assert list(results.tables["identification"].columns) == ["method", "source", "N", "B", "S", "Avg"]
+    assert not [name for name in results.metrics if ".T" in name]
+
+
+def test_the_result_does_not_depend_on_the_batch_size(trained: tuple, reads: dict[str, Path], results: Results) -> None:
+    again = score.evaluate(*trained, reads, DATA, replace(CONFIG, batch_size=7), seed=1)
+    assert again.metrics.keys() == results.metrics.keys()
+    assert list(again.metrics.values()) == pytest.approx(list(results.metrics.values()), abs=1e-5)
+
+
+@pytest.mark.parametrize("scope", ["head", "all"])
+def test_the_same_seed_gives_the_same_numbers_and_leaves_the_network_as_it_was(
+    trained: tuple, reads: dict[str, Path], scope: str
+) -> None:
+    network = trained[0]
+    before = {name: value.clone() for name, value in network.state_dict().items()}
+    adapt = {"epochs": 1, "learning_rate": 0.01, "batch_size": 16, "scope": scope}
+    config = replace(CONFIG, decisions=("softmax_product",), adapt=adapt)
+    first = score.evaluate(*trained, reads, DATA, config, seed=1)
+    torch.rand(3)
+    assert score.evaluate(*trained, reads, DATA, config, seed=1).metrics == first.metrics
+    assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
+
+
+def test_no_label_and_no_number_depends_on_probes_that_are_not_asked_for(trained: tuple, reads: dict[str, Path]) -> None:
+    """Decisions about one probe are the same whether it is asked alone or among others: nothing is fitted to probes."""
+    network, spec, statistics = trained
+    samples = data.open_samples(reads, DATA, "test")
+
+    def batch(rows: np.ndarray) -> dict[str, torch.Tensor]:
+        return samples.batch(rows.tolist(), spec=spec, statistics=statistics, augment=None)
+
+    windows = extract(network, samples.clips, samples.targets(spec)["clip"].numpy(), batch, 16)
+    judge = score.Judge(windows, CONFIG, 1)
+    adaptation = identification.Adaptation(network, batch, CONFIG.adapt, 1)
+    sequences = samples.clips["sequence"]
+    gallery = np.flatnonzero(sequences.isin(CURRENT[:4]) & (samples.clips["session"] == 0))
+    probes = np.flatnonzero(sequences == "b01")
+    _, together = score.decide(judge, gallery, probes, adaptation)
+    _, alone = score.decide(judge, gallery, probes[:1], adaptation)
+    for method, scores in together.items():
+        assert np.allclose(scores[:1], alone[method], atol=1e-6), method
+
+
+def test_pictures_are_colour_images_and_every_table_and_picture_has_a_caption(results: Results) -> None:
+    assert set(results.pictures) == {"filters_spatial", "filters_temporal", "flow"}
+    for picture in results.pictures.values():
+        assert picture.dtype == np.uint8
+        assert picture.ndim == 3
+        assert picture.std() > 0
+    assert set(results.captions) == set(results.tables) | set(results.pictures) | set(results.curves)
+
+
+def test_votes_of_the_nearest_neighbours_equal_those_of_scikit_learn() -> None:
+    generator = np.random.default_rng(0)
+    gallery, probes = generator.normal(size=(40, 6)), generator.normal(size=(15, 6))
+    labels = np.repeat(np.arange(4), 10)
+    mine = identification.neighbour_scores(gallery, labels, probes, neighbours=7, components=128)
+    twin = KNeighborsClassifier(7).fit(gallery, labels).predict_proba(probes) * 7
+    assert np.array_equal(np.floor(mine), twin)  # a vote is worth a little more than 1, all seven together less than one more
+
+
+def test_pca_is_fitted_to_the_gallery_and_keeps_no_more_components_than_it_has_items() -> None:
+    generator = np.random.default_rng(0)
+    gallery, probes = generator.normal(size=(9, 50)), generator.normal(size=(4, 50))
+    points, queries = identification.project(gallery, probes, 128)
+    assert points.shape == (9, 8)
+    assert np.allclose(points.mean(axis=0), 0)
+    assert np.allclose(identification.project(gallery, 100 * probes[:1], 128)[0], points)
+    assert queries.shape == (4, 8)
+
+
+def test_a_person_drawn_twice_makes_her_impostor_pairs_twice_and_her_own_pairs_twice() -> None:
+    pairs = judging.Pairs.of(np.array(["a", "b"]), np.array(["a", "b"]), np.array([[0.1, 0.5], [0.4, 0.9]]))
+    drawn = {"a": 2.0, "b": 1.0}
+    weights = []
+    pairs.statistic(lambda score, positive, weight: weights.extend(weight) or 0.0)(
+        np.array([drawn[name] for name in pairs.gallery]), np.array([drawn[name] for name in pairs.probe])
+    )
+    counted = {(gallery, probe): weight for gallery, probe, weight in zip(pairs.gallery, pairs.probe, weights, strict=True)}
+    assert counted == {("a", "a"): 2, ("b", "b"): 1, ("a", "b"): 2, ("b", "a"): 2}
+    assert metrics.average_precision(pairs.score, pairs.positive) == pytest.approx((1 + 2 / 4) / 2)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"decisions": ("dice",)}, "decisions must be some of majority_vote"),
+        ({"neighbours": 0}, "neighbours must be at least 1"),
+        ({"adapt": {"epochs": 1}}, "adapt has the keys batch_size, epochs"),
+        ({"adapt": {"epochs": 1, "learning_rate": 1.0, "batch_size": 1, "scope": "tail"}}, "scope head or all"),
+    ],
+)
+def test_settings_out_of_range_are_refused_with_what_is_expected(change: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        replace(CONFIG, **change)
