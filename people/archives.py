@@ -12,7 +12,7 @@ _BROKEN = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOF
 
 
 def members(archive: Path, pattern: re.Pattern[str], *, expected: str) -> dict[str, bytes]:
-    """The archive's files whose path ends in `pattern`, by path in sorted order; `expected` says in words what is looked for."""
+    """The archive's files whose path ends in `pattern`, sorted by path; `expected` says in words what is looked for."""
     if not archive.exists():
         raise ValueError(f"{archive}: expected {expected}, but there is no such file or folder; check the path")
     found, others = {}, []

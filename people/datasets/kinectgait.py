@@ -5,6 +5,7 @@ Layout: `Data/PersonNNN/k.txt`, a line `Joint-Name;x;y;z` per joint, 20 joints a
 """
 
 import io
+import itertools
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,9 +41,8 @@ LEAST_SWING_M, LEAST_COHERENCE, FASTEST_TURN_RAD_S = 0.2, 0.8, 0.8
 WRONG_SIDE = 0.5  # price of a square metre on the wrong side against a square metre travelled
 SPEED_RANGE_M_S = (0.6, 2.0)
 STEP_RANGE_S = (0.3, 0.9)
-FARTHEST_SIDEWAYS_M = 0.2
-TRUNK = {J["left_shoulder"], J["left_hip"]}
-ARMS = {J["left_elbow"], J["left_wrist"], J["left_hand"]}
+FARTHEST_SIDEWAYS_M = {"leg": 0.2, "arm": 0.3}
+ARMS = [J[f"{side}_{part}"] for side in ("left", "right") for part in ("elbow", "wrist", "hand")]
 _PATTERN = re.compile(r"/(Person\d+/\d+\.txt|person-data\.csv)$")
 _EXPECTED = "walks Data/PersonNNN/k.txt and a table GenderBMIData/person-data.csv"
 _COLUMNS = ["Individual", "Height", "Weight (Kg)", "Age", "Gender"]
@@ -166,11 +166,11 @@ def _stretches(joints_m: Float[np.ndarray, "frame joint 3"]) -> list[_Stretch]:
     turning = np.abs(np.gradient(seen.heading_rad)) * SENSOR_HZ > FASTEST_TURN_RAD_S
     swing = seen.swing_m > max(LEAST_SWING_M, 0.6 * np.quantile(seen.swing_m, 0.75))
     steady = ~turning & ~fixed.lost & (seen.coherence > LEAST_COHERENCE) & swing
-    found = []
+    widths, found = widths_m(joints_m), []
     for start, stop in _long_runs(steady):
         clean = _clean(joints_m[start:stop])
         for first, last in _long_runs(~clean.lost & regular_steps(clean.joints_m)):
-            piece = unbiased(clean.joints_m[first:last])
+            piece = unbiased(clean.joints_m[first:last], widths)
             speed = walking_speed(piece, SENSOR_HZ)
             if SPEED_RANGE_M_S[0] < speed.mean() < SPEED_RANGE_M_S[1]:
                 found.append(_Stretch(piece, speed, int(clean.repaired[first:last].sum())))
@@ -192,24 +192,25 @@ def _clean(joints_m: Float[np.ndarray, "frame joint 3"]) -> Repaired:
 
 
 def _impossible(joints_m: Float[np.ndarray, "frame joint 3"]) -> Bool[np.ndarray, "frame joint"]:
-    """Where nobody's joints are in a walk: a leg far out to the side, a head beside the neck (cut off by the image's edge)."""
+    """Where nobody's joints are in a walk: a leg or an arm far out to the side, a head beside the neck."""
     bad = np.zeros(joints_m.shape[:2], dtype=bool)
     sideways = np.abs(joints_m[..., 1] - np.median(joints_m[..., 1], axis=0))
-    bad[:, LEGS] = sideways[:, LEGS] > FARTHEST_SIDEWAYS_M
+    bad[:, LEGS] = sideways[:, LEGS] > FARTHEST_SIDEWAYS_M["leg"]
+    bad[:, ARMS] = sideways[:, ARMS] > FARTHEST_SIDEWAYS_M["arm"]
     head = joints_m[:, J["head"]] - joints_m[:, J["neck"]]
     bad[:, J["head"]] = head[:, 2] < 0.7 * np.linalg.norm(head, axis=1)
     return bad
 
 
 def regular_steps(joints_m: Float[np.ndarray, "frame joint 3"]) -> Bool[np.ndarray, " frame"]:
-    """Frames between two passes of the ankles that are one step apart in time: where legs are confused they pass too soon or late."""
+    """Frames between passes of the ankles that are one step apart in time: confused legs pass too soon or too late."""
     apart = low_pass(joints_m[:, J["left_ankle"], 0] - joints_m[:, J["right_ankle"], 0], SENSOR_HZ, 4.0)
     apart = apart - apart.mean()
     passes = np.flatnonzero(np.diff(apart > 0)) + 1
     regular = np.zeros(len(apart), dtype=bool)
     shortest, longest = (int(seconds * SENSOR_HZ) for seconds in STEP_RANGE_S)
     edges = [0, *passes.tolist(), len(apart)]
-    for start, stop in zip(edges[:-1], edges[1:], strict=True):
+    for start, stop in itertools.pairwise(edges):
         inside = start > 0 and stop < len(apart)  # the first and the last step are not seen whole
         regular[start:stop] = stop - start <= longest and (not inside or stop - start >= shortest)
     return regular
@@ -253,28 +254,29 @@ def _cheapest(
     return np.array(states[::-1])
 
 
-def unbiased(joints_m: Float[np.ndarray, "frame joint 3"]) -> Float[np.ndarray, "frame joint 3"]:
+def unbiased(joints_m: Float[np.ndarray, "frame joint 3"], widths_m: dict[str, float]) -> Float[np.ndarray, "frame joint 3"]:
     """The sensor sees a walker from the side and draws the hidden half of the body towards the visible one.
 
-    Lines between shoulders are seen some 40 degrees off, feet beside the pelvis. A straight walk is symmetric on average, so the
-    mean left-to-right line of every pair of joints is turned sideways and the mean place of every joint brought to the middle;
-    movement about the mean stays as measured.
+    Shoulder lines are seen some 40 degrees off, feet beside the pelvis. A straight walk is symmetric on average, so the mean
+    left-to-right line of every pair of joints is turned sideways, shoulders and hips as wide as `widths_m`, and the mean
+    place of every joint brought to the middle; movement about the mean stays as measured.
     """
     fixed = joints_m.copy()
     mean = joints_m.mean(axis=0)
     fixed[:, list(MIDLINE), 1] -= mean[list(MIDLINE), 1]
-    shoulders = _width_m(joints_m, J["left_shoulder"], J["right_shoulder"])
     for left, right in PAIRS:
-        width = _width_m(joints_m, left, right) if left in TRUNK else np.linalg.norm((mean[left] - mean[right])[:2])
-        if left in ARMS:
-            width = max(width, shoulders)  # arms hang beside the trunk, where confused labels average to its middle
-        wanted = np.array([0.0, width, 0.0])
+        part = JOINTS[left].removeprefix("left_")
+        width = widths_m.get(part) or float(np.linalg.norm((mean[left] - mean[right])[:2]))
+        if part in ("elbow", "wrist", "hand"):
+            width = max(width, widths_m["shoulder"])  # arms hang beside the trunk, where confused labels average to its middle
+        half = np.array([0.0, width / 2, 0.0])
         middle = (mean[left] + mean[right]) / 2 * [1, 0, 1]
-        fixed[:, left] += middle + wanted / 2 - mean[left]
-        fixed[:, right] += middle - wanted / 2 - mean[right]
+        fixed[:, left] += middle + half - mean[left]
+        fixed[:, right] += middle - half - mean[right]
     return fixed
 
 
-def _width_m(joints_m: Float[np.ndarray, "frame joint 3"], left: int, right: int) -> float:
-    """The usual horizontal distance of two joints, whatever way the line between them is seen."""
-    return float(np.median(np.linalg.norm((joints_m[:, left] - joints_m[:, right])[:, :2], axis=1)))
+def widths_m(joints_m: Float[np.ndarray, "frame joint 3"]) -> dict[str, float]:
+    """How wide shoulders and hips are in the frames of a recording that show them best."""
+    parts = {part: joints_m[:, J[f"left_{part}"]] - joints_m[:, J[f"right_{part}"]] for part in ("shoulder", "hip")}
+    return {part: float(np.quantile(np.linalg.norm(line, axis=1), 0.75)) for part, line in parts.items()}
