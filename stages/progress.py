@@ -7,7 +7,7 @@ from tqdm import tqdm
 if TYPE_CHECKING:
     from people.training import Epoch
 
-FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total} epochs [{elapsed}<{remaining}] {postfix}"
+FORMAT = "{desc} {percentage:3.0f}%|{bar}| {n:.1f}/{total} epochs [{elapsed}<{remaining}]{postfix}"
 
 
 class Bar:
@@ -25,7 +25,7 @@ class Bar:
 
     def step(self, done: int, steps: int) -> None:
         """One step of an epoch is done."""
-        self.bar.set_postfix_str(f"{self.name}: step {done}/{steps}", refresh=False)
+        self.bar.set_postfix_str(f"step {done}/{steps}", refresh=False)
         self.bar.update(1 / steps)
 
     def epoch(self, epoch: "Epoch") -> None:

@@ -1,0 +1,144 @@
+"""Search the weights and margins of a system's objective: an Optuna study, judged by the score on validation subjects.
+
+    python -m stages.tune dmt
+
+writes data/studies/<system>/: trials.csv, best.yaml (the best objective), and the best trial's checkpoint.pt and history.csv.
+The study is in the database at OPTUNA_STORAGE, or in .state/. Several of these processes, on one machine or on many, share its
+trials; a trial whose process is killed goes on from its last whole epoch. A study that has been finished is not taken up again:
+a further run computes everything anew.
+"""
+
+import argparse
+from contextlib import AbstractContextManager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+from optuna.trial import FrozenTrial, Trial, TrialState
+from ruamel.yaml import YAML
+
+from people import checkpoints, states, training
+from people.recipe import launch
+from stages import tracking
+from stages.common import output, params, remove, state
+from stages.prepare import merged, prepare, recipe, write_model
+from stages.progress import Bar
+from stages.study import FINISHED, PLACE, Search, current, nested, places, work
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("system")
+    name = parser.parse_args().system
+    search = checkpoints.config_of(Search, params("systems", name, "search"))
+    tuning = Tuning(name, search, params("seed"))
+    with tracking.interruptible(), tuning.run("tune", tuning.folder) as parent, tuning.bar:
+        work(tuning.study, search, tuning.baseline, lambda trial: tuning.train(trial, parent))
+        with tracking.exclusive(state("checkpoints", "tune", f"{name}.lock")):
+            tuning.finish(Path("data/studies", name), parent)
+
+
+class Tuning:
+    """One system's study and the trainings of its trials."""
+
+    def __init__(self, name: str, search: Search, seed: int) -> None:
+        self.name, self.search, self.seed = name, search, seed
+        self.config = recipe(name, epochs=search.epochs, devices=1)  # several devices: as many processes
+        self.fabric, self.problem = launch(self.config), prepare(name)
+        self.baseline = search.baseline(self.problem.config["objective"])
+        self.key = states.key(search=asdict(search), run=training.run_key(self.problem, self.config, seed))
+        with tracking.exclusive(state("optuna.lock")):  # a new database is set up by the first of several processes alone
+            self.study = current(f"{name}-{self.key[:16]}", search, seed)
+        self.folder = state("checkpoints", "tune", self.study.study_name)
+        self.bar = Bar(search.trials * search.epochs, name)
+
+    def run(self, name: str, folder: Path, **tags: Any) -> AbstractContextManager[tracking.Run]:
+        """A run in MLflow: the study's, or one of its trials'."""
+        facts = {"seed": self.seed, **self.problem.config, "search": asdict(self.search)}
+        about = {"stage": "tune", "system": self.name, "study": self.study.study_name, "data.digest": self.problem.data_digest}
+        return tracking.run(self.name, name, folder=folder, params=facts | tags.pop("params", {}), tags=about | tags)
+
+    def objective(self, trial: FrozenTrial | Trial) -> dict[str, Any]:
+        """The objective's block with the trial's values."""
+        return merged(self.problem.config["objective"], nested(trial.params), "objective")
+
+    def epochs(self, trial: FrozenTrial | Trial) -> Any:
+        """The trial's training; what a killed process or another one has done of it comes first."""
+        problem = self.problem.with_objective(self.objective(trial))
+        return training.fit(
+            problem,
+            self.config,
+            seed=self.seed,
+            fabric=self.fabric,
+            checkpoint_folder=self.place(trial),
+            on_step=self.bar.step,
+        )
+
+    def place(self, trial: FrozenTrial | Trial) -> Path:
+        return self.folder / f"trial-{trial.user_attrs[PLACE]:04}"
+
+    def train(self, trial: Trial, parent: tracking.Run) -> float:
+        """One trial: its best score on validation subjects. It is pruned where it falls behind the others."""
+        number, pruned, best = trial.user_attrs[PLACE], False, float("-inf")
+        tags = {tracking.PARENT_TAG: parent.id, "trial": number, "params": {"objective": self.objective(trial)}}
+        with self.run(f"trial {number}", self.place(trial), **tags) as run:
+            for epoch in self.epochs(trial):
+                run.log(epoch.metrics, epoch.number)
+                self.bar.epoch(epoch)
+                best = max(best, epoch.metrics["score"])
+                trial.report(epoch.metrics["score"], epoch.number)
+                pruned = epoch.number < self.search.epochs and trial.should_prune()
+                if pruned:
+                    self.bar.skip(self.search.epochs - epoch.number)
+                    break
+            run.tag(pruned=pruned)
+        if pruned:
+            remove(self.place(trial) / training.STATE_FILE)
+            raise optuna.TrialPruned(f"trial {number}: below the median at epoch {epoch.number}")
+        return best
+
+    def finish(self, folder: Path, parent: tracking.Run) -> None:
+        """Write the outputs, once for all processes that share this folder, and call the study finished."""
+        if self.study.user_attrs.get(FINISHED) and (folder / "trials.csv").is_file():
+            return
+        trials = places(self.study, self.search.trials)
+        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+        if not complete:
+            reasons = "\n".join(trial.user_attrs.get("reason", trial.state.name) for trial in trials)
+            raise ValueError(
+                f"none of the {len(trials)} trials of {self.study.study_name} came to its end; narrow search.ranges:\n{reasons}"
+            )
+        best = max(complete, key=lambda trial: (trial.value, -trial.user_attrs[PLACE]))
+        epoch = None
+        for epoch in self.epochs(best):  # kept from its trial, or, where another machine trained it, trained again
+            pass
+        assert epoch is not None
+        with output(folder) as written:
+            write_model(written, epoch)
+            table(trials, list(self.search.ranges)).to_csv(written / "trials.csv", index=False)
+            found = {"trial": best.user_attrs[PLACE], "score": best.value, "objective": self.objective(best)}
+            with (written / "best.yaml").open("w") as file:
+                YAML().dump(found, file)
+        parent.tag(best_trial=best.user_attrs[PLACE], checkpoint__sha256=checkpoints.digest(folder / "checkpoint.pt"))
+        self.study.set_user_attr(FINISHED, True)
+        remove(self.folder)
+
+
+def table(trials: list[FrozenTrial], names: list[str]) -> pd.DataFrame:
+    """One row per trial: how it ended, what was tried, and the best score that it reached."""
+    return pd.DataFrame(
+        {
+            "number": trial.user_attrs[PLACE],
+            "state": trial.state.name.lower(),
+            **{name: trial.params[name] for name in names},
+            "epochs": len(trial.intermediate_values),
+            "score": max(trial.intermediate_values.values(), default=float("nan")),
+        }
+        for trial in trials
+    )
+
+
+if __name__ == "__main__":
+    main()
