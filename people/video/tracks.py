@@ -18,7 +18,8 @@ LEAST_GREY_LEVELS = 10.0  # ... and beyond this, below which JPEG blocks flicker
 LEAST_SPEED = 1 / 400  # image widths per frame: a fifth of a pixel at 80 px; walking is four times as fast
 LEAST_AREA = 1 / 400  # of the image: smaller blobs are noise
 LEAST_MOTION = 0.1  # of what the clip's liveliest frames show: less is a flickering screen, or a person who has stopped
-LEAST_SHOWN = 0.2  # of what moves, to take the person's outline from the difference; else from the flow
+OUTLINE_SHOWN = 0.2  # of what moves differs from the median image: the person's outline is taken from that, else from the flow
+LEAST_SHOWN = 0.02  # flow where nothing differs is noise
 SMOOTHING_FRAMES = 9
 
 
@@ -61,19 +62,21 @@ def moving_box(
     A region is joined with those above and below it: people are upright, and a belt can look like the wall behind it.
     """
     height, width = differs.shape
-    moves = speed_px > max(LEAST_SPEED * width, 5 * float(np.median(speed_px)))
+    still_px = float(np.quantile(speed_px, 0.25))  # of noise alone: a person and the flow around them may fill half the image
+    moves = speed_px > max(LEAST_SPEED * width, 8 * still_px)
     # Flow bleeds over a person's outline, the difference does not; but one who stays in place is part of the median image.
-    shows = np.count_nonzero(differs & moves) >= LEAST_SHOWN * np.count_nonzero(moves)
+    solid = moves & (speed_px > np.quantile(speed_px[moves], 0.9) / 2) if moves.any() else moves
+    shown = np.count_nonzero(differs & solid) / max(np.count_nonzero(solid), 1)
     # Nobody's standing foot is far from what moves; the place that somebody stood in for long, and has left, is.
     near = cv2.dilate(moves.astype(np.uint8), np.ones((2 * (height // 8) + 1,) * 2, np.uint8)) > 0
-    mask = cv2.medianBlur((differs & near if shows else moves).astype(np.uint8), 3)
+    mask = cv2.medianBlur((differs & near if shown >= OUTLINE_SHOWN else solid).astype(np.uint8), 3)
     bridge = np.ones((max(3, height // 10 | 1), 3), np.uint8)
     count, labels, facts, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bridge), connectivity=8)
     motion = np.bincount(labels[moves], weights=speed_px[moves], minlength=count)
     motion[0] = 0
     large = facts[:, cv2.CC_STAT_AREA] >= max(4, LEAST_AREA * height * width)
     motion[~large] = 0
-    if not motion.any():
+    if shown < LEAST_SHOWN or not motion.any():
         return np.full(4, np.nan, np.float32), 0.0
     left, top = facts[:, cv2.CC_STAT_LEFT], facts[:, cv2.CC_STAT_TOP]
     right, bottom = left + facts[:, cv2.CC_STAT_WIDTH], top + facts[:, cv2.CC_STAT_HEIGHT]
