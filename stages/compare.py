@@ -56,9 +56,7 @@ def objectives(block: dict[str, Any], variants: dict[str, Any]) -> dict[str, dic
     """Each variant's objective: the system's own with the variant's values laid over it, and the system's own."""
     if FULL in variants:
         raise ValueError(f"compare.variants.{FULL} is the name of the objective as it is; give the variant another name")
-    found = {
-        name: merged(block, changes, f"objective, as changed by compare.variants.{name}:") for name, changes in variants.items()
-    }
+    found = {name: merged(block, changes, f"compare.variants.{name}: objective") for name, changes in variants.items()}
     return {**found, FULL: block}
 
 

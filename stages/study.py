@@ -127,7 +127,7 @@ def current(name: str, search: Search, seed: int) -> Study:
 
 
 class SeededByPlace(BaseSampler):
-    """A sampler that begins each trial with a seed of the trial's own, and so does not depend on what its process did before."""
+    """A sampler that begins each trial with a seed of the trial's own, whatever its process did before."""
 
     def __init__(self, kind: str, seed: int) -> None:
         self.kind, self.seed = kind, seed
@@ -190,7 +190,7 @@ def claim(study: Study, trial: Trial) -> None:
 
 
 def free_dead(study: Study) -> None:
-    """Fail the running trials of this machine's dead processes now; other machines' are failed when their heartbeat is missing."""
+    """Fail running trials of dead processes: this machine's at once, another machine's when its heartbeat is missing."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)

@@ -25,10 +25,11 @@ from stages import tracking
 from stages.common import output, params, remove, state
 from stages.prepare import merged, prepare, recipe, write_model
 from stages.progress import Bar
-from stages.study import FINISHED, PLACE, Search, current, nested, places, work
+from stages.study import FINISHED, PLACE, REASON, Search, current, nested, places, work
 
 
 def main() -> None:
+    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the bar says the rest
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("system")
     name = parser.parse_args().system
@@ -36,7 +37,7 @@ def main() -> None:
     tuning = Tuning(name, search, params("seed"))
     with tracking.interruptible(), tuning.run("tune", tuning.folder) as parent, tuning.bar:
         work(tuning.study, search, tuning.baseline, lambda trial: tuning.train(trial, parent))
-        with tracking.exclusive(state("checkpoints", "tune", f"{name}.lock")):
+        with tracking.exclusive(state(f"tune-{name}.lock")):
             tuning.finish(Path("data/studies", name), parent)
 
 
@@ -81,49 +82,52 @@ class Tuning:
 
     def train(self, trial: Trial, parent: tracking.Run) -> float:
         """One trial: its best score on validation subjects. It is pruned where it falls behind the others."""
-        number, pruned, best = trial.user_attrs[PLACE], False, float("-inf")
+        number, scores = trial.user_attrs[PLACE], []
+        self.bar.name = f"{self.name} trial {number}"
         tags = {tracking.PARENT_TAG: parent.id, "trial": number, "params": {"objective": self.objective(trial)}}
         with self.run(f"trial {number}", self.place(trial), **tags) as run:
             for epoch in self.epochs(trial):
                 run.log(epoch.metrics, epoch.number)
                 self.bar.epoch(epoch)
-                best = max(best, epoch.metrics["score"])
-                trial.report(epoch.metrics["score"], epoch.number)
-                pruned = epoch.number < self.search.epochs and trial.should_prune()
-                if pruned:
-                    self.bar.skip(self.search.epochs - epoch.number)
+                scores.append(epoch.metrics["score"])
+                trial.report(scores[-1], epoch.number)
+                if epoch.number < self.search.epochs and trial.should_prune():
                     break
+            pruned = len(scores) < self.search.epochs
             run.tag(pruned=pruned)
         if pruned:
+            self.bar.skip(self.search.epochs - len(scores))
             remove(self.place(trial) / training.STATE_FILE)
-            raise optuna.TrialPruned(f"trial {number}: below the median at epoch {epoch.number}")
-        return best
+            raise optuna.TrialPruned(f"trial {number}: below the median at epoch {len(scores)}")
+        return max(scores)
 
     def finish(self, folder: Path, parent: tracking.Run) -> None:
         """Write the outputs, once for all processes that share this folder, and call the study finished."""
-        if self.study.user_attrs.get(FINISHED) and (folder / "trials.csv").is_file():
+        here = f"written to {folder.resolve()} on {tracking.place()}"
+        if self.study.user_attrs.get(here):
             return
         trials = places(self.study, self.search.trials)
-        complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
-        if not complete:
-            reasons = "\n".join(trial.user_attrs.get("reason", trial.state.name) for trial in trials)
-            raise ValueError(
-                f"none of the {len(trials)} trials of {self.study.study_name} came to its end; narrow search.ranges:\n{reasons}"
-            )
-        best = max(complete, key=lambda trial: (trial.value, -trial.user_attrs[PLACE]))
-        epoch = None
-        for epoch in self.epochs(best):  # kept from its trial, or, where another machine trained it, trained again
-            pass
-        assert epoch is not None
+        best = best_of(trials, self.study.study_name)
+        epochs = list(self.epochs(best))  # kept from its trial, or, where another machine trained it, trained again
         with output(folder) as written:
-            write_model(written, epoch)
+            write_model(written, epochs[-1])
             table(trials, list(self.search.ranges)).to_csv(written / "trials.csv", index=False)
             found = {"trial": best.user_attrs[PLACE], "score": best.value, "objective": self.objective(best)}
             with (written / "best.yaml").open("w") as file:
                 YAML().dump(found, file)
         parent.tag(best_trial=best.user_attrs[PLACE], checkpoint__sha256=checkpoints.digest(folder / "checkpoint.pt"))
+        self.study.set_user_attr(here, True)
         self.study.set_user_attr(FINISHED, True)
         remove(self.folder)
+
+
+def best_of(trials: list[FrozenTrial], study: str) -> FrozenTrial:
+    """The trial with the highest score, the first of equals; a pruned one was not trained to its end."""
+    complete = [trial for trial in trials if trial.state == TrialState.COMPLETE]
+    if not complete:
+        reasons = "\n".join(trial.user_attrs.get(REASON, trial.state.name.lower()) for trial in trials)
+        raise ValueError(f"no trial of {study} came to its end; narrow search.ranges. What happened:\n{reasons}")
+    return max(complete, key=lambda trial: (trial.value, -trial.user_attrs[PLACE]))
 
 
 def table(trials: list[FrozenTrial], names: list[str]) -> pd.DataFrame:

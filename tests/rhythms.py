@@ -13,9 +13,10 @@ CLIPS_EACH, FRAMES, HEIGHT, WIDTH = 4, 12, 44, 48
 PARAMS: dict[str, Any] = YAML(typ="safe").load(Path(__file__).parent.parent / "params.yaml")
 
 
-def write_workspace(
-    folder: Path, *, training: dict | None = None, compare: dict | None = None, search: dict | None = None
-) -> None:
+Block = dict[str, Any]
+
+
+def write_workspace(folder: Path, *, training: Block | None = None, search: Block | None = None) -> None:
     """params.yaml and data/flow/rhythms, for a network of type B that is as small as it can be."""
     block = dict(PARAMS["systems"]["dmt"])
     block["reads"] = {"frames": "data/flow/rhythms", "poses": "data/flow/rhythms"}
@@ -23,14 +24,9 @@ def write_workspace(
     block["model"] = {"type": "B", "widths": [4, 4, 8, 8], "dense": [8], "dropout": 0.1}
     small = {"epochs": 3, "batch_size": 16, "accelerator": "cpu", "precision": "32-true"}
     block["training"] = {**block["training"], **small, **(training or {})}
-    block["compare"] = {**block["compare"], "epochs": 2, **(compare or {})}
-    block["search"] = {
-        **block["search"],
-        "trials": 3,
-        "epochs": 2,
-        "pruner": {"startup_trials": 1, "warmup_epochs": 1},
-        **(search or {}),
-    }
+    block["compare"] = {**block["compare"], "epochs": 2}
+    quick = {"trials": 3, "epochs": 2, "pruner": {"startup_trials": 1, "warmup_epochs": 1}}
+    block["search"] = {**block["search"], **quick, **(search or {})}
     folder.mkdir(parents=True, exist_ok=True)
     YAML().dump({"seed": 3, "systems": {"dmt": block}}, folder / "params.yaml")
     write_store(folder / "data/flow/rhythms")
@@ -42,7 +38,7 @@ def write_store(path: Path) -> None:
     with StoreWriter(path, fields, {"flow_scale": 100}) as store:
         for split, people in SPLITS.items():
             for person in range(people):
-                rhythm, height = draw.uniform(0.3, 1.5), draw.integers(10, 30)
+                rhythm, height = draw.uniform(0.3, 1.5), int(draw.integers(10, 30))
                 for clip in range(CLIPS_EACH):
                     time = np.arange(FRAMES)[:, None, None] * rhythm + draw.uniform(0, 6)
                     flow = draw.normal(0, 10, (FRAMES, 2, HEIGHT, WIDTH))
