@@ -127,7 +127,7 @@ def one_per_subject(column: str) -> Rule:
     return rule
 
 
-def ages_within(youngest_years: float, oldest_years: float) -> Rule:
+def ages_within(youngest_years: int | float, oldest_years: int | float) -> Rule:
     """Every known age lies within the given range, both ends included."""
 
     def rule(clips: pd.DataFrame) -> pd.DataFrame:

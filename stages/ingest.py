@@ -10,12 +10,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from people.synth.render import render
 from tqdm import tqdm
 
 from people import datasets
 from people.records import Motion
 from people.synth import walker
+from people.synth.render import render
 from stages.common import output, params, pool
 
 
@@ -45,9 +45,9 @@ def main(key: str) -> None:
 def motions(block: dict[str, Any], sequences: int) -> list[Motion]:
     """Walks from the source: a motion archive's reader, or the parametric walker, one walk for every sequence."""
     if block["source"] != "parametric":
-        return datasets.find(block["source"]).read(Path(block["archive"]), frame_rate_hz=block["frame_rate_hz"])
+        return datasets.find(block["source"]).read(Path(block["archive"]), frame_rate_hz=float(block["frame_rate_hz"]))
     count = sum(block["subjects"][split] for split in ("train", "validation", "test"))
-    frames, frame_rate_hz = block["frames_per_sequence"], block["frame_rate_hz"]
+    frames, frame_rate_hz = block["frames_per_sequence"], float(block["frame_rate_hz"])
     return walker.motions(count, walks=sequences, frames=frames, frame_rate_hz=frame_rate_hz, seed=params("seed"))
 
 

@@ -67,10 +67,10 @@ def plan(motions: list[Motion], *, subjects: Mapping[str, int], frames_per_seque
         "validation": subjects["validation"],
         "test": subjects["test"] - subjects["elapsed"],
     }
-    if min(*sizes.values(), subjects["elapsed"]) < 0 or frames_per_sequence < 1:
+    if min(subjects.values()) < 0 or 0 in (subjects["train"], subjects["validation"], subjects["test"]) or sizes["test"] < 0:
         raise ValueError(
-            f"expected no negative number of subjects, at most as many elapsed as test subjects and at least one frame, got "
-            f"{dict(subjects)} and {frames_per_sequence} frames_per_sequence; correct the dataset's block in params.yaml"
+            f"expected at least one subject in each split and at most as many elapsed as test subjects, got {dict(subjects)}; "
+            "correct the dataset's block in params.yaml"
         )
     once, twice = (_cuts(motions, groups, frames_per_sequence, seed) for groups in (_ONE_SESSION, _TWO_SESSIONS))
     splits = _split(motions, list(once), list(twice), sizes, subjects["elapsed"], seed)
@@ -181,21 +181,21 @@ def write(
 
 def _write_labels(root: Path, takes: Sequence[Take]) -> None:
     subjects = {int(take.subject_id[1:]): take for take in takes}
-    for split, name in ID_LISTS.items():
-        (root / name).write_text("".join(f"{number}\n" for number, take in sorted(subjects.items()) if take.split == split))
     homeless = [take.subject_id for take in subjects.values() if take.split not in ID_LISTS]
     if homeless:
         raise ValueError(f"expected a split of {', '.join(ID_LISTS)} for every take, {homeless[0]} has none; set Take.split")
+    for split, name in ID_LISTS.items():
+        (root / name).write_text("".join(f"{number}\n" for number, take in sorted(subjects.items()) if take.split == split))
     codes = {word: code for code, word in GENDER_CODES.items()}
     people = [subjects[number].motion if number in subjects else None for number in range(1, max(subjects) + 1)]
     (root / GENDERS).write_text("".join(f"{codes[person.sex] if person and person.sex else 'NaN'}\n" for person in people))
-    ages = [person.age_years if person else None for person in people]
-    (root / AGES).write_text("".join(f"{'NaN' if age is None else int(age) if age == int(age) else age!r}\n" for age in ages))
+    ages = ["NaN" if person is None or person.age_years is None else repr(float(person.age_years)) for person in people]
+    (root / AGES).write_text("".join(f"{age.removesuffix('.0')}\n" for age in ages))
     rates = {take.motion.frame_rate_hz for take in takes}
     if len(rates) > 1:
         raise ValueError(f"expected one frame rate in all takes, got {sorted(rates)} Hz; resample the motions")
     views = {"even": VIEWS_DEG[0], "odd": VIEWS_DEG[1]}
-    (root / RECORDING).write_text(json.dumps({"frame_rate_hz": rates.pop(), "views_deg": views}, indent=1) + "\n")
+    (root / RECORDING).write_text(json.dumps({"frame_rate_hz": float(rates.pop()), "views_deg": views}, indent=1) + "\n")
 
 
 def _write_subject(
@@ -251,7 +251,7 @@ def read(root: Path) -> pd.DataFrame:
             "age_years": ages[number - 1],
             "frames": place,
             "frame_count": len(names),
-            "frame_rate_hz": recording["frame_rate_hz"],
+            "frame_rate_hz": float(recording["frame_rate_hz"]),
             **imagefiles.size(root, place),
             "root": str(root),
         }

@@ -1,0 +1,57 @@
+"""Who is recorded where, and which frames become which sequence."""
+
+import numpy as np
+import pytest
+
+from people.casting import cut, deal
+from people.records import Motion
+
+
+def walks(*lengths: int) -> list[Motion]:
+    """Walks of one person in which every frame carries its own number."""
+    return [
+        Motion("a", f"w{walk}", 1000.0 * walk + np.arange(frames)[:, None, None] * np.ones((1, 20, 3)), np.zeros(frames), 30.0)
+        for walk, frames in enumerate(lengths)
+    ]
+
+
+def test_six_people_of_two_kinds_are_dealt_two_to_one_from_each_kind():
+    kinds = dict(zip("abcdef", "xxxyyy", strict=True))
+    for seed in range(5):
+        dealt = deal("abcdef", kinds, {"train": 4, "test": 2}, seed)
+        assert [sorted(kinds[name] for name in part) for part in dealt.values()] == [["x", "x", "y", "y"], ["x", "y"]]
+
+
+def test_who_is_dealt_where_depends_on_the_seed_and_not_on_the_order_of_names():
+    kinds = dict.fromkeys("abcdefgh", "x")
+    assert deal("abcdefgh", kinds, {"train": 4, "test": 4}, 1) == deal("hgfedcba", kinds, {"train": 4, "test": 4}, 1)
+    assert len({str(deal("abcdefgh", kinds, {"train": 4, "test": 4}, seed)) for seed in range(5)}) > 1
+    with pytest.raises(ValueError, match=r"expected 9 people for the parts .* got 8"):
+        deal("abcdefgh", kinds, {"train": 5, "test": 4}, 1)
+
+
+def test_groups_take_disjoint_pieces_of_one_length_from_different_walks():
+    gallery, probes = cut(walks(100, 100, 100), (4, 6), longest=40, shortest=20, seed=0) or ([], [])
+    assert len(gallery) == 4
+    assert len(probes) == 6
+    assert {len(piece) for piece in gallery + probes} == {25}  # the gallery has one walk of 100 frames for its four pieces
+    assert {piece.walk_id for piece in gallery}.isdisjoint(piece.walk_id for piece in probes)
+    frames = [frame for piece in gallery + probes for frame in piece.joints_m[:, 0, 0]]
+    assert len(set(frames)) == len(frames)
+
+
+def test_one_walk_is_shared_by_all_groups_without_sharing_a_frame():
+    groups = cut(walks(400), (4, 6), longest=60, shortest=30, seed=0) or []
+    assert [len(group) for group in groups] == [4, 6]
+    frames = [frame for group in groups for piece in group for frame in piece.joints_m[:, 0, 0]]
+    assert len(set(frames)) == len(frames) == 400
+
+
+def test_a_person_without_enough_motion_for_the_shortest_pieces_has_none():
+    assert cut(walks(150, 149), (4, 6), longest=60, shortest=30, seed=0) is None
+    assert cut(walks(150, 150), (4, 6), longest=60, shortest=30, seed=0) is not None
+
+
+def test_a_group_with_several_walks_uses_all_of_them():
+    groups = cut(walks(*[30] * 10), (4, 6), longest=30, shortest=30, seed=0) or []
+    assert [len({piece.walk_id for piece in group}) for group in groups] == [4, 6]

@@ -1,0 +1,182 @@
+"""What an index must fulfil: every fault is one row that names clip, column, rule, value and remedy."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from people import schemas
+
+
+def index(**changes: dict[str, object]) -> pd.DataFrame:
+    """Two clips each of three people, one a split; `changes` gives single clips other values."""
+    rows = [
+        {
+            "dataset": "tumgaid",
+            "clip_id": f"p00{person}/{sequence}",
+            "subject_id": f"p00{person}",
+            "split": split,
+            "sequence": sequence,
+            "condition": "n",
+            "session": 0,
+            "view_deg": 90.0,
+            "gender": gender,
+            "age_years": age,
+            "frames": f"image/p00{person}/{sequence}",
+            "frame_count": 40,
+            "frame_rate_hz": 30.0,
+            "height_px": 8,
+            "width_px": 6,
+            "root": "somewhere",
+        }
+        for person, split, gender, age in (
+            (1, "train", "female", 30.0),
+            (2, "validation", "male", 41.5),
+            (3, "test", None, np.nan),
+        )
+        for sequence in ("n01", "n02")
+    ]
+    table = pd.DataFrame(rows).astype({"gender": "str"})
+    for clip_id, values in changes.items():
+        for column, value in values.items():
+            table.loc[table["clip_id"] == clip_id, column] = value
+    return table
+
+
+def found(clips: pd.DataFrame, *rules: schemas.Rule) -> list[tuple[str, str, str, str]]:
+    """The faults as (clip, column, rule, value); every one has a remedy, and no faulty clip is among the good ones."""
+    good, quarantine = schemas.check(clips, *rules)
+    assert list(quarantine.columns) == ["clip_id", "column", "rule", "value", "remedy"]
+    assert quarantine["remedy"].str.contains("ingest again").all()
+    assert set(good["clip_id"]).isdisjoint(quarantine["clip_id"])
+    assert set(good["clip_id"]) | set(quarantine["clip_id"]) == set(clips["clip_id"])
+    return [(row["clip_id"], row["column"], row["rule"], row["value"]) for row in quarantine.to_dict("records")]
+
+
+def test_an_index_with_unknown_gender_age_and_view_is_good():
+    assert found(index(**{"p001/n01": {"view_deg": np.nan}})) == []
+
+
+def test_a_gender_of_x_an_age_below_zero_and_a_split_of_another_name_are_one_fault_each():
+    faults = found(index(**{"p001/n01": {"gender": "x"}, "p002/n02": {"age_years": -3.0}, "p003/n01": {"split": "probe"}}))
+    rows = {(clip, column): value for clip, column, _, value in faults}
+    assert rows[("p001/n01", "gender")] == "x"
+    assert rows[("p002/n02", "age_years")] == "-3.0"
+    assert rows[("p003/n01", "split")] == "probe"
+
+
+def test_a_fault_is_listed_once_even_where_two_rules_see_it():
+    clips = index(**{clip: {"age_years": -3.0} for clip in ("p002/n01", "p002/n02")})
+    faults = found(clips, schemas.ages_within(1, 110))
+    assert [(clip, column, value) for clip, column, _, value in faults] == [
+        ("p002/n01", "age_years", "-3.0"),
+        ("p002/n02", "age_years", "-3.0"),
+    ]
+
+
+def test_ages_are_held_to_the_given_range_with_both_ends():
+    clips = index(**{clip: {"age_years": 110.0} for clip in ("p001/n01", "p001/n02")})
+    assert found(clips, schemas.ages_within(1, 110)) == []
+    assert found(clips, schemas.ages_within(1, 109)) == [
+        ("p001/n01", "age_years", "in_range(1, 109)", "110.0"),
+        ("p001/n02", "age_years", "in_range(1, 109)", "110.0"),
+    ]
+
+
+def test_a_subject_in_two_splits_is_quarantined_with_both_named_and_others_stay():
+    clips = index()
+    again = clips[clips["subject_id"] == "p003"].assign(split="train")
+    assert found(pd.concat([clips, again])) == [
+        ("p003/n01", "split", "a subject has one split", "test, train"),
+        ("p003/n02", "split", "a subject has one split", "test, train"),
+    ]
+
+
+def test_a_subject_has_one_gender_and_one_age():
+    faults = found(index(**{"p001/n01": {"gender": "male"}, "p002/n02": {"age_years": 42.0}}))
+    assert faults == [
+        ("p001/n01", "gender", "a subject has one gender", "female, male"),
+        ("p001/n02", "gender", "a subject has one gender", "female, male"),
+        ("p002/n01", "age_years", "a subject has one age_years", "41.5, 42.0"),
+        ("p002/n02", "age_years", "a subject has one age_years", "41.5, 42.0"),
+    ]
+
+
+def test_a_clip_that_is_listed_twice_is_quarantined():
+    clips = index()
+    assert found(pd.concat([clips, clips.head(1)])) == [("p001/n01", "clip_id", "a clip is listed once", "p001/n01")]
+
+
+def test_too_few_frames_and_none_at_all_are_named_with_their_number():
+    faults = found(index(**{"p001/n01": {"frame_count": 25}, "p001/n02": {"frame_count": 0}}), schemas.at_least_frames(26))
+    assert {(clip, value) for clip, _, _, value in faults} == {("p001/n01", "25"), ("p001/n02", "0")}
+    assert ("p001/n01", "frame_count", "at least 26 frames", "25") in faults
+
+
+def box_frames(root: Path, clip_frames: str) -> Iterator[np.ndarray]:
+    """A disk on which p001/n02 is damaged, p002/n01 is short and p003/n01 changes its size."""
+    for number in range(40):
+        if clip_frames.endswith("p001/n02") and number == 7:
+            raise ValueError(f"{root / clip_frames}/0008.jpg: expected an image")
+        if clip_frames.endswith("p002/n01") and number == 30:
+            return
+        yield np.zeros((9 if clip_frames.endswith("p003/n01") and number == 3 else 8, 6, 3), np.uint8)
+
+
+def test_every_frame_of_every_clip_is_decoded_and_compared_with_the_index():
+    seen = []
+    faults = found(index(), schemas.decodable(box_frames, done=lambda: seen.append(1)))
+    rule = "every frame is there and decodes"
+    assert faults == [
+        ("p001/n02", "frames", rule, "somewhere/image/p001/n02/0008.jpg: expected an image"),
+        ("p002/n01", "frames", rule, "image/p002/n01 has 30 frames, expected 40"),
+        ("p003/n01", "frames", rule, "frame 4 of image/p003/n01 is (9, 6) px, expected (8, 6)"),
+    ]
+    assert len(seen) == 6
+
+
+def test_later_rules_see_only_what_is_still_good():
+    decoded = []
+
+    def frames(root: Path, clip_frames: str) -> Iterator[np.ndarray]:
+        decoded.append(clip_frames)
+        return box_frames(root, "")
+
+    found(index(**{"p001/n01": {"frame_count": 25}}), schemas.at_least_frames(26), schemas.decodable(frames))
+    assert "image/p001/n01" not in decoded
+    assert len(decoded) == 5
+
+
+def test_a_table_that_is_no_index_or_empty_is_an_error_of_its_own(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"the table is not an index of clips: .*age_years"):
+        schemas.check(index().drop(columns="age_years"))
+    with pytest.raises(ValueError, match=r"the table is not an index of clips: .*frame_count"):
+        schemas.check(index().astype({"frame_count": "str"}))
+    with pytest.raises(ValueError, match="at least one clip, got an empty one"):
+        schemas.check(index().head(0))
+    index().head(0).to_csv(tmp_path / "clips.csv", index=False)
+    with pytest.raises(ValueError, match=r"clips\.csv has no row"):
+        schemas.load(tmp_path / "clips.csv")
+    with pytest.raises(ValueError, match="run the stage that writes it"):
+        schemas.load(tmp_path / "nowhere.csv")
+
+
+def test_an_index_survives_its_csv_file_even_where_nothing_is_known_of_anyone(tmp_path: Path):
+    clips = index().assign(gender=pd.Series([None] * 6, dtype="str"), view_deg=np.nan, age_years=np.nan)
+    clips.to_csv(tmp_path / "clips.csv", index=False)
+    pd.testing.assert_frame_equal(schemas.load(tmp_path / "clips.csv"), clips)
+    assert found(schemas.load(tmp_path / "clips.csv")) == []
+
+
+def test_the_summary_counts_clips_subjects_and_faults():
+    clips = index(**{"p001/n01": {"frame_count": 25}, "p001/n02": {"frame_count": 25}})
+    good, quarantine = schemas.check(clips, schemas.at_least_frames(26))
+    assert schemas.summary(clips, good, quarantine) == {
+        "clips": 6,
+        "valid_clips": 4,
+        "bad_share": 2 / 6,
+        "subjects": {"test": 1, "validation": 1},
+        "faults": {"at least 26 frames": 2},
+    }
