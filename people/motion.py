@@ -139,7 +139,7 @@ def gait(joints_m: Float[np.ndarray, "frame joint 3"], frame_rate_hz: float) -> 
     legs = [[horizontal[:, J[f"{side}_{part}"]] for part in ("hip", "knee", "ankle", "foot")] for side in ("left", "right")]
     ahead = [(foot - ankle) + (knee - (hip + ankle) / 2) for hip, knee, ankle, foot in legs]
     facing = _smooth(ahead[0] + ahead[1], frame_rate_hz)
-    forward = np.where((line * facing.conj()).real < 0, -line, line)
+    forward = line * np.where(np.real(line * np.conj(facing)) < 0, -1, 1)
     return Gait(np.unwrap(np.angle(forward)), np.sqrt(2 * power), np.abs(axis) / np.maximum(power, 1e-12))
 
 

@@ -146,9 +146,10 @@ def read_angles(where: str, content: bytes, skeleton: Skeleton) -> dict[str, Flo
         spans = {name: slice(at + 1, at + 1 + freedoms[name]) for name, at in zip(order, places, strict=True)}
         if (table[:, places] != np.array(order)).any():
             raise ValueError("bones out of order")
-        angles = {
-            name: table[:, at + 1 : at + 1 + freedoms[name]].astype(float) for name, at in zip(order, places, strict=True)
-        }
+        angles = {name: table[:, span].astype(float) for name, span in spans.items()}
+        if not all(np.isfinite(values).all() for values in angles.values()):
+            raise ValueError("an angle is not a finite number")
+        return angles
     except ValueError as error:
         line, came = _bad_line(lines, starts[0], ["", *order], freedoms)
         raise ValueError(f"{where}, line {line}: expected a bone and its angles, got {came!r}; restore the file") from error

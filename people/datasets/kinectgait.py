@@ -40,6 +40,7 @@ SHORTEST_S = 1.5  # at least two and a half steps
 LEAST_SWING_M, LEAST_COHERENCE, FASTEST_TURN_RAD_S = 0.2, 0.8, 0.8
 WRONG_SIDE = 0.5  # price of a square metre on the wrong side against a square metre travelled
 SPEED_RANGE_M_S = (0.6, 2.0)
+SLOWEST_SHARE = 0.6  # of the usual speed: slower is starting, stopping or turning
 STEP_RANGE_S = (0.3, 0.9)
 FARTHEST_SIDEWAYS_M = {"leg": 0.2, "arm": 0.3}
 ARMS = [J[f"{side}_{part}"] for side in ("left", "right") for part in ("elbow", "wrist", "hand")]
@@ -153,9 +154,8 @@ def _read_walk(where: str, content: bytes) -> Float[np.ndarray, "frame joint 3"]
     order = known.reshape(-1, len(JOINTS))
     if (doubled := (np.sort(order, axis=1) != np.arange(len(JOINTS))).any(axis=1)).any():
         frame = int(doubled.argmax())
-        raise ValueError(
-            f"{where}, line {frame * 20 + 1}: expected each of the 20 joints once in frame {frame + 1}; restore the file"
-        )
+        line = frame * len(JOINTS) + 1
+        raise ValueError(f"{where}, line {line}: expected every joint once in frame {frame + 1}; restore or remove the file")
     x, y, z = np.take_along_axis(xyz.reshape(-1, len(JOINTS), 3), np.argsort(order, axis=1)[..., None], axis=1).T
     return np.stack([x, -z, y]).T
 
@@ -169,7 +169,9 @@ def _stretches(joints_m: Float[np.ndarray, "frame joint 3"]) -> list[_Stretch]:
     widths, found = widths_m(joints_m), []
     for start, stop in _long_runs(steady):
         clean = _clean(joints_m[start:stop])
-        for first, last in _long_runs(~clean.lost & regular_steps(clean.joints_m)):
+        speed = walking_speed(clean.joints_m, SENSOR_HZ)
+        walking = speed > SLOWEST_SHARE * np.median(speed)
+        for first, last in _long_runs(~clean.lost & walking & regular_steps(clean.joints_m)):
             piece = unbiased(clean.joints_m[first:last], widths)
             speed = walking_speed(piece, SENSOR_HZ)
             if SPEED_RANGE_M_S[0] < speed.mean() < SPEED_RANGE_M_S[1]:
@@ -232,7 +234,8 @@ def untangle(
         width = a[..., 1] - b[..., 1]
         wrong = [WRONG_SIDE * np.square(np.maximum(sign * width, 0)).sum(axis=1) for sign in (-1, 1)]
         flipped = _cheapest(np.stack(wrong, axis=1), swap - keep)
-        fixed[np.ix_(flipped, left)], fixed[np.ix_(flipped, right)] = b[flipped], a[flipped]
+        exchange = flipped[:, None, None]
+        fixed[:, left], fixed[:, right] = np.where(exchange, b, a), np.where(exchange, a, b)
         changed |= flipped
     return fixed, changed
 
