@@ -1,6 +1,7 @@
 """What every source of walks needs: repair, resampling, heading, body-centring, walking speed and disjoint pieces."""
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from jaxtyping import Bool, Complex, Float
@@ -75,8 +76,12 @@ def low_pass(
     """A second-order Butterworth filter run forwards and backwards (no phase shift), as is usual for gait below 6 Hz."""
     if cutoff_hz >= 0.5 * frame_rate_hz:
         return values.copy()
-    sos = butter(2, cutoff_hz, fs=frame_rate_hz, output="sos")
-    return sosfiltfilt(sos, values, axis=0, padlen=min(len(values) - 1, int(frame_rate_hz)))
+    return sosfiltfilt(_butterworth(cutoff_hz, frame_rate_hz), values, axis=0, padlen=min(len(values) - 1, int(frame_rate_hz)))
+
+
+@cache
+def _butterworth(cutoff_hz: float, frame_rate_hz: float) -> np.ndarray:
+    return butter(2, cutoff_hz, fs=frame_rate_hz, output="sos")
 
 
 def repair(
