@@ -11,6 +11,7 @@ from torch import nn
 from people import systems
 
 KEYS = {"system", "config", "spec", "statistics", "network", "objective", "epoch", "watched"}
+WATCHED_TOGETHER = 256  # windows at a time: bounds memory, changes no result
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -55,3 +56,18 @@ def digest(path: Path) -> str:
     """SHA-256 of a file: by it a checkpoint is known wherever it lies."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@torch.no_grad()
+def watch(path: Path, reads: dict[str, Path]) -> dict[str, Any]:
+    """The checkpoint's errors and score on the validation subjects of the data at `reads`, measured now, in full precision."""
+    network, checkpoint = load(path)
+    data, objective = systems.find(checkpoint["system"], "data"), systems.find(checkpoint["system"], "objective")
+    samples = data.open_samples(reads, config_of(data.Config, checkpoint["config"]["data"]), "validation")
+    outputs: dict[str, list[torch.Tensor]] = {}
+    for rows in torch.arange(len(samples)).split(WATCHED_TOGETHER):
+        batch = samples.batch(rows.tolist(), spec=checkpoint["spec"], statistics=checkpoint["statistics"], augment=None)
+        for name, value in network(batch).items():
+            outputs.setdefault(name, []).append(value)
+    targets = samples.targets(checkpoint["spec"])
+    return dict(objective.watch({name: torch.cat(values) for name, values in outputs.items()}, targets))

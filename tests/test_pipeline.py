@@ -64,7 +64,7 @@ def test_the_champion_in_the_registry_is_the_checkpoint_that_was_judged(small_ru
     client = mlflow.MlflowClient(f"sqlite:///{small_run}/.state/mlflow.db")
     champion = client.get_model_version_by_alias("dmt", "champion")
     registered = json.loads((small_run / "data/registry/dmt.json").read_text())
-    assert str(registered["champion_version"]) == champion.version
+    assert str(registered["champion_version"]) == str(champion.version)
 
 
 def test_the_study_holds_every_lambda_and_margin_that_is_searched(small_run: Path):

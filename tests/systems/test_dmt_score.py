@@ -7,17 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from flowing import CURRENT, DATA, network_for, write_store
 from sklearn.neighbors import KNeighborsClassifier
 
 from people import identification, judging, metrics
 from people.records import Results
 from people.systems.dmt import data, model, score
 from people.systems.dmt.windows import extract
-from people.video.store import Field, StoreWriter
 
-CURRENT = ("n01", "n02", "n03", "n04", "n05", "n06", "b01", "b02", "s01", "s02")
-ELAPSED = ("n07", "n08", "n09", "n10", "n11", "n12", "b03", "b04", "s03", "s04")
-DATA = data.Config(window_frames=5, step_frames=3, crop_px=60, mirror=True, shifts_px=(0,))
 CONFIG = score.Config(
     decisions=score.DECISIONS,
     neighbours=7,
@@ -29,26 +26,6 @@ CONFIG = score.Config(
 )
 
 
-def write_store(path: Path, *, subjects: int, elapsed: int, told_apart: float) -> Path:
-    """Flow of moving noise; `told_apart` is how strong each person's own pattern is in it."""
-    generator = np.random.default_rng(5)
-    with StoreWriter(path, {"flow": Field("int16", (2, 60, 80)), "box": Field("float32", (4,))}, {"flow_scale": 100}) as writer:
-        for split in ("train", "test"):
-            for number in range(subjects):
-                own = generator.normal(size=(2, 6, 8)).repeat(10, axis=1).repeat(10, axis=2)
-                for sequence in CURRENT + (ELAPSED if split == "test" and number < elapsed else ()):
-                    noise = generator.normal(size=(11, 2, 60, 80))
-                    subject = f"{split[0]}{number:02d}"
-                    row = {
-                        "dataset": "tumgaid", "clip_id": f"{subject}/{sequence}", "subject_id": subject,
-                        "split": split, "sequence": sequence, "condition": sequence[0], "session": int(sequence in ELAPSED),
-                        "view_deg": 90.0, "gender": ("female", "male", "male")[number % 3], "age_years": 20.0 + 3 * number,
-                    }  # fmt: skip
-                    flow = np.round(100 * (told_apart * own + 0.3 * noise)).astype(np.int16)
-                    writer.append(row, {"flow": flow, "box": np.tile(np.float32([10, 5, 70, 55]), (11, 1))})
-    return path
-
-
 @pytest.fixture(scope="module")
 def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     path = write_store(tmp_path_factory.mktemp("flow") / "store", subjects=5, elapsed=2, told_apart=1.0)
@@ -57,12 +34,7 @@ def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def trained(reads: dict[str, Path]) -> tuple[model.Network, dict[str, Any], dict[str, torch.Tensor]]:
-    """A network with its first random weights: random projections keep people apart."""
-    train = data.open_samples(reads, DATA, "train")
-    torch.manual_seed(0)
-    spec = data.spec(train)
-    network = model.Network(model.Config(type="B", widths=(4, 8, 8, 8), dense=(16,), dropout=0.1), spec)
-    return network.eval(), spec, data.statistics(train)
+    return network_for(reads["frames"])
 
 
 @pytest.fixture(scope="module")

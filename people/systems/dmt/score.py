@@ -3,7 +3,7 @@
 Nothing here is fitted to a probe: galleries and training labels are all that decisions and baselines know.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -34,13 +34,13 @@ class Config:
     resamples and confidence; `elapsed_gallery`: the sequences that the elapsed-time probes are compared with.
     """
 
-    decisions: tuple[str, ...]
+    decisions: Sequence[str]
     neighbours: int
     pca_components: int
     batch_size: int
     adapt: dict[str, Any]
     bootstrap: dict[str, Any]
-    elapsed_gallery: tuple[str, ...]
+    elapsed_gallery: Sequence[str]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "decisions", tuple(self.decisions))

@@ -1,0 +1,158 @@
+"""Enter the judged checkpoint into the MLflow registry; it becomes `champion` when it beats the present one on the same data.
+
+    python -m stages.register dmt
+
+writes data/registry/<system>.json: the version, the run that it came from, the champion, and why.
+"""
+
+import argparse
+import json
+import os
+import tempfile
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+from mlflow.artifacts import download_artifacts
+from mlflow.entities.model_registry import ModelVersion
+from mlflow.exceptions import MlflowException
+from mlflow.models import ModelSignature
+from mlflow.types import ColSpec, Schema, TensorSpec
+
+from people import checkpoints, states, systems
+from people.video.store import Store
+from stages import tracking
+from stages.common import output, params, tracking_uri
+
+ALIAS = "champion"
+WRAPPER = Path(__file__).with_name("served.py")
+LIBRARY = Path(checkpoints.__file__).parent
+REQUIREMENTS = ("torch", "numpy", "jaxtyping", "mlflow")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("system")
+    system = parser.parse_args().system
+    selected = json.loads(Path("data/metrics", system, "selected.json").read_text())
+    metrics = json.loads(Path("data/metrics", f"{system}.json").read_text())
+    reads = {slot: Path(path) for slot, path in params("systems", system, "reads").items()}
+    entry = register(system, selected, metrics, reads)
+    with output(Path("data/registry", f"{system}.json")) as file:
+        file.write_text(json.dumps(entry, indent=2) + "\n")
+    print(f"{system}: version {entry['version']}, champion {entry['champion_version']}: {entry['why']}")
+
+
+def register(system: str, selected: dict[str, Any], metrics: dict[str, float], reads: dict[str, Path]) -> dict[str, Any]:
+    """The registry's entry: the checkpoint's version, new unless it is known, and who is champion now."""
+    checkpoint = Path(selected["checkpoint"])
+    if (found := checkpoints.digest(checkpoint)) != selected["sha256"]:
+        raise ValueError(f"{checkpoint} has SHA-256 {found}, but {selected['sha256']} was judged; run evaluate again")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    mlflow.set_tracking_uri(tracking_uri())
+    client, experiment_id = tracking.connect(system)
+    data_digest = states.key(**{slot: Store.open(path).digest for slot, path in reads.items()})
+    version = known_version(client, system, selected["sha256"])
+    is_new = version is None
+    if version is None:
+        tags = {
+            "checkpoint.sha256": selected["sha256"],
+            "checkpoint.selected": selected["selected"],
+            "data.digest": data_digest,
+            "validation.score": repr(selected["validation_score"]),
+            "git.sha": tracking.git_sha(),
+            **{f"test.{name}": repr(value) for name, value in metrics.items() if not name.endswith((".low", ".high"))},
+        }
+        version = new_version(client, system, experiment_id, checkpoint, tags, metrics)
+    champion = present_champion(client, system)
+    wins, why = challenge(version, champion, data_digest, reads)
+    if wins:
+        client.set_registered_model_alias(system, ALIAS, str(version.version))
+    return {
+        "model": system,
+        "version": str(version.version),
+        "new": is_new,
+        "run_id": version.run_id,
+        "champion_version": str(version.version if wins or champion is None else champion.version),
+        "why": why,
+        "checkpoint_sha256": selected["sha256"],
+        "data_digest": data_digest,
+        "validation_score": selected["validation_score"],
+    }
+
+
+def known_version(client: mlflow.MlflowClient, system: str, sha256: str) -> ModelVersion | None:
+    """The version under which a checkpoint is already registered."""
+    versions = client.search_model_versions(f"name = '{system}'", max_results=10_000)
+    return next((version for version in versions if version.tags.get("checkpoint.sha256") == sha256), None)
+
+
+def new_version(
+    client: mlflow.MlflowClient,
+    system: str,
+    experiment_id: str,
+    checkpoint: Path,
+    tags: dict[str, str],
+    metrics: dict[str, float],
+) -> ModelVersion:
+    """The checkpoint with its library and wrapper, logged to the run that trained it (or to a run of its own)."""
+    trained = f"tags.`checkpoint.sha256` = '{tags['checkpoint.sha256']}'"
+    runs = client.search_runs([experiment_id], trained, order_by=["attributes.start_time DESC"])
+    run = runs[0] if runs else client.create_run(experiment_id, run_name="register")
+    with mlflow.start_run(run.info.run_id):
+        model = mlflow.pyfunc.log_model(
+            name=system,
+            python_model=str(WRAPPER),
+            artifacts={"checkpoint": str(checkpoint)},
+            code_paths=[str(LIBRARY)],
+            signature=signature(checkpoint),
+            pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
+        )
+        mlflow.log_metrics({f"test.{name}": value for name, value in metrics.items()}, model_id=model.model_id)
+    return mlflow.register_model(model.model_uri, system, tags=tags)
+
+
+def signature(checkpoint: Path) -> ModelSignature:
+    """Names and shapes of what the model takes and answers."""
+    network, entries = checkpoints.load(checkpoint)
+    takes, answers = systems.find(entries["system"], "served").shapes(network, entries["spec"])
+    inputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.float32), takes)]
+    outputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.float32), shape, name) for name, shape in answers.items()]
+    return ModelSignature(Schema(inputs), Schema(outputs))
+
+
+def present_champion(client: mlflow.MlflowClient, system: str) -> ModelVersion | None:
+    try:
+        return client.get_model_version_by_alias(system, ALIAS)
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # the second: no such alias
+            return None
+        raise
+
+
+def challenge(
+    version: ModelVersion, champion: ModelVersion | None, data_digest: str, reads: dict[str, Path]
+) -> tuple[bool, str]:
+    """Whether the version becomes champion, and why: only scores on the same validation subjects are compared."""
+    if champion is None:
+        return True, "there was no champion"
+    if str(champion.version) == str(version.version):
+        return False, f"version {version.version} is the champion already"
+    same = all(one.tags.get("data.digest") == data_digest for one in (version, champion))
+    ours, theirs = (float(one.tags["validation.score"]) if same else scored_again(one, reads) for one in (version, champion))
+    how = "on the same data" if same else "both scored again on today's validation subjects, as one was scored on other data"
+    told = f"version {version.version} has validation score {ours:.6f}, champion {champion.version} had {theirs:.6f} ({how})"
+    return ours > theirs, f"{told}: {'it takes over' if ours > theirs else 'the champion stays'}"
+
+
+def scored_again(version: ModelVersion, reads: dict[str, Path]) -> float:
+    """A registered checkpoint's score on the validation subjects of today's data."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = download_artifacts(f"models:/{version.name}/{version.version}", dst_path=folder)
+        return float(checkpoints.watch(Path(model, "artifacts", "checkpoint.pt"), reads)["score"])
+
+
+if __name__ == "__main__":
+    main()

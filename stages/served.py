@@ -1,0 +1,24 @@
+"""A registered checkpoint as an MLflow model. This file and the library travel with the model: it runs without the project."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from mlflow.models import set_model
+from mlflow.pyfunc.model import PythonModel
+
+from people import checkpoints, systems
+
+
+class Served(PythonModel):
+    """Loads the checkpoint once and answers with the arrays that the system's `served` module names."""
+
+    def load_context(self, context: Any) -> None:
+        self.network, self.checkpoint = checkpoints.load(Path(context.artifacts["checkpoint"]))
+        self.system = systems.find(self.checkpoint["system"], "served")
+
+    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Any:
+        return self.system.predict(self.network, self.checkpoint["statistics"], model_input)
+
+
+set_model(Served())

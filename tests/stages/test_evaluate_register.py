@@ -1,0 +1,199 @@
+"""Judging picks by validation score and writes the same bytes twice; a champion is beaten only on the same data."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import pytest
+import torch
+from flowing import network_for, write_checkpoint, write_store
+from ruamel.yaml import YAML
+
+from people import checkpoints
+from stages import evaluate, register
+
+SCORE = {
+    "decisions": ["svm", "softmax_product"],
+    "neighbours": 7,
+    "pca_components": 8,
+    "batch_size": 64,
+    "adapt": {"epochs": 2, "learning_rate": 0.1, "batch_size": 16, "scope": "head"},
+    "bootstrap": {"resamples": 20, "confidence": 0.9},
+    "elapsed_gallery": ["n01", "n02", "n03", "n04"],
+}
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_store(tmp_path_factory.mktemp("flow") / "store", subjects=3)
+
+
+@pytest.fixture(scope="module")
+def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty tracking database: making one takes MLflow five seconds."""
+    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
+    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
+    return path
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, store: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A project folder with parameters, a trained and a tuned checkpoint, and no tracking server."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(sys, "argv", ["stage", "dmt"])
+    block = {"reads": {"frames": str(store), "poses": str(store)}, "score": SCORE}
+    YAML().dump({"seed": 1, "systems": {"dmt": block}}, tmp_path / "params.yaml")
+    write_checkpoint(tmp_path / "data/models/dmt/checkpoint.pt", store, seed=0, score=-0.5)
+    write_checkpoint(tmp_path / "data/studies/dmt/checkpoint.pt", store, seed=1, score=-0.4)
+    (tmp_path / ".state").mkdir()
+    shutil.copy(database, tmp_path / ".state/mlflow.db")
+    return tmp_path
+
+
+def registered(store: Path, folder: Path, *, seed: int, score: float) -> dict[str, Any]:
+    """Register an untrained network that claims a validation score."""
+    path = write_checkpoint(folder / f"claimed-{seed}" / "checkpoint.pt", store, seed=seed, score=score)
+    selected = {
+        "selected": "trained",
+        "checkpoint": str(path),
+        "sha256": checkpoints.digest(path),
+        "validation_score": score,
+    }
+    return register.register("dmt", selected, {"gender.accuracy": 0.7}, {"frames": store, "poses": store})
+
+
+def champion() -> str:
+    return str(mlflow.MlflowClient(register.tracking_uri()).get_model_version_by_alias("dmt", "champion").version)
+
+
+def test_the_checkpoint_with_the_higher_validation_score_is_judged_and_of_equals_the_trained_one(
+    workspace: Path, store: Path
+) -> None:
+    paths = {"trained": workspace / "data/models/dmt/checkpoint.pt", "tuned": workspace / "data/studies/dmt/checkpoint.pt"}
+    assert evaluate.select(paths)["selected"] == "tuned"
+    write_checkpoint(paths["tuned"], store, seed=1, score=-0.5)
+    chosen = evaluate.select(paths)
+    assert chosen["selected"] == "trained"
+    assert chosen["sha256"] == checkpoints.digest(paths["trained"])
+
+
+def test_judging_twice_writes_the_same_bytes_and_prints_the_table(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    def written() -> dict[str, bytes]:
+        evaluate.main()
+        return {str(path): path.read_bytes() for path in sorted(Path("data/metrics").rglob("*")) if path.is_file()}
+
+    first = written()
+    assert written() == first
+    assert {Path(name).suffix for name in first} == {".json", ".csv", ".png"}
+    assert "Ours-2 (7-NN on PCA-128)" in capsys.readouterr().out
+    metrics = json.loads(first["data/metrics/dmt.json"])
+    assert {"identification.svm.N", "identification.svm.N.low", "gender.accuracy", "age.mae_years", "verification.auc"} <= set(
+        metrics
+    )
+    assert json.loads(first["data/metrics/dmt/selected.json"])["selected"] == "tuned"
+
+
+def test_a_checkpoint_changed_after_it_was_judged_is_not_registered(workspace: Path, store: Path) -> None:
+    evaluate.main()
+    write_checkpoint(workspace / "data/studies/dmt/checkpoint.pt", store, seed=3, score=-0.1)
+    with pytest.raises(ValueError, match="was judged; run evaluate again"):
+        register.main()
+
+
+def test_the_first_is_champion_a_worse_one_is_not_a_better_one_is(workspace: Path, store: Path) -> None:
+    first = registered(store, workspace, seed=1, score=-0.4)
+    worse = registered(store, workspace, seed=2, score=-0.5)
+    assert (first["champion_version"], worse["version"], worse["champion_version"]) == ("1", "2", "1")
+    assert "the champion stays" in worse["why"]
+    better = registered(store, workspace, seed=3, score=-0.3)
+    assert (better["version"], better["champion_version"], champion()) == ("3", "3", "3")
+    tags = mlflow.MlflowClient(register.tracking_uri()).get_model_version("dmt", "3").tags
+    assert tags["validation.score"] == "-0.3"
+    assert tags["test.gender.accuracy"] == "0.7"
+    assert {"data.digest", "git.sha", "checkpoint.sha256"} <= set(tags)
+
+
+def test_the_same_checkpoint_twice_is_one_version(workspace: Path, store: Path) -> None:
+    first, again = (registered(store, workspace, seed=1, score=-0.4) for _ in range(2))
+    assert (first["new"], again["new"]) == (True, False)
+    assert again["version"] == again["champion_version"] == first["version"]
+    assert "already" in again["why"]
+
+
+def test_a_champion_of_other_data_is_scored_again_on_todays_and_claims_do_not_count(workspace: Path, store: Path) -> None:
+    other = write_store(workspace / "other", subjects=3, seed=9)
+    registered(other, workspace, seed=1, score=99.0)
+    entry = registered(store, workspace, seed=2, score=-99.0)
+    today = {"frames": store, "poses": store}
+    scores = [checkpoints.watch(workspace / f"claimed-{seed}" / "checkpoint.pt", today)["score"] for seed in (1, 2)]
+    assert entry["champion_version"] == ("2" if scores[1] > scores[0] else "1")
+    assert "both scored again on today's validation subjects" in entry["why"]
+    assert f"{scores[0]:.6f}" in entry["why"]
+
+
+def test_the_model_is_logged_to_the_run_that_trained_it(workspace: Path, store: Path) -> None:
+    path = write_checkpoint(workspace / "claimed-1/checkpoint.pt", store, seed=1, score=-0.4)
+    client, experiment = register.tracking.connect("dmt")
+    run = client.create_run(experiment)
+    client.set_tag(run.info.run_id, "checkpoint.sha256", checkpoints.digest(path))
+    assert registered(store, workspace, seed=1, score=-0.4)["run_id"] == run.info.run_id
+    assert client.get_run(run.info.run_id).info.status == "FINISHED"
+
+
+def test_the_served_champion_answers_as_the_network_does_without_the_project_around_it(workspace: Path, store: Path) -> None:
+    registered(store, workspace, seed=1, score=-0.4)
+    network, _, statistics = network_for(store, seed=1)
+    flow_px = np.random.default_rng(0).normal(size=(3, 10, 60, 60)).astype(np.float32)
+    np.save(workspace / "flow.npy", flow_px)
+    program = (
+        "import mlflow, numpy as np, sys\n"
+        f"mlflow.set_tracking_uri({register.tracking_uri()!r})\n"
+        "model = mlflow.pyfunc.load_model('models:/dmt@champion')\n"
+        "np.savez('answers.npz', **model.predict(np.load('flow.npy')))\n"
+        "try:\n    model.predict(np.zeros((1, 10, 50, 60), np.float32))\n"
+        "except Exception as error:\n    print(type(error).__name__)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-I", "-c", program], cwd=workspace, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == "MlflowException"  # a wrong shape is refused
+    with torch.no_grad():
+        expected = network({"flow": torch.from_numpy(flow_px) - statistics["mean"]})
+    answers = np.load(workspace / "answers.npz")
+    assert np.allclose(answers["signature"], expected["signature"].numpy(), atol=1e-6)
+    assert np.allclose(answers["age_years"], expected["age_years"].numpy(), atol=1e-4)
+    assert np.allclose(answers["gender_probability"], expected["gender"].softmax(1).numpy(), atol=1e-6)
+    assert np.allclose(np.exp(answers["identity_log_probability"]).sum(axis=1), 1, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "no readable checkpoint"),
+        (b"not a checkpoint at all", "no readable checkpoint"),
+        (None, "no checkpoint at .*train the system first"),
+    ],
+)
+def test_a_file_that_is_no_checkpoint_is_named_with_what_to_do(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path = tmp_path / "checkpoint.pt"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=message):
+        checkpoints.load(path)
+
+
+def test_a_truncated_or_a_foreign_checkpoint_is_refused(tmp_path: Path, store: Path) -> None:
+    path = write_checkpoint(tmp_path / "checkpoint.pt", store)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(ValueError, match="train again"):
+        checkpoints.load(path)
+    torch.save({"state_dict": {}}, path)
+    with pytest.raises(ValueError, match="not a checkpoint of this project: it lacks config"):
+        checkpoints.load(path)
