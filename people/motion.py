@@ -81,7 +81,7 @@ def low_pass(
 
 @cache
 def _butterworth(cutoff_hz: float, frame_rate_hz: float) -> np.ndarray:
-    return butter(2, cutoff_hz, fs=frame_rate_hz, output="sos")
+    return np.asarray(butter(2, cutoff_hz, fs=frame_rate_hz, output="sos"))
 
 
 def repair(
