@@ -39,8 +39,8 @@ class Config:
     learning_rate: float
     momentum: float
     weight_decay: float
-    plateau: Plateau
-    task_stopping: Stopping
+    plateau: Any  # Plateau, or its block in params.yaml
+    task_stopping: Any  # Stopping, or its block
     clip_gradient_norm: float
     accelerator: str
     devices: int | Literal["auto"]

@@ -121,14 +121,14 @@ def config(**changes: Any) -> training.Config:
 
 
 def problem(
-    *, train: Any = None, validation: Any = None, weight: float = 0.1, data_digest: str = "made up"
+    *, train: Any = None, validation: Any = None, weight: float = 0.1, dropout: float = 0.2, data_digest: str = "made up"
 ) -> training.Problem:
     train = Samples(shift=1) if train is None else train
     return training.Problem(
         system="tiny",
         model=MODEL,
         objective=OBJECTIVE,
-        config={"data": {}, "model": {"channels": 16, "dropout": 0.2}, "objective": {"weight": weight}},
+        config={"data": {}, "model": {"channels": 16, "dropout": dropout}, "objective": {"weight": weight}},
         train=train,
         validation=Samples(shift=1) if validation is None else validation,
         spec={"subjects": SUBJECTS},

@@ -1,0 +1,151 @@
+"""The stages train and compare, on a small store: what they leave, and that neither a kill nor a second time changes it."""
+
+import json
+import sys
+from pathlib import Path
+
+import mlflow
+import pandas as pd
+import processes
+import pytest
+import rhythms
+import torch
+from ruamel.yaml import YAML
+
+from stages import compare, train
+from stages.compare import area
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """One tracking database for all tests: making one takes seconds."""
+    return f"sqlite:///{tmp_path_factory.mktemp('tracking') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking: str) -> Path:
+    rhythms.write_workspace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
+    monkeypatch.setattr(sys, "argv", ["stage", "dmt"])
+    return tmp_path
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def newest_runs(tracking: str, count: int) -> list:
+    client = mlflow.MlflowClient(tracking)
+    experiment = client.get_experiment_by_name("dmt")
+    assert experiment is not None
+    return client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"], max_results=count)
+
+
+def test_training_leaves_the_best_checkpoint_its_curve_and_its_summary_twice_the_same(workspace: Path):
+    train.main()
+    first = contents(workspace / "data/models/dmt")
+    assert sorted(first) == ["checkpoint.pt", "history.csv", "summary.json"]
+    history, summary = pd.read_csv(workspace / "data/models/dmt/history.csv"), json.loads(first["summary.json"])
+    checkpoint = torch.load(workspace / "data/models/dmt/checkpoint.pt", weights_only=True)
+    assert list(history["epoch"]) == [1, 2, 3]
+    assert checkpoint["epoch"] == summary["best_epoch"] == history.loc[history["score"].idxmax(), "epoch"]
+    assert checkpoint["spec"]["subjects"] == ["t00", "t01", "t02", "t03"]
+    assert not [path for path in (workspace / ".state/checkpoints").rglob("*") if path.is_file()]
+    train.main()
+    assert contents(workspace / "data/models/dmt") == first
+
+
+def test_a_killed_training_goes_on_to_the_same_result_in_the_same_run_of_mlflow(workspace: Path, tracking: str):
+    train.main()
+    whole = contents(workspace / "data/models/dmt")
+    (workspace / "data/models/dmt/checkpoint.pt").unlink()
+    killed = processes.start(processes.stage, workspace, "train", "dmt", 5, MLFLOW_TRACKING_URI=tracking)
+    assert processes.exit_code(killed) == processes.KILLED
+    (left,) = newest_runs(tracking, 1)
+    assert left.info.status == "RUNNING"
+    again = processes.start(processes.stage, workspace, "train", "dmt", MLFLOW_TRACKING_URI=tracking)
+    assert processes.exit_code(again) == 0, (workspace / "output").read_text()
+    assert contents(workspace / "data/models/dmt") == whole
+    (run,) = newest_runs(tracking, 1)
+    assert (run.info.run_id, run.info.status) == (left.info.run_id, "FINISHED")
+    scores = mlflow.MlflowClient(tracking).get_metric_history(run.info.run_id, "score")
+    assert [metric.step for metric in scores] == [1, 2, 3]
+
+
+def test_a_training_that_is_told_to_end_is_marked_killed_and_does_not_end_well(workspace: Path, tracking: str):
+    def params_with(epochs: int) -> None:
+        rhythms.write_workspace(workspace / "longer", training={"epochs": epochs})
+
+    params_with(10_000)
+    process = processes.start(processes.stage, workspace / "longer", "train", "dmt", MLFLOW_TRACKING_URI=tracking)
+    before = {run.info.run_id for run in newest_runs(tracking, 1)}
+    while newest_runs(tracking, 1)[0].info.run_id in before or "score" not in newest_runs(tracking, 1)[0].data.metrics:
+        assert process.is_alive(), (workspace / "longer/output").read_text()
+    process.terminate()
+    assert processes.exit_code(process) == 143
+    assert newest_runs(tracking, 1)[0].info.status == "KILLED"
+    assert not (workspace / "longer/data/models").exists() or not list((workspace / "longer/data/models").iterdir())
+
+
+def test_what_a_dead_process_left_running_in_mlflow_is_ended_by_the_next(workspace: Path, tracking: str):
+    killed = processes.start(processes.stage, workspace, "train", "dmt", 5, MLFLOW_TRACKING_URI=tracking)
+    assert processes.exit_code(killed) == processes.KILLED
+    (left,) = newest_runs(tracking, 1)
+    params = YAML(typ="safe").load(workspace / "params.yaml")
+    params["seed"] = 4  # another training: it does not continue the first
+    YAML().dump(params, workspace / "params.yaml")
+    train.main()
+    assert mlflow.MlflowClient(tracking).get_run(left.info.run_id).info.status == "KILLED"
+
+
+def test_a_run_of_mlflow_tells_what_it_was_made_from_and_what_came_out(workspace: Path, tracking: str):
+    train.main()
+    (run,) = newest_runs(tracking, 1)
+    assert run.info.status == "FINISHED"
+    assert {"stage", "data.digest", "git.sha", "run.key", "checkpoint.sha256"} <= run.data.tags.keys()
+    assert run.data.params["objective.lambda.age"] == "0.2"
+    assert run.data.params["training.precision"] == "32-true"
+
+
+def test_an_unknown_key_in_params_stops_the_training_before_it_starts(workspace: Path):
+    rhythms.write_workspace(workspace / "typo", training={"learnign_rate": 0.1})
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="learnign_rate"):
+        patch.chdir(workspace / "typo")
+        train.main()
+
+
+def test_variants_start_from_the_same_network_and_are_judged_by_the_area_under_their_error(workspace: Path):
+    compare.main()
+    first = contents(workspace / "data/compare/dmt")
+    curves, areas = (pd.read_csv(workspace / "data/compare/dmt" / name) for name in ("curves.csv", "areas.csv"))
+    assert list(areas["variant"]) == ["identity", "identity+gender", "identity+age", "identity+verification", "all"]
+    assert list(curves.columns[:4]) == ["variant", "seed", "epoch", "error"]
+    for variant, one in curves.groupby("variant"):
+        assert areas.set_index("variant").loc[variant, "area"] == pytest.approx(one["error"].mean())  # two epochs: a trapezoid
+    train_as_it_is = curves[curves["variant"] == "all"]["error"].to_list()
+    rhythms.write_workspace(workspace, training={"epochs": 2})
+    train.main()
+    history = pd.read_csv(workspace / "data/models/dmt/history.csv")
+    assert history["error/identity"].to_list() == train_as_it_is
+    rhythms.write_workspace(workspace)
+    compare.main()
+    assert contents(workspace / "data/compare/dmt") == first
+
+
+def test_a_killed_comparison_goes_on_with_the_variant_it_was_at(workspace: Path):
+    killed = processes.start(processes.stage, workspace, "compare", "dmt", 3 * 2 * 2 + 4)
+    assert processes.exit_code(killed) == processes.KILLED
+    assert len(list((workspace / ".state/checkpoints/compare/dmt").glob("*/*"))) == 3  # two variants and the third begun
+    again = processes.start(processes.stage, workspace, "compare", "dmt")
+    assert processes.exit_code(again) == 0, (workspace / "output").read_text()
+    resumed = contents(workspace / "data/compare/dmt")
+    compare.main()
+    assert contents(workspace / "data/compare/dmt") == resumed
+
+
+def test_the_area_under_a_curve_by_hand():
+    assert area([1.0, 0.5, 0.0]) == pytest.approx(0.5)
+    assert area([1.0, 0.0, 0.0]) == pytest.approx(0.25)  # a fast fall: half a unit over two epochs
+    assert area([1.0, 1.0, 0.0]) == pytest.approx(0.75)
+    assert area([0.3]) == 0.3

@@ -1,0 +1,194 @@
+"""The stage tune: a study whose trials are each done once, whoever dies, and whose result is the same every time."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pandas as pd
+import processes
+import pytest
+import rhythms
+import torch
+from optuna.trial import TrialState
+from ruamel.yaml import YAML
+
+from people.training import Diverged
+from stages import tune
+from stages.prepare import merged
+from stages.study import PLACE, Search, current, is_done, nested, places, work
+from stages.tune import best_of, table
+
+OBJECTIVE = {"lambda": {"gender": 0.1, "age": 0.2}, "margin": {"verification": 0.5}, "adaptive_margin": False}
+RANGES = {"lambda.gender": [0.01, 1.0], "margin.verification": [0.1, 10.0]}
+
+
+@pytest.fixture(scope="module")
+def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return f"sqlite:///{tmp_path_factory.mktemp('tracking') / 'mlflow.db'}"
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking: str) -> Path:
+    rhythms.write_workspace(tmp_path)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
+    monkeypatch.setenv("OPTUNA_STORAGE", f"sqlite:///{tmp_path}/optuna.db")
+    monkeypatch.setattr(sys, "argv", ["tune", "dmt"])
+    return tmp_path
+
+
+def search(**changes: Any) -> Search:
+    pruner = {"startup_trials": 2, "warmup_epochs": 1}
+    return Search(**{"trials": 6, "epochs": 3, "sampler": "tpe", "pruner": pruner, "ranges": RANGES, **changes})
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+
+
+def valley(trial: optuna.Trial) -> float:
+    """Best at lambda.gender = 0.3, whatever the margin; four reports, as of a training."""
+    value = -((trial.params["lambda.gender"] - 0.3) ** 2)
+    for epoch in (1, 2, 3):
+        trial.report(value - 1 / epoch, epoch)
+    return value
+
+
+def proposals(study: optuna.Study, count: int) -> list[dict[str, float]]:
+    return [trial.params for trial in places(study, count)]
+
+
+def test_a_study_leaves_its_table_and_the_best_trial_and_computes_them_anew_the_next_time(workspace: Path):
+    tune.main()
+    first = contents(workspace / "data/studies/dmt")
+    assert sorted(first) == ["best.yaml", "checkpoint.pt", "history.csv", "trials.csv"]
+    trials = pd.read_csv(workspace / "data/studies/dmt/trials.csv")
+    best = YAML(typ="safe").load(first["best.yaml"].decode())
+    checkpoint = torch.load(workspace / "data/studies/dmt/checkpoint.pt", weights_only=True)
+    assert list(trials["number"]) == [0, 1, 2]
+    assert list(trials.loc[0, ["lambda.gender", "lambda.age", "lambda.verification", "margin.verification"]]) == [
+        0.1,
+        0.2,
+        0.1,
+        0.5,
+    ]
+    complete = trials[trials["state"] == "complete"]
+    assert best["trial"] == complete.loc[complete["score"].idxmax(), "number"]
+    assert checkpoint["config"]["objective"] == best["objective"]
+    assert checkpoint["watched"]["score"] == best["score"] == complete["score"].max()
+    assert not [path for path in (workspace / ".state/checkpoints").rglob("*") if path.is_file()]
+    tune.main()
+    assert contents(workspace / "data/studies/dmt") == first
+    assert len(optuna.get_all_study_names(f"sqlite:///{workspace}/optuna.db")) == 2
+
+
+def test_a_killed_study_does_the_missing_trials_alone_and_ends_with_the_same_bytes(workspace: Path, tracking: str):
+    tune.main()
+    whole = contents(workspace / "data/studies/dmt")
+    elsewhere = {"MLFLOW_TRACKING_URI": tracking, "OPTUNA_STORAGE": f"sqlite:///{workspace}/killed.db"}
+    steps_of_trial_0 = 2 * 3
+    killed = processes.start(processes.stage, workspace, "tune", "dmt", steps_of_trial_0 + 5, **elsewhere)
+    assert processes.exit_code(killed) == processes.KILLED
+    again = processes.start(processes.stage, workspace, "tune", "dmt", **elsewhere)
+    assert processes.exit_code(again) == 0, (workspace / "output").read_text()
+    assert contents(workspace / "data/studies/dmt") == whole
+    (name,) = optuna.get_all_study_names(elsewhere["OPTUNA_STORAGE"])
+    states = [trial.state for trial in optuna.load_study(study_name=name, storage=elsewhere["OPTUNA_STORAGE"]).trials]
+    assert states.count(TrialState.FAIL) == 1  # the one that was killed, done again; no other was
+    assert len(states) == 3 + 1
+
+
+def test_several_processes_share_one_study_and_none_does_a_trial_twice(workspace: Path, tracking: str):
+    shared = {"MLFLOW_TRACKING_URI": tracking, "OPTUNA_STORAGE": f"sqlite:///{workspace}/shared.db"}
+    both = [processes.start(processes.stage, workspace, "tune", "dmt", **shared) for _ in range(2)]
+    assert [processes.exit_code(process) for process in both] == [0, 0], (workspace / "output").read_text()
+    (name,) = optuna.get_all_study_names(shared["OPTUNA_STORAGE"])
+    trials = optuna.load_study(study_name=name, storage=shared["OPTUNA_STORAGE"]).trials
+    assert sorted(trial.user_attrs[PLACE] for trial in trials if is_done(trial)) == [0, 1, 2]
+    assert not any(trial.state in (TrialState.RUNNING, TrialState.WAITING) for trial in trials)
+    assert list(pd.read_csv(workspace / "data/studies/dmt/trials.csv")["number"]) == [0, 1, 2]
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
+def test_a_study_that_stops_between_trials_goes_on_with_the_proposals_it_would_have_made(workspace: Path, sampler: str):
+    asked = search(trials=13, sampler=sampler)  # the samplers learn from the eleventh trial on
+    whole, stopped = current(f"whole-{sampler}", asked, seed=1), current(f"stopped-{sampler}", asked, seed=1)
+    work(whole, asked, asked.baseline(OBJECTIVE), valley)
+    work(stopped, search(trials=7, sampler=sampler), asked.baseline(OBJECTIVE), valley)
+    stopped = current(f"stopped-{sampler}", asked, seed=1)  # a new process knows nothing of the samplers before
+    work(stopped, asked, asked.baseline(OBJECTIVE), valley)
+    assert proposals(stopped, 13) == proposals(whole, 13)
+    assert len({trial["lambda.gender"] for trial in proposals(whole, 13)}) == 13
+    assert proposals(whole, 13)[0] == {"lambda.gender": 0.1, "margin.verification": 0.5}
+
+
+def test_a_trial_that_falls_below_the_median_is_pruned_but_never_the_best(workspace: Path):
+    asked = search()
+    study = current("pruned", asked, seed=1)
+
+    def train(trial: optuna.Trial) -> float:
+        score = -float(trial.user_attrs[PLACE])  # each trial is worse than those before
+        for epoch in (1, 2, 3):
+            trial.report(score, epoch)
+            if trial.should_prune():
+                raise optuna.TrialPruned
+        return score
+
+    work(study, asked, asked.baseline(OBJECTIVE), train)
+    listed = table(places(study, 6), list(RANGES))
+    assert list(listed["state"]) == ["complete", "complete", "pruned", "pruned", "pruned", "pruned"]
+    assert best_of(places(study, 6), "pruned").user_attrs[PLACE] == 0
+
+
+def test_a_trial_that_diverges_is_not_tried_again_and_its_reason_is_kept(workspace: Path):
+    asked = search(trials=3)
+    study, tried = current("diverged", asked, seed=1), []
+
+    def train(trial: optuna.Trial) -> float:
+        tried.append(trial.user_attrs[PLACE])
+        raise Diverged(f"epoch 1: nothing but noise in {tried[-1]}")
+
+    work(study, asked, asked.baseline(OBJECTIVE), train)
+    assert tried == [0, 1, 2]
+    with pytest.raises(ValueError, match=r"no trial of diverged-1 came to its end; narrow search.ranges[^Ω]*noise in 2"):
+        best_of(places(study, 3), study.study_name)
+
+
+def test_any_other_error_stops_the_study_and_leaves_the_trial_to_be_done(workspace: Path):
+    asked = search(trials=2)
+    study = current("broken", asked, seed=1)
+
+    def train(trial: optuna.Trial) -> float:
+        raise OSError("the disk is gone")
+
+    with pytest.raises(OSError, match="the disk is gone"):
+        work(study, asked, asked.baseline(OBJECTIVE), train)
+    work(study, asked, asked.baseline(OBJECTIVE), valley)
+    assert len(proposals(study, 2)) == 2
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"ranges": {"lambda.gendr": [0.1, 1.0]}}, "lambda.gendr: the objective has no 'gendr' there but gender, age"),
+        ({"ranges": {"adaptive_margin": [0.1, 1.0]}}, "a number can be searched, objective.adaptive_margin is False"),
+        ({"ranges": {"lambda.gender": [0.2, 1.0]}}, "objective.lambda.gender = 0.1 must lie in"),
+        ({"ranges": {"lambda.gender": [0.0, 1.0]}}, "must be \\[low, high\\], 0 < low < high"),
+        ({"ranges": {}}, "must name at least one value"),
+        ({"sampler": "oracle"}, "search.sampler must be one of tpe, gp, random, got 'oracle'"),
+        ({"trials": 0}, "a trial of an epoch or more"),
+    ],
+)
+def test_a_search_that_makes_no_sense_is_refused_with_its_key(changes: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        search(**changes).baseline(OBJECTIVE)
+
+
+def test_dotted_values_replace_those_of_the_objective_and_no_others():
+    values = {"lambda.gender": 0.7, "margin.verification": 3.0}
+    changed = merged(OBJECTIVE, nested(values), "objective")
+    assert changed == {"lambda": {"gender": 0.7, "age": 0.2}, "margin": {"verification": 3.0}, "adaptive_margin": False}
+    assert OBJECTIVE["lambda"] == {"gender": 0.1, "age": 0.2}
+    with pytest.raises(ValueError, match=r"objective\.lambda\.hair names nothing to change: there are gender, age"):
+        merged(OBJECTIVE, {"lambda": {"hair": 1.0}}, "objective")
