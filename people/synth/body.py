@@ -23,7 +23,7 @@ HEAD = np.array([
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """What is a person's own in volume, skin and hair; half widths are in body heights, girths relative to an average person."""
+    """What is a person's own in volume, skin and hair; girths are relative to an average person's."""
 
     sex: Sex
     age_years: float
@@ -54,7 +54,7 @@ def draw_shape(motion: Motion, identity_seed: int) -> Shape:
     )
     light = np.array([228, 188, 162], np.float32)
     styles = ("short", "bob", "long", "tail") if woman else ("bald", "short", "bob")
-    odds = (0.15 + 0.004 * max(age - 30, 0), 0.25, 0.35) if woman else (0.05 + 0.006 * max(age - 30, 0), 0.8)
+    odds = (0.15 + 0.004 * max(age - 30, 0), 0.25, 0.35) if woman else (0.05 + 0.006 * max(age - 30, 0), 0.95)
     return Shape(
         sex=sex,
         age_years=float(age),
@@ -65,7 +65,7 @@ def draw_shape(motion: Motion, identity_seed: int) -> Shape:
             np.float32
         ),
         hair_rgb=(hair * (1 - grey) + np.array([185, 183, 180]) * grey).astype(np.float32),
-        hair_style=styles[int(np.searchsorted(np.cumsum(odds), chance[4]))] if woman or chance[4] < sum(odds) else "bob",
+        hair_style=styles[int(np.searchsorted(np.cumsum(odds), chance[4]))],
     )
 
 
@@ -76,7 +76,7 @@ def _height_of(motion: Motion) -> float:
 
 
 def hair_region(style: str) -> tuple[Float[np.ndarray, " ring"], float]:
-    """How far round from the back the hair reaches on each ring of the head (radians), and how thick it is (share of radius)."""
+    """How far round from the back the hair reaches on each ring of the head (radians), and how thick it is."""
     above = HEAD[:, 0]
     if style == "bald":
         return np.where((above < 0.03) & (above > -0.04), 1.75, 0.0), 0.03
@@ -128,7 +128,7 @@ def skeleton(joints_m: Float[np.ndarray, "frame joint 3"], shape: Shape) -> Skel
     trunk = unit(joint["neck"] - hips)
     pelvis = _axes(unit(joint["left_hip"] - joint["right_hip"]) + 0.5 * left, unit(trunk + up))
     chest = _axes(unit(joint["left_shoulder"] - joint["right_shoulder"]) + 0.3 * left, trunk)
-    above = unit(joint["head"] - joint["neck"])
+    above = unit(unit(joint["head"] - joint["neck"]) + 0.35 * unit(trunk + up))
     head = _axes(chest[0] + left, unit(above + 1.5 * up + 0.35 * chest[2]) - 0.25 * chest[2])
     joint["hips"] = hips
     joint["skull"] = joint["neck"] + above * np.clip(
@@ -154,7 +154,7 @@ def limb(
     half_front_m: Float[np.ndarray, " ring"],
     forward_m: Float[np.ndarray, " ring"],
 ) -> Rings:
-    """Rings along the bones between `points`; `along` counts bones (1.5 is the middle of the second), bending over at joints."""
+    """Rings along the bones between `points`; `along` counts bones (1.5: middle of the second), bending over at joints."""
     joints = np.stack(points, axis=1)
     bones = np.diff(joints, axis=1)
     index = np.clip(np.floor(along).astype(int), 0, len(points) - 2)
@@ -191,7 +191,9 @@ def trunk(
     line = hips - neck
     at = np.einsum("fri,fri->fr", bow, line) / np.maximum(np.einsum("fri,fri->fr", line, line), 1e-6)
     off = (bow - at[..., None] * line) / np.maximum(4 * at * (1 - at), 0.5)[..., None]
-    middle = neck + share32 * line + np.clip(4 * share32 * (1 - share32), 0, 1) * np.clip(off, -0.06, 0.06)
+    middle = neck + np.maximum(share32, 0) * line + np.clip(4 * share32 * (1 - share32), 0, 1) * np.clip(off, -0.06, 0.06)
+    # Above the shoulders the neck leads to the skull: recorded heads do not stay on the trunk's line.
+    middle = middle + np.minimum(share32, 0) * np.float32(2.3) * (neck - frame.joint["skull"][:, None])
     side = unit(frame.chest[0][:, None] * (1 - turn) + frame.pelvis[0][:, None] * turn)
     front = unit(frame.chest[2][:, None] * (1 - turn) + frame.pelvis[2][:, None] * turn)
     return Rings(

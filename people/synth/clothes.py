@@ -24,7 +24,7 @@ class Fabric:
 
 @dataclass(frozen=True, eq=False)
 class Outfit:
-    """One set of clothes. Eases are what cloth stands off the body in body heights; `hem` in bones from the hip, 0: no skirt."""
+    """One set of clothes; eases are what cloth stands off the body in body heights, `hem` is in bones from the hip, 0: none."""
 
     top: Fabric
     bottom: Fabric
@@ -101,7 +101,9 @@ def _fabric(rng: np.random.Generator, dark: float) -> Fabric:
     """A random fabric; a share `dark` of them is dark and quiet."""
     hue, saturation, value = rng.random(), rng.beta(1.5, 2.5), rng.uniform(0.25, 0.95)
     pattern = PATTERNS[int(rng.integers(len(PATTERNS)))]
-    contrast = rng.uniform(0.2, 0.55)
+    if rng.random() < dark:
+        pattern = "plain"
+    contrast = rng.uniform(0.12, 0.4)
     if rng.random() < dark:
         value, saturation, contrast = rng.uniform(0.15, 0.4), saturation * 0.6, contrast * 0.6
     colour = _rgb(hue, saturation, value)

@@ -27,11 +27,13 @@ from people.synth.clothes import Outfit
 
 # share of the way from neck to hips, half width (man, woman), half depth (man, woman), shift forward
 _TORSO = np.array([
-    (-0.24, 0.034, 0.029, 0.034, 0.030, 0.012), (-0.10, 0.037, 0.031, 0.037, 0.032, 0.006), (-0.05, 0.048, 0.042, 0.042, 0.037, 0.0),
-    (0.00, 0.075, 0.066, 0.046, 0.041, -0.004), (0.06, 0.104, 0.093, 0.054, 0.048, -0.004), (0.16, 0.106, 0.093, 0.066, 0.060, 0.000),
-    (0.32, 0.101, 0.088, 0.071, 0.066, 0.004), (0.48, 0.093, 0.079, 0.067, 0.059, 0.004), (0.64, 0.087, 0.075, 0.063, 0.056, 0.003),
-    (0.80, 0.091, 0.087, 0.064, 0.064, 0.000), (0.94, 0.097, 0.101, 0.068, 0.073, -0.004), (1.06, 0.096, 0.103, 0.068, 0.075, -0.006),
-    (1.16, 0.086, 0.093, 0.058, 0.064, -0.004), (1.24, 0.020, 0.020, 0.020, 0.020, 0.0),
+    (-0.24, 0.034, 0.029, 0.034, 0.030, 0.012), (-0.10, 0.037, 0.031, 0.037, 0.032, 0.006),
+    (-0.05, 0.048, 0.042, 0.042, 0.037, 0.0), (0.00, 0.075, 0.066, 0.046, 0.041, -0.004),
+    (0.06, 0.104, 0.093, 0.054, 0.048, -0.004), (0.16, 0.106, 0.093, 0.066, 0.060, 0.000),
+    (0.32, 0.101, 0.088, 0.071, 0.066, 0.004), (0.48, 0.093, 0.079, 0.067, 0.059, 0.004),
+    (0.64, 0.087, 0.075, 0.063, 0.056, 0.003), (0.80, 0.091, 0.087, 0.064, 0.064, 0.000),
+    (0.94, 0.097, 0.101, 0.068, 0.073, -0.004), (1.06, 0.093, 0.100, 0.067, 0.074, -0.006),
+    (1.15, 0.080, 0.088, 0.056, 0.062, -0.004), (1.24, 0.020, 0.020, 0.020, 0.020, 0.0),
 ])  # fmt: skip
 # bones from the shoulder, half width, half depth
 _ARM = np.array([
@@ -99,7 +101,7 @@ def _parts(shape: Shape, outfit: Outfit) -> list[Part]:
     """The tubes of one person in one outfit."""
     size, woman = shape.height_m, shape.sex == "female"
     fat = shape.bmi / 22.5
-    chest, waist, hips, legs, arms = shape.girth
+    _, _, _, legs, arms = shape.girth
     parts = [_torso(shape, outfit), _head(shape), *_hair(shape)]
     leg = _LEG.copy()
     radius = (leg[:, 2] if woman else leg[:, 1]) * fat ** np.interp(leg[:, 0], [0, 1, 2], [0.5, 0.35, 0.2]) * legs
@@ -163,7 +165,7 @@ def _torso(shape: Shape, outfit: Outfit) -> Part:
     swell = swell + bust * sum(
         np.exp(-(((np.arctan2(FRONT, LEFT) - at) / 0.38) ** 2)) for at in (np.pi / 2 - 0.42, np.pi / 2 + 0.42)
     )
-    seat = np.exp(-(((share - 1.03) / 0.1) ** 2))[:, None] * (0.16 if woman else 0.12)
+    seat = np.exp(-(((share - 1.03) / 0.1) ** 2))[:, None] * (0.10 if woman else 0.07)
     swell = swell + seat * np.exp(-(((np.arctan2(-FRONT, LEFT) - np.pi / 2) / 0.7) ** 2))
     rings = partial(trunk, share=share, half_side_m=side, half_front_m=front, forward_m=(_TORSO[:, 5] + belly) * size)
     return Part("torso", (share - share[0]) * 0.283 * size, float(5.5 * side.mean()), swell, rings)
@@ -196,7 +198,7 @@ def _hair(shape: Shape) -> list[Part]:
     if shape.hair_style in ("bald", "short"):
         return []
     size = shape.height_m
-    length, wide, deep = {"bob": (0.05, 0.043, 0.034), "long": (0.17, 0.046, 0.022), "tail": (0.12, 0.017, 0.018)}[
+    length, wide, deep = {"bob": (0.045, 0.044, 0.027), "long": (0.17, 0.046, 0.022), "tail": (0.12, 0.017, 0.018)}[
         shape.hair_style
     ]
     along = np.array([0.0, 0.15, 0.5, 1.0, 1.4, 1.8, 2.0])
@@ -217,7 +219,7 @@ def _hair_rings(
     frame: Skeleton, *, size: float, length: float, style: str, along: np.ndarray, wide: np.ndarray, deep: np.ndarray
 ) -> Rings:
     left, up, forward = frame.head
-    back = {"bob": 0.02, "long": 0.045, "tail": 0.062}[style] * size
+    back = {"bob": 0.034, "long": 0.045, "tail": 0.062}[style] * size
     top = frame.joint["skull"] + 0.02 * size * up - back * forward
     nape = frame.joint["skull"] - 0.055 * size * up - (back + 0.004 * size) * forward
     end = nape - length * size * frame.chest[1] - (0.1 * length * size) * frame.chest[2]
@@ -261,8 +263,8 @@ def _skirt(shape: Shape, outfit: Outfit) -> Part:
     flare = 0.03 * outfit.flare * np.maximum(along, 0)
     woman = shape.sex == "female"
     hips = (0.104 if woman else 0.098) * shape.girth[2] * (shape.bmi / 22.5) ** 0.55 + outfit.skirt_ease
-    wide = np.interp(along, [-0.42, 0.1], [0.9, 1.0]) * hips * size + flare * size
-    deep = np.interp(along, [-0.42, 0.1], [0.9, 1.0]) * (hips * 0.72) * size + flare * size
+    wide = np.interp(along, [-0.42, -0.1, 0.1], [0.84, 0.96, 1.0]) * hips * size + flare * size
+    deep = np.interp(along, [-0.42, -0.1, 0.1], [0.72, 0.93, 1.0]) * (hips * 0.84) * size + flare * size
     folds = 1 + 0.035 * np.cos(5 * np.arctan2(FRONT, LEFT) + 0.7) * np.maximum(along / outfit.hem, 0)[:, None]
     rings = partial(
         _skirt_rings, along=along.astype(np.float32), wide=wide.astype(np.float32), deep=deep.astype(np.float32), size=size

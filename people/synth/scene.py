@@ -48,7 +48,7 @@ def _wall(
     rng: np.random.Generator, x: Float[np.ndarray, "height width"], z: Float[np.ndarray, "height width"]
 ) -> Float[np.ndarray, "height width 3"]:
     """A plastered wall with panels, a skirting board and some pictures."""
-    colour = rng.uniform(130, 200) + rng.uniform(-14, 14, 3)
+    colour = rng.uniform(130, 200) + rng.uniform(-6, 6, 3)
     grain = 5 * _cloudy(rng, x, z, 0.35) + 4 * _cloudy(rng, x, z, 0.09) + 3 * _cloudy(rng, x, z, 0.035)
     wall = colour + grain[..., None]
     joint = np.abs(np.mod(x + rng.random(), 1.25) - 0.6) < 0.018
@@ -57,7 +57,7 @@ def _wall(
         left, low = rng.uniform(-4, 3.5), rng.uniform(0.9, 1.7)
         wide, high = rng.uniform(0.4, 1.0), rng.uniform(0.4, 0.9)
         inside = (x > left) & (x < left + wide) & (z > low) & (z < low + high)
-        picture = rng.uniform(60, 220, 3) + 22 * _cloudy(rng, x, z, 0.12)[..., None]
+        picture = rng.uniform(80, 200) + rng.uniform(-30, 30, 3) + 22 * _cloudy(rng, x, z, 0.12)[..., None]
         wall = np.where(inside[..., None], picture, wall)
     return np.where((z < 0.12)[..., None], colour * 0.55, wall)
 
@@ -66,7 +66,7 @@ def _floor(
     rng: np.random.Generator, x: Float[np.ndarray, "height width"], y: Float[np.ndarray, "height width"]
 ) -> Float[np.ndarray, "height width 3"]:
     """Tiles of half a metre, no two alike."""
-    colour = rng.uniform(95, 150) + rng.uniform(-12, 12, 3)
+    colour = rng.uniform(95, 150) + rng.uniform(-7, 7, 3)
     shade = rng.normal(0, 7, (_LEVELS, _LEVELS))
     tile = shade[np.mod(np.floor(x * 2), _LEVELS).astype(int), np.mod(np.floor(y * 2), _LEVELS).astype(int)]
     grain = tile + 4 * _cloudy(rng, x, y, 0.25) + 4 * _cloudy(rng, x, y, 0.06)
