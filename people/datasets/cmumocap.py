@@ -7,6 +7,7 @@ angles at 120 Hz. y is up. Sex and age are not published.
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from string import ascii_lowercase
 
 import numpy as np
 from jaxtyping import Float
@@ -200,7 +201,7 @@ def _motions(
     steady = ~turning & ~fixed.lost & (speed > SPEED_RANGE_M_S[0]) & (speed < SPEED_RANGE_M_S[1])
     found = [(start, stop) for start, stop in runs(steady) if stop - start >= SHORTEST_S * RECORDED_HZ]
     motions = []
-    for letter, (start, stop) in zip("abcdefghijkl", found, strict=False):
+    for letter, (start, stop) in zip(ascii_lowercase, found, strict=False):
         centred = body_centred(fixed.joints_m[start:stop], heading[start:stop], RECORDED_HZ)
         pelvis = fixed.joints_m[start:stop, J["pelvis"], :2]
         ahead = np.stack([np.cos(heading[start:stop]), np.sin(heading[start:stop])], axis=1)
