@@ -7,6 +7,7 @@ import cv2
 import numpy as np
 import pytest
 
+from people.records import Take
 from people.video.flow import Config, clip_flow
 from people.video.frames import video_frames
 from people.video.tracks import person_boxes_xyxy_px
@@ -88,6 +89,21 @@ def test_a_clip_of_a_few_frames_has_a_box_for_each_flow(count: int) -> None:
     boxes = track(frames)
     assert boxes.shape == (count - 1, 4)
     assert (boxes[:, 2:] > boxes[:, :2]).all()
+
+
+@pytest.mark.parametrize("view_deg", [90, 270])
+def test_the_box_of_a_rendered_walk_is_that_of_its_mask(view_deg: float) -> None:
+    from people.synth import render, walker
+
+    motion = walker.motions(1, walks=1, frames=50, frame_rate_hz=30, seed=4)[0]
+    take = Take("w001", "n01", motion, "normal", session=0, view_deg=view_deg, identity_seed=1, seed=2, split="train")
+    rendered = list(render.render(take, size_hw=(120, 160)))
+    found = track([each.frame_rgb for each in rendered])
+    true = np.array([each.box_xyxy_px for each in rendered])[1:] / 2
+    off_px = np.abs(found[:, [0, 2]].mean(axis=1) - true[:, [0, 2]].mean(axis=1))
+    assert off_px.mean() < 1.2
+    assert off_px.max() < 4
+    assert np.abs(found - true).mean() < 2
 
 
 def test_on_a_real_recording_the_box_holds_the_person_who_walks_in_and_stops(real_data: Path) -> None:
