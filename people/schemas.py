@@ -39,8 +39,8 @@ class Clips(pa.DataFrameModel):
     frames: Series[str] = pa.Field(str_length={"min_value": 1})
     frame_count: Series[int] = pa.Field(ge=1)
     frame_rate_hz: Series[float] = pa.Field(gt=0)
-    height_px: Series[int] = pa.Field(ge=1)
-    width_px: Series[int] = pa.Field(ge=1)
+    height_px: Series[int] = pa.Field(ge=0)  # 0 where the first image does not decode, which `decodable` then names
+    width_px: Series[int] = pa.Field(ge=0)
     root: Series[str]
 
 
@@ -52,8 +52,6 @@ REMEDIES = {
     "gender": "correct the subject's entry in the table of genders (or empty it if unknown), then ingest again",
     "age_years": "correct the subject's entry in the table of ages (or empty it if unknown), then ingest again",
     "frame_count": "put the clip's frames back, or remove the clip's folder, then ingest again",
-    "height_px": "replace the clip's first image, which cannot be decoded, then ingest again",
-    "width_px": "replace the clip's first image, which cannot be decoded, then ingest again",
     "frames": "replace the damaged or missing images of the clip, then ingest again",
 }
 
@@ -81,7 +79,8 @@ def check(clips: pd.DataFrame, *rules: Rule) -> tuple[pd.DataFrame, pd.DataFrame
     for rule in (_within_and_across_rows, *rules):
         found.append(rule(good))
         good = good.drop(index=np.flatnonzero(good["clip_id"].isin(found[-1]["clip_id"]))).reset_index(drop=True)
-    return good, pd.concat(found).drop_duplicates(["clip_id", "column"]).reset_index(drop=True)
+    quarantine = pd.concat(found).drop_duplicates(["clip_id", "column"])
+    return good, quarantine.sort_values("clip_id", kind="stable", ignore_index=True)
 
 
 def _within_and_across_rows(clips: pd.DataFrame) -> pd.DataFrame:

@@ -19,7 +19,7 @@ LISTED = 20
 def main(key: str) -> None:
     dataset, limits = datasets.find(key), params("validate", key)
     clips = schemas.load(Path("data/index", key, "clips.csv"))
-    with pool() as executor, tqdm(total=len(clips), desc=f"validating {key}", unit="clip") as bar:
+    with pool() as executor, tqdm(total=len(clips), desc=f"validating {key}", unit="clip", mininterval=1.0) as bar:
         good, quarantine = schemas.check(
             clips,
             schemas.ages_within(*limits["age_years"]),
