@@ -155,7 +155,7 @@ def paint(fabric: Fabric, size_hw: tuple[int, int], texel_m: float) -> Float[np.
 
 def skin(shape: Shape, size_hw: tuple[int, int], seed: int) -> Float[np.ndarray, "height width 3"]:
     """Bare skin, slightly blotched."""
-    return shape.skin_rgb * (1 + 0.05 * noise(np.random.default_rng(seed), size_hw, 5))[..., None]
+    return shape.skin_rgb * (1 + 0.05 * noise(np.random.default_rng(seed), size_hw, 5.0))[..., None]
 
 
 def texture(
@@ -203,7 +203,7 @@ def texture(
 
 def _hair(shape: Shape, size_hw: tuple[int, int]) -> Float[np.ndarray, "height width 3"]:
     rng = np.random.default_rng(7)
-    strands = noise(rng, (max(size_hw[0] // 4, 1), size_hw[1]), 3)
+    strands = noise(rng, (max(size_hw[0] // 4, 1), size_hw[1]), 3.0)
     strands = cv2.resize(strands, (size_hw[1], size_hw[0]), interpolation=cv2.INTER_LINEAR)
     return shape.hair_rgb * (1 + 0.22 * strands)[..., None]
 

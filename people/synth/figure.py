@@ -28,7 +28,7 @@ from people.synth.clothes import Outfit
 # share of the way from neck to hips, half width (man, woman), half depth (man, woman), shift forward
 _TORSO = np.array([
     (-0.24, 0.034, 0.029, 0.034, 0.030, 0.012), (-0.10, 0.037, 0.031, 0.037, 0.032, 0.006),
-    (-0.05, 0.048, 0.042, 0.042, 0.037, 0.0), (0.00, 0.075, 0.066, 0.046, 0.041, -0.004),
+    (-0.05, 0.048, 0.042, 0.042, 0.037, 0.0), (0.00, 0.080, 0.071, 0.046, 0.041, -0.004),
     (0.06, 0.104, 0.093, 0.054, 0.048, -0.004), (0.16, 0.106, 0.093, 0.066, 0.060, 0.000),
     (0.32, 0.101, 0.088, 0.071, 0.066, 0.004), (0.48, 0.093, 0.079, 0.067, 0.059, 0.004),
     (0.64, 0.087, 0.075, 0.063, 0.056, 0.003), (0.80, 0.091, 0.087, 0.064, 0.064, 0.000),
@@ -37,7 +37,7 @@ _TORSO = np.array([
 ])  # fmt: skip
 # bones from the shoulder, half width, half depth
 _ARM = np.array([
-    (-0.13, 0.006, 0.006), (-0.09, 0.022, 0.024), (0.02, 0.031, 0.033), (0.20, 0.030, 0.032), (0.50, 0.026, 0.029),
+    (-0.13, 0.003, 0.003), (-0.085, 0.015, 0.017), (0.03, 0.0285, 0.031), (0.20, 0.0295, 0.032), (0.50, 0.026, 0.029),
     (0.80, 0.0235, 0.025), (1.00, 0.0225, 0.0235), (1.20, 0.023, 0.0245), (1.50, 0.0195, 0.021), (1.85, 0.0155, 0.017),
     (2.00, 0.0135, 0.0165), (2.25, 0.013, 0.021), (2.55, 0.012, 0.022), (2.85, 0.009, 0.016), (3.00, 0.002, 0.004),
 ])  # fmt: skip
@@ -104,10 +104,10 @@ def _parts(shape: Shape, outfit: Outfit) -> list[Part]:
     _, _, _, legs, arms = shape.girth
     parts = [_torso(shape, outfit), _head(shape), *_hair(shape)]
     leg = _LEG.copy()
-    radius = (leg[:, 2] if woman else leg[:, 1]) * fat ** np.interp(leg[:, 0], [0, 1, 2], [0.5, 0.35, 0.2]) * legs
+    radius = (leg[:, 2] if woman else leg[:, 1]) * fat ** np.interp(leg[:, 0], [0, 1, 2], [0.6, 0.45, 0.3]) * legs
     radius = (radius + outfit.leg_ease(leg[:, 0])) * size
     arm = _ARM.copy()
-    bare = fat ** np.interp(arm[:, 0], [0, 1, 2], [0.5, 0.4, 0.15])[:, None] * arms * (0.92 if woman else 1.0)
+    bare = fat ** np.interp(arm[:, 0], [0, 1, 2], [0.6, 0.5, 0.2])[:, None] * arms * (0.92 if woman else 1.0)
     half = (arm[:, 1:] * bare + outfit.sleeve_ease(arm[:, 0])[:, None]) * size
     for side in ("left", "right"):
         place = partial(_limb_of, side=side, bones=("hip", "knee", "ankle"), frame_of="pelvis", along=leg[:, 0])
@@ -155,7 +155,7 @@ def _torso(shape: Shape, outfit: Outfit) -> Part:
     fat = shape.bmi / 22.5
     chest, waist, hips, _, _ = shape.girth
     own = np.interp(share, [0.2, 0.64, 1.0], [chest, waist, hips])
-    power = np.interp(share, [-0.2, 0.06, 0.64, 1.0], [0.2, 0.25, 0.8, 0.55])
+    power = np.interp(share, [-0.2, 0.06, 0.64, 1.0], [0.25, 0.35, 0.9, 0.65])
     ease = outfit.torso_ease(share)
     side = (_TORSO[:, 2 if woman else 1] * own * fat**power + ease) * size
     front = (_TORSO[:, 4 if woman else 3] * own * fat ** (1.2 * power) + ease) * size
@@ -262,7 +262,7 @@ def _skirt(shape: Shape, outfit: Outfit) -> Part:
     along = np.concatenate([[-0.42, -0.2], np.linspace(0.0, outfit.hem, 7)])
     flare = 0.03 * outfit.flare * np.maximum(along, 0)
     woman = shape.sex == "female"
-    hips = (0.104 if woman else 0.098) * shape.girth[2] * (shape.bmi / 22.5) ** 0.55 + outfit.skirt_ease
+    hips = (0.104 if woman else 0.098) * shape.girth[2] * (shape.bmi / 22.5) ** 0.65 + outfit.skirt_ease
     wide = np.interp(along, [-0.42, -0.1, 0.1], [0.84, 0.96, 1.0]) * hips * size + flare * size
     deep = np.interp(along, [-0.42, -0.1, 0.1], [0.72, 0.93, 1.0]) * (hips * 0.84) * size + flare * size
     folds = 1 + 0.035 * np.cos(5 * np.arctan2(FRONT, LEFT) + 0.7) * np.maximum(along / outfit.hem, 0)[:, None]

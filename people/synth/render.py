@@ -65,7 +65,7 @@ def _placed(take: Take, outfit: Outfit, shape: Shape) -> Float[np.ndarray, "fram
     joints = motion.joints_m.astype(np.float32).copy()
     middle = (motion.forward_m[0] + motion.forward_m[-1]) / 2
     size, index = shape.height_m, JOINTS.index
-    hips = 0.098 * (shape.bmi / 22.5) ** 0.55 * shape.girth[2] + outfit.torso_ease(np.array([1.0]))[0]
+    hips = 0.098 * (shape.bmi / 22.5) ** 0.65 * shape.girth[2] + outfit.torso_ease(np.array([1.0]))[0]
     for side, sign in (("left", 1), ("right", -1)):
         clear = (hips + 0.026 + outfit.ease_sleeve) * size
         room = sign * (joints[:, index(f"{side}_wrist"), 1] - joints[:, index("pelvis"), 1])

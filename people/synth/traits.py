@@ -43,7 +43,7 @@ _TYPICAL = {
 }  # fmt: skip
 
 
-def _series(points: tuple[tuple[float, float], ...]) -> Complex[np.ndarray, " harmonic"]:
+def _series(points: tuple[tuple[int, int], ...]) -> Complex[np.ndarray, " harmonic"]:
     """Fourier coefficients c of the periodic curve through `points`: angle(phase) = Re sum_h c_h exp(i h phase), in radians."""
     percent, degrees = np.array(points, float).T
     grid = np.arange(200) / 2
@@ -167,5 +167,5 @@ def bent(
     change[..., ANGLES.index("foot"), :] = 1 + (change[..., ANGLES.index("foot"), :] - 1) * 0.25
     change[..., 0] = 1
     bent = curves * change * np.expand_dims(np.broadcast_to(factor, len(ANGLES)), -1)
-    bent[..., 0] = curves[..., 0].real + offset
+    bent[..., 0] = np.real(curves[..., 0]) + offset
     return bent

@@ -7,7 +7,7 @@ from people.synth.kinematics import walk_cycle
 from people.synth.traits import AGES_YEARS, Traits, bent, draw_traits
 
 
-def motions(count: int, *, walks: int, frames: int, frame_rate_hz: float, seed: int) -> list[Motion]:
+def motions(count: int, *, walks: int, frames: int, frame_rate_hz: float | int, seed: int) -> list[Motion]:
     """`count` people, every second a woman, aged 18 to 75, walking `walks` times for `frames` frames each."""
     for name, value in (("count", count), ("walks", walks), ("frames", frames), ("frame_rate_hz", frame_rate_hz)):
         if not value > 0:
@@ -18,7 +18,7 @@ def motions(count: int, *, walks: int, frames: int, frame_rate_hz: float, seed: 
         traits = draw_traits(rng, "female" if subject % 2 == 0 else "male", float(np.round(rng.uniform(*AGES_YEARS))))
         for walk in range(walks):
             drawn = np.random.default_rng([seed, subject, walk + 1])
-            walked.append(_walk(traits, f"w{subject + 1:03d}", walk, frames, frame_rate_hz, drawn))
+            walked.append(_walk(traits, f"w{subject + 1:03d}", walk, frames, float(frame_rate_hz), drawn))
     return walked
 
 
