@@ -62,9 +62,7 @@ class Search:
             raise ValueError("search.ranges must name at least one value of the objective, such as lambda.gender: [0.01, 1.0]")
         for key, limits in self.ranges.items():
             if len(limits) != 2 or not 0 < limits[0] < limits[1]:
-                raise ValueError(
-                    f"search.ranges.{key} must be [low, high] with 0 < low < high, got {limits}; correct params.yaml"
-                )
+                raise ValueError(f"search.ranges.{key} must be [low, high], 0 < low < high, got {limits}; correct params.yaml")
 
     def baseline(self, objective: Mapping[str, Any]) -> dict[str, float]:
         """The values that params.yaml gives to what is searched: the first trial."""

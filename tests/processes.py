@@ -38,13 +38,13 @@ def exit_code(process: BaseProcess) -> int | None:
     return process.exitcode
 
 
-def stage(name: str, *arguments: str, kill_at_step: int = 0) -> None:
-    """What `python -m stages.<name> <arguments>` runs; SIGKILL comes at that step, counted from the start of the process."""
+def stage(name: str, system: str, kill_at_step: int = 0) -> None:
+    """What `python -m stages.<name> <system>` runs; SIGKILL comes at that step, counted from the start of the process."""
     if kill_at_step:
         from stages.progress import Bar
 
         Bar.step = _killing(kill_at_step)  # type: ignore[method-assign]
-    sys.argv = [name, *arguments]
+    sys.argv = [name, system]
     importlib.import_module(f"stages.{name}").main()
 
 

@@ -265,7 +265,7 @@ def test_a_number_out_of_range_is_named_with_its_rule(key: str, value: Any):
 def test_an_unknown_or_missing_key_fails_by_itself():
     with pytest.raises(TypeError, match="momentun"):
         tiny.config(momentun=0.9)
-    with pytest.raises(TypeError, match="factr|factor"):
+    with pytest.raises(TypeError, match=r"factr|factor"):
         tiny.config(plateau={"factr": 0.1, "patience_epochs": 4})
     with pytest.raises(TypeError, match="epochs"):
         training.Config(**{key: value for key, value in tiny.TRAINING.items() if key != "epochs"})

@@ -74,10 +74,7 @@ def test_a_killed_training_goes_on_to_the_same_result_in_the_same_run_of_mlflow(
 
 
 def test_a_training_that_is_told_to_end_is_marked_killed_and_does_not_end_well(workspace: Path, tracking: str):
-    def params_with(epochs: int) -> None:
-        rhythms.write_workspace(workspace / "longer", training={"epochs": epochs})
-
-    params_with(10_000)
+    rhythms.write_workspace(workspace / "longer", training={"epochs": 10_000})
     process = processes.start(processes.stage, workspace / "longer", "train", "dmt", MLFLOW_TRACKING_URI=tracking)
     before = {run.info.run_id for run in newest_runs(tracking, 1)}
     while newest_runs(tracking, 1)[0].info.run_id in before or "score" not in newest_runs(tracking, 1)[0].data.metrics:
@@ -108,10 +105,10 @@ def test_a_run_of_mlflow_tells_what_it_was_made_from_and_what_came_out(workspace
     assert run.data.params["training.precision"] == "32-true"
 
 
-def test_an_unknown_key_in_params_stops_the_training_before_it_starts(workspace: Path):
+def test_an_unknown_key_in_params_stops_the_training_before_it_starts(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     rhythms.write_workspace(workspace / "typo", training={"learnign_rate": 0.1})
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(ValueError, match="learnign_rate"):
-        patch.chdir(workspace / "typo")
+    monkeypatch.chdir(workspace / "typo")
+    with pytest.raises(ValueError, match="learnign_rate"):
         train.main()
 
 

@@ -48,11 +48,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def valley(trial: optuna.Trial) -> float:
-    """Best at lambda.gender = 0.3, whatever the margin; four reports, as of a training."""
-    value = -((trial.params["lambda.gender"] - 0.3) ** 2)
-    for epoch in (1, 2, 3):
-        trial.report(value - 1 / epoch, epoch)
-    return value
+    """Best at lambda.gender = 0.3, whatever the margin."""
+    return -((trial.params["lambda.gender"] - 0.3) ** 2)
 
 
 def proposals(study: optuna.Study, count: int) -> list[dict[str, float]]:
@@ -110,17 +107,17 @@ def test_several_processes_share_one_study_and_none_does_a_trial_twice(workspace
     assert list(pd.read_csv(workspace / "data/studies/dmt/trials.csv")["number"]) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp", "random"])
+@pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_a_study_that_stops_between_trials_goes_on_with_the_proposals_it_would_have_made(workspace: Path, sampler: str):
-    asked = search(trials=13, sampler=sampler)  # the samplers learn from the eleventh trial on
+    asked = search(trials=12, sampler=sampler)  # the samplers learn from the eleventh trial on
     whole, stopped = current(f"whole-{sampler}", asked, seed=1), current(f"stopped-{sampler}", asked, seed=1)
     work(whole, asked, asked.baseline(OBJECTIVE), valley)
     work(stopped, search(trials=7, sampler=sampler), asked.baseline(OBJECTIVE), valley)
     stopped = current(f"stopped-{sampler}", asked, seed=1)  # a new process knows nothing of the samplers before
     work(stopped, asked, asked.baseline(OBJECTIVE), valley)
-    assert proposals(stopped, 13) == proposals(whole, 13)
-    assert len({trial["lambda.gender"] for trial in proposals(whole, 13)}) == 13
-    assert proposals(whole, 13)[0] == {"lambda.gender": 0.1, "margin.verification": 0.5}
+    assert proposals(stopped, 12) == proposals(whole, 12)
+    assert len({trial["lambda.gender"] for trial in proposals(whole, 12)}) == 12
+    assert proposals(whole, 12)[0] == {"lambda.gender": 0.1, "margin.verification": 0.5}
 
 
 def test_a_trial_that_falls_below_the_median_is_pruned_but_never_the_best(workspace: Path):
@@ -174,10 +171,10 @@ def test_any_other_error_stops_the_study_and_leaves_the_trial_to_be_done(workspa
         ({"ranges": {"lambda.gendr": [0.1, 1.0]}}, "lambda.gendr: the objective has no 'gendr' there but gender, age"),
         ({"ranges": {"adaptive_margin": [0.1, 1.0]}}, "a number can be searched, objective.adaptive_margin is False"),
         ({"ranges": {"lambda.gender": [0.2, 1.0]}}, "objective.lambda.gender = 0.1 must lie in"),
-        ({"ranges": {"lambda.gender": [0.0, 1.0]}}, "must be \\[low, high\\], 0 < low < high"),
+        ({"ranges": {"lambda.gender": [0.0, 1.0]}}, r"must be \[low, high\], 0 < low < high"),
         ({"ranges": {}}, "must name at least one value"),
         ({"sampler": "oracle"}, "search.sampler must be one of tpe, gp, random, got 'oracle'"),
-        ({"trials": 0}, "a trial of an epoch or more"),
+        ({"trials": 0}, "at least 1 trial of 1 epoch, got 0 of 3"),
     ],
 )
 def test_a_search_that_makes_no_sense_is_refused_with_its_key(changes: dict[str, Any], message: str):
