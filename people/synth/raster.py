@@ -39,8 +39,7 @@ def rasterise(
     # 1 / depth is linear on the screen.
     inverse = [1 / p[:, 2] for p in (a, b, c)]
     gradient = _gradients(a, b, c)
-    share0 = gradient[:, :2] @ np.ones(2, np.float32) * 0  # keeps dtype float32 for empty input
-    wx = gradient[:, 0] * (inverse[1] - inverse[0]) + gradient[:, 2] * (inverse[2] - inverse[0]) + share0
+    wx = gradient[:, 0] * (inverse[1] - inverse[0]) + gradient[:, 2] * (inverse[2] - inverse[0])
     wy = gradient[:, 1] * (inverse[1] - inverse[0]) + gradient[:, 3] * (inverse[2] - inverse[0])
     at_row = inverse[0][row_of] + wy[row_of] * (row_y + 0.5 - a[row_of, 1]) + wx[row_of] * (start + 0.5 - a[row_of, 0])
     count = stop - start
