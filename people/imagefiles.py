@@ -3,11 +3,14 @@
 A place names such a folder: `image/p001/n01`, or `image/p001.zip!p001/n01` inside a zip file.
 """
 
+import errno
 import os
 import re
+import shutil
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,6 +20,35 @@ from jaxtyping import UInt8
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError)
+
+
+@contextmanager
+def whole_or_nothing(root: Path, jobs: Sequence[Future] = ()) -> Iterator[Path]:
+    """A sibling folder to write to, which becomes `root` when the block ends well and vanishes when it does not.
+
+    `jobs`, to which the block may add, write into it from other processes: they are ended before anything is removed.
+    """
+    if root.exists():
+        raise ValueError(f"expected a free place to write to, {root} is there already; remove it or name another")
+    partial = root.with_name(root.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    try:
+        partial.mkdir(parents=True)
+        yield partial
+        partial.rename(root)
+    except BaseException as error:
+        for job in jobs:
+            job.cancel()
+        wait(jobs)
+        shutil.rmtree(partial, ignore_errors=True)
+        if isinstance(error, OSError):
+            full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+            remedy = "free space on the disk, or raise the limit," if full else "see that the place can be written to"
+            where, why = error.filename or partial, error.strerror or error
+            raise OSError(
+                error.errno, f"writing {where} failed: {why}; {remedy} and write again; nothing was left behind"
+            ) from error
+        raise
 
 
 def write(folder: Path, files: Iterable[tuple[str, bytes]], *, packed: bool) -> None:
@@ -59,7 +91,8 @@ def _in_zip(root: Path, path: Path) -> dict[str, list[str]]:
     with _opened(path) as archive:
         for name in archive.namelist():
             folder, _, file = name.rpartition("/")
-            found.setdefault(folder, []).append(file)
+            if not name.startswith("__MACOSX/"):  # what one system's packer adds beside every file
+                found.setdefault(folder, []).append(file)
     return {f"{path.relative_to(root).as_posix()}!{folder}": in_order(files) for folder, files in sorted(found.items())}
 
 

@@ -9,10 +9,9 @@ import json
 import logging
 import math
 import re
-import shutil
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, wait
+from concurrent.futures import Executor, Future
 from pathlib import Path
 from typing import Any
 
@@ -151,32 +150,20 @@ def write(
 
     Subjects are written in parallel, `done()` is called after each. `root` appears only when everything is there.
     """
-    if not takes or root.exists():
-        raise ValueError(f"expected takes and a place that is free, got {len(takes)} takes for {root}; remove what lies there")
-    partial = root.with_name(root.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    jobs = []
-    try:
-        (partial / "image").mkdir(parents=True)
+    if not takes:
+        raise ValueError(f"expected takes to write to {root}, got none; plan some")
+    by_subject = defaultdict(list)
+    for take in takes:
+        by_subject[take.subject_id].append(take)
+    jobs: list[Future] = []
+    with imagefiles.whole_or_nothing(root, jobs) as partial:
         _write_labels(partial, takes)
-        by_subject = defaultdict(list)
-        for take in takes:
-            by_subject[take.subject_id].append(take)
+        (partial / "image").mkdir()
         work = [(partial / "image", who, by_subject[who], render, jpeg_quality, packed) for who in sorted(by_subject)]
-        jobs = [executor.submit(_write_subject, *each) for each in work] if executor else []
+        jobs += [executor.submit(_write_subject, *each) for each in work] if executor else []
         for number, each in enumerate(work):
             jobs[number].result() if jobs else _write_subject(*each)
             done()
-        partial.rename(root)
-    except BaseException as error:
-        for job in jobs:
-            job.cancel()
-        wait(jobs)  # a worker that still writes would put files back
-        shutil.rmtree(partial, ignore_errors=True)
-        if isinstance(error, OSError):
-            remedy = "free space on the disk (or raise the limit) and write again; nothing was left behind"
-            raise OSError(error.errno, f"writing {error.filename or partial} failed: {error.strerror}; {remedy}") from error
-        raise
 
 
 def _write_labels(root: Path, takes: Sequence[Take]) -> None:
@@ -225,17 +212,7 @@ def read(root: Path) -> pd.DataFrame:
     splits = {split: _numbers(_label_file(root, name)) for split, name in ID_LISTS.items()}
     genders, ages = _genders(_label_file(root, GENDERS)), _ages(_label_file(root, AGES))
     clips = _clips(root)
-    for split, listed in splits.items():
-        absent = sorted(listed - {number for number, _ in clips})
-        if absent:
-            lost = ", ".join(f"p{number:03d}" for number in absent[:5])
-            raise ValueError(f"{ID_LISTS[split]} lists {lost}, without images in {root}; unpack them or shorten the list")
-    unlabelled = sorted({number for number, _ in clips if number > min(len(genders), len(ages))})
-    if unlabelled:
-        raise ValueError(
-            f"expected an entry for each of p001 to p{unlabelled[-1]:03d} in {GENDERS} and {AGES} of {root}, got "
-            f"{len(genders)} and {len(ages)}; add the missing lines (NaN where unknown)"
-        )
+    _refuse_gaps(root, {number for number, _ in clips}, splits, min(len(genders), len(ages)))
     recording = json.loads((root / RECORDING).read_text()) if (root / RECORDING).is_file() else OFFICIAL
     rows = [
         {
@@ -259,6 +236,18 @@ def read(root: Path) -> pd.DataFrame:
         for split in [split for split, listed in splits.items() if number in listed] or [None]
     ]
     return pd.DataFrame(rows).astype({"gender": "str", "split": "str"})
+
+
+def _refuse_gaps(root: Path, there: set[int], splits: Mapping[str, set[int]], labelled: int) -> None:
+    for split, listed in splits.items():
+        if listed - there:
+            lost = ", ".join(f"p{number:03d}" for number in sorted(listed - there)[:5])
+            raise ValueError(f"{ID_LISTS[split]} lists {lost}, without images in {root}; unpack them or shorten the list")
+    if max(there) > labelled:
+        raise ValueError(
+            f"expected an entry for each of p001 to p{max(there):03d} in {GENDERS} and {AGES} of {root}, the shorter has "
+            f"{labelled}; add the missing lines (NaN where unknown)"
+        )
 
 
 def frames(root: Path, clip_frames: str) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
@@ -350,7 +339,9 @@ def _sets(clips: pd.DataFrame, split: str, elapsed_gallery: Sequence[str]) -> It
     columns = (clips[name] for name in ("clip_id", "subject_id", "sequence", "session", "split"))
     rows = sorted(row[:4] for row in zip(*columns, strict=True) if row[4] == split)
     if not rows:
-        raise ValueError(f"expected clips of split {split!r}, the index has {sorted(set(clips['split']))}; ingest again")
+        raise ValueError(
+            f"expected clips of split {split!r}, the index has {sorted(set(clips['split'].dropna()))}; ingest again"
+        )
     came_back = {subject for _, subject, _, session in rows if session == 1}
     for group, members, gallery, probes in (
         ("current", rows, GALLERY, PROBES),

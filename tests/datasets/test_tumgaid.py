@@ -229,9 +229,9 @@ def test_the_bytes_do_not_depend_on_the_number_of_workers(takes: list[Take], tmp
 
 
 def test_writing_over_something_or_nothing_or_without_splits_is_refused(takes: list[Take], archive: Path, tmp_path: Path):
-    with pytest.raises(ValueError, match="a place that is free"):
+    with pytest.raises(ValueError, match="expected a free place"):
         tumgaid.write(archive, takes, moving_box, jpeg_quality=90)
-    with pytest.raises(ValueError, match="got 0 takes"):
+    with pytest.raises(ValueError, match="got none; plan some"):
         tumgaid.write(tmp_path / "new", [], moving_box, jpeg_quality=90)
     with pytest.raises(ValueError, match=r"p001 has none; set Take\.split"):
         tumgaid.write(tmp_path / "new", [replace(takes[0], split=None)], moving_box, jpeg_quality=90)
@@ -414,7 +414,9 @@ def test_labels_that_are_no_numbers_and_tables_that_are_too_short_are_errors(arc
     with pytest.raises(ValueError, match=r"allage\.txt: expected one age in years per person .* 'twenty'"):
         tumgaid.read(archive)
     (archive / "allage.txt").write_text("20\n21\n")
-    with pytest.raises(ValueError, match=r"an entry for each of p001 to p006 in allgender\.txt and allage\.txt .* got 6 and 2"):
+    with pytest.raises(
+        ValueError, match=r"an entry for each of p001 to p006 in allgender\.txt and allage\.txt .* the shorter has 2"
+    ):
         tumgaid.read(archive)
     (archive / "tumgaidtrainids.lst").write_text("one\n")
     with pytest.raises(ValueError, match=r"tumgaidtrainids\.lst: expected subject numbers, one a line, got 'one'"):
@@ -439,7 +441,10 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 @pytest.mark.parametrize("packed", [True, False], ids=["zip files", "folders"])
 def test_a_full_disk_leaves_nothing_behind_and_the_error_says_what_to_do(takes: list[Take], small_disk: Path, packed: bool):
-    with ProcessPoolExecutor(2) as executor, pytest.raises(OSError, match="No space left on device; free space") as raised:
+    with (
+        ProcessPoolExecutor(2) as executor,
+        pytest.raises(OSError, match="No space left on device; free space on the disk") as raised,
+    ):
         tumgaid.write(small_disk / "gaid", takes, moving_box, jpeg_quality=95, packed=packed, executor=executor)
     assert raised.value.errno == errno.ENOSPC
     assert "gaid.partial" in str(raised.value)
