@@ -26,13 +26,13 @@ class Bar:
     def step(self, done: int, steps: int) -> None:
         """One step of an epoch is done."""
         self.bar.set_postfix_str(f"step {done}/{steps}", refresh=False)
-        self.bar.update(1 / steps)
+        self.bar.update(min(1 / steps, self.bar.total - self.bar.n))  # fractions do not add up exactly
 
     def epoch(self, epoch: "Epoch") -> None:
         """An epoch is done, now or before the run was killed."""
         if epoch.replayed:
             self.bar.update(1)
-        self.bar.n = round(self.bar.n)  # fractions do not add up exactly
+        self.bar.n = round(self.bar.n)
         self.bar.set_description_str(f"{self.name}: score {epoch.metrics['score']:.4f}")
 
     def skip(self, epochs: int) -> None:
