@@ -22,11 +22,14 @@ def svm_scores(
     labels: Int[np.ndarray, " gallery"],
     probes: Float[np.ndarray, "probe channel"],
     *,
+    cost: float,
     seed: int,
 ) -> Float[np.ndarray, "probe identity"]:
-    """Distance to the hyperplane of a linear SVM, one against the rest, on signatures of length 1."""
-    svm = LinearSVC(C=1.0, random_state=seed, dual="auto", max_iter=10_000).fit(unit(gallery), labels)
-    scores = svm.decision_function(unit(probes))
+    """Distance to the hyperplane of a linear SVM, one against the rest, on centred signatures of mean squared length 1."""
+    centre, spread = centre_and_spread(gallery)
+    spread *= np.sqrt(gallery.shape[1])
+    svm = LinearSVC(C=cost, random_state=seed, dual="auto", max_iter=10_000).fit((gallery - centre) / spread, labels)
+    scores = svm.decision_function((probes - centre) / spread)
     return np.stack([-scores, scores], axis=1) if scores.ndim == 1 else scores
 
 
@@ -66,10 +69,10 @@ def project(
     return pca.transform(gallery.astype(np.float64)), pca.transform(probes.astype(np.float64))
 
 
-def unit(vectors: Float[np.ndarray, "row channel"]) -> Float[np.ndarray, "row channel"]:
-    """Each vector at length 1; the zero vector stays as it is."""
-    lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
-    return vectors / np.where(lengths > 0, lengths, 1)
+def centre_and_spread(gallery: Float[np.ndarray, "gallery channel"]) -> tuple[Float[np.ndarray, " channel"], float]:
+    """The gallery's mean, and one number for its spread: no classifier should depend on a signature's scale."""
+    centre = gallery.mean(axis=0)
+    return centre, float(np.sqrt(np.mean((gallery - centre) ** 2))) or 1.0
 
 
 def adapt_head(
@@ -123,27 +126,36 @@ class Adaptation(NamedTuple):
         labels: Int[np.ndarray, " gallery"],
         probes: Int[np.ndarray, " probe"],
     ) -> Float[np.ndarray, "probe identity"]:
-        """The adapted head's logits for the windows `probes`; `gallery` are the windows of the `labels`."""
-        settings = {name: self.settings[name] for name in ("epochs", "learning_rate", "batch_size")}
+        """The adapted head's logits for the windows `probes`; `gallery` are the windows of the `labels`.
+
+        The head sees signatures centred and scaled by the gallery, so that one learning rate suits every network.
+        """
         device = next(self.network.parameters()).device
-        target, channels = torch.from_numpy(labels).to(device), signature.shape[1]
-        signatures = torch.from_numpy(signature).to(device)
-        if self.settings["scope"] == "head":
-            known = signatures[torch.from_numpy(gallery).to(device)]
-            head = adapt_head(known.__getitem__, target, [], channels=channels, **settings, seed=self.seed)
-        else:
-            network = copy.deepcopy(self.network).train()
-            with torch.random.fork_rng():
-                torch.manual_seed(self.seed)  # dropout draws from the global generator
-                head = adapt_head(
-                    lambda rows: network(self.batch(gallery[rows.cpu().numpy()]))["signature"],
-                    target, list(network.parameters()), channels=channels, **settings, seed=self.seed,
-                )  # fmt: skip
-            network.eval()
-            with torch.no_grad():
-                parts = np.split(probes, range(256, len(probes), 256))
-                signatures[torch.from_numpy(probes).to(device)] = torch.cat(
-                    [network(self.batch(p))["signature"] for p in parts]
-                )
+        centre, spread = centre_and_spread(signature[gallery])
+        shift = torch.from_numpy(centre).to(device)
+        network = copy.deepcopy(self.network)
+
+        def kept(rows: Int[np.ndarray, " row"]) -> Tensor:
+            return (torch.from_numpy(signature[rows]).to(device) - shift) / spread
+
+        def tuned(rows: Int[np.ndarray, " row"]) -> Tensor:
+            return (network(self.batch(rows))["signature"] - shift) / spread
+
+        of_windows, trained = (kept, []) if self.settings["scope"] == "head" else (tuned, list(network.parameters()))
+        with torch.random.fork_rng():
+            torch.manual_seed(self.seed)  # dropout draws from the global generator
+            network.train()
+            head = adapt_head(
+                lambda rows: of_windows(gallery[rows.cpu().numpy()]),
+                torch.from_numpy(labels).to(device),
+                trained,
+                channels=signature.shape[1],
+                epochs=self.settings["epochs"],
+                learning_rate=self.settings["learning_rate"],
+                batch_size=self.settings["batch_size"],
+                seed=self.seed,
+            )
+        network.eval()
         with torch.no_grad():
-            return head(signatures[torch.from_numpy(probes).to(device)]).double().cpu().numpy()
+            logits = [head(of_windows(part)).double().cpu() for part in np.split(probes, range(256, len(probes), 256))]
+        return torch.cat(logits).numpy()

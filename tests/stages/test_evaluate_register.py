@@ -21,6 +21,7 @@ SCORE = {
     "decisions": ["svm", "softmax_product"],
     "neighbours": 7,
     "pca_components": 8,
+    "svm_cost": 10.0,
     "batch_size": 64,
     "adapt": {"epochs": 2, "learning_rate": 0.1, "batch_size": 16, "scope": "head"},
     "bootstrap": {"resamples": 20, "confidence": 0.9},

@@ -19,6 +19,7 @@ CONFIG = score.Config(
     decisions=score.DECISIONS,
     neighbours=7,
     pca_components=128,
+    svm_cost=10.0,
     batch_size=16,
     adapt={"epochs": 15, "learning_rate": 0.1, "batch_size": 16, "scope": "head"},
     bootstrap={"resamples": 40, "confidence": 0.9},
@@ -179,3 +180,33 @@ def test_a_person_drawn_twice_makes_her_impostor_pairs_twice_and_her_own_pairs_t
 def test_settings_out_of_range_are_refused_with_what_is_expected(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(CONFIG, **change)
+
+
+@pytest.mark.parametrize("scope", ["head", "all"])
+def test_the_adapted_head_does_not_depend_on_the_scale_of_the_signature_and_changes_no_input(scope: str) -> None:
+    class Scaled(torch.nn.Module):
+        """A network whose signature is its input, in other units."""
+
+        def __init__(self, scale: float) -> None:
+            super().__init__()
+            self.scale, self.unused = scale, torch.nn.Parameter(torch.zeros(1))
+
+        def forward(self, batch: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+            return {"signature": self.scale * batch["flow"]}
+
+    generator = np.random.default_rng(0)
+    labels = np.repeat(np.arange(3), 10)
+    values = (np.eye(3)[np.tile(labels, 2)] + 0.2 * generator.normal(size=(60, 3))).astype(np.float32)
+    gallery, probes = np.arange(30), np.arange(30, 60)
+    logits = {}
+    for scale in (1.0, 1000.0):
+        signature = scale * values
+        before = signature.copy()
+        settings = {"epochs": 5, "learning_rate": 0.1, "batch_size": 8, "scope": scope}
+        adaptation = identification.Adaptation(
+            Scaled(scale), lambda rows: {"flow": torch.from_numpy(values[rows])}, settings, 1
+        )
+        logits[scale] = adaptation.logits(signature, gallery, labels, probes)
+        assert np.array_equal(signature, before)
+    assert np.allclose(logits[1.0], logits[1000.0], atol=1e-3)
+    assert np.mean(logits[1.0].argmax(axis=1) == labels) > 0.9

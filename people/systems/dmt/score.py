@@ -4,9 +4,9 @@ Nothing here is fitted to a probe: galleries and training labels are all that de
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -37,6 +37,7 @@ class Config:
     decisions: Sequence[str]
     neighbours: int
     pca_components: int
+    svm_cost: float
     batch_size: int
     adapt: dict[str, Any]
     bootstrap: dict[str, Any]
@@ -50,6 +51,8 @@ class Config:
         for name in ("neighbours", "pca_components", "batch_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"dmt.score.{name} must be at least 1, got {getattr(self, name)}")
+        if not self.svm_cost > 0:
+            raise ValueError(f"dmt.score.svm_cost must be above 0, got {self.svm_cost}")
         wanted = {"adapt": {"epochs", "learning_rate", "batch_size", "scope"}, "bootstrap": {"resamples", "confidence"}}
         for name, keys in wanted.items():
             if (given := set(getattr(self, name))) != keys:
@@ -58,12 +61,23 @@ class Config:
             raise ValueError(f"dmt.score.adapt wants scope head or all, epochs >= 1 and learning_rate > 0, got {self.adapt}")
 
 
-class Judge(NamedTuple):
-    """What every measurement needs besides the windows."""
+@dataclass(frozen=True, eq=False)
+class Judge:
+    """What every measurement needs; the projections of mean flows are kept, as a PCA of a gallery takes a while."""
 
     windows: Windows
     config: Config
     seed: int
+    projected: dict[bytes, Float[np.ndarray, "clip component"]] = field(default_factory=dict)
+
+    def mean_flow_distance(
+        self, probes: Int[np.ndarray, " probe"], gallery: Int[np.ndarray, " gallery"]
+    ) -> Float[np.ndarray, "probe gallery"]:
+        """The baseline's distance: between mean flows, after a PCA fitted on the gallery."""
+        key, flow = gallery.tobytes(), self.windows.mean_flow
+        if key not in self.projected:
+            self.projected[key] = identification.project(flow[gallery], flow, self.config.pca_components)[1]
+        return cdist(self.projected[key][probes], self.projected[key][gallery])
 
     def estimate(self, statistic: Callable[..., float], *subjects: np.ndarray) -> Estimate:
         return judging.estimate(statistic, *subjects, **self.config.bootstrap, seed=self.seed)
@@ -122,7 +136,7 @@ def decide(
         scores["majority_vote"] = metrics.majority_vote(probabilities, groups)
         scores["softmax_product"] = metrics.softmax_product(logits, groups)
     if "svm" in config.decisions:
-        svm = identification.svm_scores(signature[known], labels, signature[asked], seed=judge.seed)
+        svm = identification.svm_scores(signature[known], labels, signature[asked], cost=config.svm_cost, seed=judge.seed)
         scores["svm"] = metrics.majority_vote(svm, groups)
     if "nearest_neighbours" in config.decisions:
         votes = identification.neighbour_scores(
@@ -130,8 +144,7 @@ def decide(
         )
         scores["nearest_neighbours"] = metrics.majority_vote(votes, groups)
     chosen = {name: scores[name] for name in config.decisions}
-    points, queries = identification.project(windows.mean_flow[gallery], windows.mean_flow[probes], config.pca_components)
-    distances = cdist(queries, points)
+    distances = judge.mean_flow_distance(probes, gallery)
     chosen[MEAN_FLOW] = -np.stack([distances[:, labels_of_clips == i].min(axis=1) for i in range(len(identities))], axis=1)
     return identities, chosen
 
@@ -248,9 +261,9 @@ def verify(judge: Judge, probe_sets: list[ProbeSet], results: Results) -> None:
     every = [ProbeSet("", "current", next(s.gallery for s in probe_sets if s.group == "current"), current)] if current else []
     for probe_set in [*every, *probe_sets]:
         gallery, probes = windows.rows(probe_set.gallery), windows.rows(probe_set.probes)
-        flow = identification.project(windows.mean_flow[gallery], windows.mean_flow[probes], judge.config.pca_components)
-        pairs = Pairs.of(windows.subjects(gallery), windows.subjects(probes), cdist(signature[probes], signature[gallery]))
-        plain = Pairs.of(windows.subjects(gallery), windows.subjects(probes), cdist(flow[1], flow[0]))
+        people = windows.subjects(gallery), windows.subjects(probes)
+        pairs = Pairs.of(*people, cdist(signature[probes], signature[gallery]))
+        plain = Pairs.of(*people, judge.mean_flow_distance(probes, gallery))
         part = f".{probe_set.name}" if probe_set.name else ""
         for name, measure in (("equilibrium_accuracy", metrics.equilibrium_accuracy), ("auc", metrics.average_precision)):
             found = judge.estimate(pairs.statistic(measure), pairs.gallery, pairs.probe)
