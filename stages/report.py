@@ -66,42 +66,50 @@ def table(frame: pd.DataFrame) -> Markup:
 
 def subjects(folder: Path) -> pd.DataFrame:
     """How many people and clips each split holds, how many of them are women, and how old they are."""
-    clips = pd.read_csv(folder / "clips.csv", dtype={"subject_id": str})
-    each = clips.groupby(["split", "subject_id"], sort=False).first().reset_index()
-    rows = each.groupby("split", sort=False).agg(
-        subjects=("subject_id", "count"),
-        female=("gender", lambda gender: int((gender == "female").sum())),
-        age_known=("age_years", "count"),
-        mean_age_years=("age_years", "mean"),
-    )
-    return rows.join(clips.groupby("split").size().rename("clips")).reset_index()
+    rows = []
+    for split, clips in clip_table(folder).groupby("split", sort=False):
+        each = clips.groupby("subject_id").first()
+        ages_years = each["age_years"].dropna()
+        rows.append(
+            {
+                "split": split,
+                "subjects": len(each),
+                "female": int(np.count_nonzero(each["gender"].to_numpy() == "female")),
+                "age_known": len(ages_years),
+                "mean_age_years": ages_years.mean(),
+                "clips": len(clips),
+            }
+        )
+    return pd.DataFrame(rows)
 
 
 def people(folder: Path) -> dict[str, Markup]:
-    """A strip of frames for each condition and session, from one subject of the test split."""
-    clips = pd.read_csv(folder / "clips.csv", dtype={"subject_id": str})
-    test = clips[clips["split"] == "test"]
-    subject = test.loc[test["session"].idxmax(), "subject_id"]
+    """A strip of frames for each condition and session, from a subject of the test split who has the most of them."""
+    test = clip_table(folder).query("split == 'test'")
+    subject = test["subject_id"].value_counts(sort=True).sort_index(kind="stable").idxmax()
     strips = {}
-    for (session, condition), group in test[test["subject_id"] == subject].groupby(["session", "condition"]):
-        clip = group.iloc[0]
+    for clip in test[test["subject_id"] == subject].drop_duplicates(["session", "condition"]).to_dict("records"):
         frames = list(datasets.find(clip["dataset"]).frames(Path(clip["root"]), clip["frames"]))
         chosen = [frames[round(i)] for i in np.linspace(0, len(frames) - 1, FRAMES_SHOWN)]
         _, png = cv2.imencode(".png", cv2.cvtColor(np.hstack(chosen), cv2.COLOR_RGB2BGR))
-        strips[f"session {session + 1}, {condition} ({clip['clip_id']})"] = picture(png.tobytes())
+        strips[f"session {clip['session'] + 1}, {clip['condition']} ({clip['clip_id']})"] = picture(png.tobytes())
     return strips
+
+
+def clip_table(folder: Path) -> pd.DataFrame:
+    return pd.read_csv(folder / "clips.csv", dtype={"subject_id": str})
 
 
 def convergence(folder: Path) -> Markup:
     """Validation error of identification over epochs, one curve per variant, mean and range over seeds."""
-    curves = pd.read_csv(folder / "curves.csv")
-    area = pd.read_csv(folder / "areas.csv").groupby("variant")["area"].mean()
+    areas = pd.read_csv(folder / "areas.csv").drop_duplicates("variant").set_index("variant")["area_mean"]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
-    for variant, group in curves.groupby("variant", sort=False):
-        by_epoch = group.groupby("epoch")["error"]
-        (line,) = axes.plot(by_epoch.mean(), label=f"{variant} ({area[variant]:.4f})")
-        axes.fill_between(by_epoch.mean().index, by_epoch.min(), by_epoch.max(), color=line.get_color(), alpha=0.15, lw=0)
+    for variant, curves in pd.read_csv(folder / "curves.csv").groupby("variant", sort=False):
+        seeds = curves.pivot_table(index="epoch", columns="seed", values="error")
+        epochs = seeds.index.to_numpy()
+        (line,) = axes.plot(epochs, seeds.mean(axis=1), label=f"{variant} ({areas.to_dict()[variant]:.4f})")
+        axes.fill_between(epochs, seeds.min(axis=1), seeds.max(axis=1), color=line.get_color(), alpha=0.15, lw=0)
     axes.set(xlabel="epoch", ylabel="identification error, validation subjects")
     axes.legend(title="area under the curve: lower is better")
     return drawing(figure)
@@ -109,28 +117,25 @@ def convergence(folder: Path) -> Markup:
 
 def areas(folder: Path) -> pd.DataFrame:
     """Area under the validation-error curve of each variant, mean and standard deviation over seeds."""
-    found = pd.read_csv(folder / "areas.csv")
-    return (
-        found.groupby("variant", sort=False)["area"]
-        .agg(["mean", "std", "count"])
-        .reset_index()
-        .rename(columns={"count": "seeds"})
-    )
+    rows = []
+    for variant, found in pd.read_csv(folder / "areas.csv").groupby("variant", sort=False):
+        area = found["area"]
+        rows.append({"variant": variant, "area": area.mean(), "standard deviation": area.std(), "seeds": len(found)})
+    return pd.DataFrame(rows)
 
 
 def training(history: Path) -> Markup:
     """Every curve of the training: loss terms on the left, what is watched on validation subjects on the right."""
-    curves = pd.read_csv(history).set_index("epoch").select_dtypes("number")
+    curves = pd.read_csv(history)
     figure = Figure(figsize=(10, 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for name in curves.columns:
+        values = curves[name].to_numpy(float)
         if name.startswith("train/"):
-            left.plot(curves[name], label=name.removeprefix("train/"))
+            left.plot(curves["epoch"], values, label=name.removeprefix("train/"))
         elif name.startswith("error/"):
-            right.plot(
-                curves[name] / max(curves[name].abs().max(), 1e-9),
-                label=f"{name.removeprefix('error/')} (max {curves[name].max():.3g})",
-            )
+            highest = max(np.nanmax(values), 1e-9)
+            right.plot(curves["epoch"], values / highest, label=f"{name.removeprefix('error/')} (maximum {highest:.3g})")
     left.set(xlabel="epoch", ylabel="training loss, unweighted", yscale="symlog")
     right.set(xlabel="epoch", ylabel="validation error, share of its maximum")
     for axes in (left, right):
