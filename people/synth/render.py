@@ -110,6 +110,9 @@ class _Atlas:
     def colours(self, vertex: np.ndarray, share: Float[np.ndarray, "2 pixel"]) -> Float[np.ndarray, "pixel 3"]:
         """Texels between three vertices each."""
         row, column = _between(self.row[vertex], share), _between(self.column[vertex], share)
+        # On a face seen edge-on the shares may point a little beyond its corners, and there out of the image.
+        row = np.clip(row, 0, len(self.texels) // self.width - 1)
+        column = np.clip(column, 0, self.width - 1)
         return self.texels[row.astype(np.int32) * self.width + column.astype(np.int32)]
 
 
