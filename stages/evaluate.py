@@ -64,10 +64,12 @@ def select(candidates: dict[str, Path]) -> dict[str, Any]:
 
 
 def device() -> torch.device:
-    """A GPU where there is one, told to compute the same every time."""
+    """A GPU where there is one, told to compute the same every time; a CPU does by itself."""
+    if not torch.cuda.is_available():
+        return torch.device("cpu")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True)
-    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    return torch.device("cuda")
 
 
 def write(folder: Path, results: Results, selected: dict[str, Any]) -> None:

@@ -9,6 +9,7 @@ import argparse
 import json
 import os
 import tempfile
+import warnings
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -101,7 +102,8 @@ def new_version(
     trained = f"tags.`checkpoint.sha256` = '{tags['checkpoint.sha256']}'"
     runs = client.search_runs([experiment_id], trained, order_by=["attributes.start_time DESC"])
     run = runs[0] if runs else client.create_run(experiment_id, run_name="register")
-    with mlflow.start_run(run.info.run_id):
+    with mlflow.start_run(run.info.run_id), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*input example")  # an example would be half a megabyte; the signature says it all
         model = mlflow.pyfunc.log_model(
             name=system,
             python_model=str(WRAPPER),
