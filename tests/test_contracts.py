@@ -1,6 +1,7 @@
 """What every system and every dataset keeps, whoever writes it: a new one is tested here before it has a test of its own."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -9,11 +10,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from people.synth.render import render
 from ruamel.yaml import YAML
 
 from people import datasets, systems
 from people.synth import walker
+from people.synth.render import render
 
 PARAMS = YAML(typ="safe").load(Path(__file__).parent.parent / "params.yaml")
 WIDTHS = {"size_hw": (60, 80)}
@@ -113,7 +114,7 @@ def test_an_augmented_sample_is_the_same_for_the_same_seed(built: Built):
 
 def test_a_system_refuses_a_parameter_that_it_does_not_know(built: Built):
     with pytest.raises((TypeError, ValueError), match="no_such_parameter"):
-        built.model.Config(no_such_parameter=1)
+        built.model.Config(**asdict(built.model_config), no_such_parameter=1)
 
 
 FRAME_DATASETS = list(PARAMS["datasets"])
