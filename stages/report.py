@@ -88,7 +88,8 @@ def people(folder: Path) -> dict[str, Markup]:
     test = clip_table(folder).query("split == 'test'")
     subject = test["subject_id"].value_counts(sort=True).sort_index(kind="stable").idxmax()
     strips = {}
-    for clip in test.query("subject_id == @subject").drop_duplicates(["session", "condition"]).to_dict("records"):
+    shown = test.query(f"subject_id == {subject!r}").drop_duplicates(["session", "condition"])
+    for clip in shown.to_dict("records"):
         frames = list(datasets.find(clip["dataset"]).frames(Path(clip["root"]), clip["frames"]))
         chosen = [frames[round(i)] for i in np.linspace(0, len(frames) - 1, FRAMES_SHOWN)]
         _, png = cv2.imencode(".png", cv2.cvtColor(np.hstack(chosen), cv2.COLOR_RGB2BGR))
