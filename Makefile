@@ -27,7 +27,7 @@ real: $(READY) ## the same on recordings of real walks: make real ARCHIVE=path/t
 	@python -m stages.report --where
 
 test: $(READY) ## every test; those on real recordings skip, with the reason, where the recordings are absent
-	python -m pytest
+	python -m pytest --numprocesses auto --dist loadgroup
 
 check: $(READY) ## format, lint, types, architecture
 	ruff format --check .

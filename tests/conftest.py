@@ -13,6 +13,15 @@ ROOT = Path(__file__).parent.parent
 _hook = install_import_hook("people", "beartype.beartype")
 
 os.environ.setdefault("DO_NOT_TRACK", "true")
+if "PYTEST_XDIST_WORKER" in os.environ:
+    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many workers as cores already
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Several workers share the tests by file; those that need the small run stay together, so that it is made once."""
+    for item in items:
+        together = "small_run" in getattr(item, "fixturenames", ())
+        item.add_marker(pytest.mark.xdist_group("small_run" if together else item.path.name))
 
 
 @pytest.fixture(scope="session")
