@@ -54,25 +54,16 @@ _LOG = logging.getLogger(__name__)
 # --- who is recorded how ---------------------------------------------------------------------------------------------
 
 
-def plan(motions: list[Motion], *, subjects: Mapping[str, int], frames_per_sequence: int, seed: int) -> list[Take]:
+def plan(motions: list[Motion], *, subjects: Mapping[str, Any], frames_per_sequence: int, seed: int) -> list[Take]:
     """Ten sequences of every subject (n01-n06, b01, b02, s01, s02), ten more in other clothes of those who come back.
 
-    `subjects` sizes the splits `train`, `validation` and `test`; `elapsed` of the test subjects come back. A sequence has
-    `frames_per_sequence` frames, or fewer (not under `MIN_FRAMES`) where a subject's walks hold no more. Subjects with a
-    known sex and age come first; both are spread over all splits.
+    `subjects` sizes the splits `train`, `validation` and `test`; its `elapsed` says how many subjects of each split come back
+    (a number alone: of the test split). A sequence has `frames_per_sequence` frames, or fewer (not under `MIN_FRAMES`) where
+    a subject's walks hold no more. Subjects with a known sex and age come first; both are spread over all splits.
     """
-    sizes: dict[Split, int] = {
-        "train": subjects["train"],
-        "validation": subjects["validation"],
-        "test": subjects["test"] - subjects["elapsed"],
-    }
-    if min(subjects.values()) < 0 or 0 in (subjects["train"], subjects["validation"], subjects["test"]) or sizes["test"] < 0:
-        raise ValueError(
-            f"expected at least one subject in each split and at most as many elapsed as test subjects, got {dict(subjects)}; "
-            "correct the dataset's block in params.yaml"
-        )
+    sizes, elapsed = _sizes(subjects)
     once, twice = (_cuts(motions, groups, frames_per_sequence, seed) for groups in (_ONE_SESSION, _TWO_SESSIONS))
-    splits = _split(motions, list(once), list(twice), sizes, subjects["elapsed"], seed)
+    splits = _split(motions, list(once), list(twice), sizes, elapsed, seed)
     takes = []
     everyone: list[tuple[Split, str, bool]] = [
         (split, name, returns) for split, members in splits.items() for name, returns in members
@@ -103,16 +94,35 @@ def _cuts(motions: list[Motion], groups: Sequence[int], frames_per_sequence: int
     return {name: pieces for name, pieces in cuts.items() if pieces is not None}
 
 
+def _sizes(subjects: Mapping[str, Any]) -> tuple[dict[Split, int], dict[Split, int]]:
+    """How many subjects each split has, and how many of them come back."""
+    sizes: dict[Split, int] = {"train": subjects["train"], "validation": subjects["validation"], "test": subjects["test"]}
+    asked = subjects["elapsed"]
+    named: Mapping[str, int] = asked if isinstance(asked, Mapping) else {"test": asked}
+    elapsed: dict[Split, int] = {split: named.get(split, 0) for split in sizes}
+    if not set(named) <= set(sizes) or any(not 0 <= elapsed[split] <= size or size < 1 for split, size in sizes.items()):
+        raise ValueError(
+            f"expected at least one subject in each split and at most as many that come back, got {dict(subjects)}; "
+            "correct the dataset's block in params.yaml"
+        )
+    return sizes, elapsed
+
+
 def _split(
-    motions: list[Motion], once: list[str], twice: list[str], sizes: Mapping[Split, int], elapsed: int, seed: int
+    motions: list[Motion],
+    once: list[str],
+    twice: list[str],
+    sizes: Mapping[Split, int],
+    elapsed: Mapping[Split, int],
+    seed: int,
 ) -> dict[Split, list[tuple[str, bool]]]:
     """The subjects of every split and whether they come back; known labels first, sexes and known ages spread over all."""
     everyone = {motion.subject_id: (motion.sex or "", motion.age_years is not None) for motion in motions}
-    wanted = sum(sizes.values()) + elapsed
+    wanted, returning = sum(sizes.values()), sum(elapsed.values())
     few, many = len(FIRST_SESSION), len(SEQUENCES)
-    if len(once) < wanted or len(twice) < elapsed:
+    if len(once) < wanted or len(twice) < returning:
         raise ValueError(
-            f"expected {wanted} subjects with motion for {few} sequences of at least {MIN_FRAMES} frames, {elapsed} of them "
+            f"expected {wanted} subjects with motion for {few} sequences of at least {MIN_FRAMES} frames, {returning} of them "
             f"for {many}; of {len(everyone)} subjects {len(once)} have enough for {few} and {len(twice)} for {many}; lower the "
             "dataset's subjects or frames_per_sequence in params.yaml, or add walks"
         )
@@ -121,16 +131,15 @@ def _split(
         _LOG.warning("%d of %d subjects have too little motion, left out: %s", len(short), len(everyone), ", ".join(short))
     shuffled = [once[index] for index in np.random.default_rng(seed).permutation(len(once))]
     ranked = sorted(shuffled, key=lambda name: not all(everyone[name]))
-    able = [name for name in ranked if name in twice]
-    taken = able[:elapsed] + [name for name in ranked if name not in able[:elapsed]][: wanted - elapsed]
+    able = [name for name in ranked if name in twice][:returning]
+    taken = able + [name for name in ranked if name not in able][: wanted - returning]
     able = [name for name in taken if name in twice]
-    back = deal(able, everyone, {"back": elapsed, "once": len(able) - elapsed}, seed)["back"]
-    dealt = deal([name for name in taken if name not in back], everyone, sizes, seed)
-    return {
-        "train": [(name, False) for name in dealt["train"]],
-        "validation": [(name, False) for name in dealt["validation"]],
-        "test": [(name, True) for name in back] + [(name, False) for name in dealt["test"]],
-    }
+    unasked = len(able) - returning
+    back = deal(able, everyone, {**{str(split): count for split, count in elapsed.items()}, "nowhere": unasked}, seed)
+    back.pop("nowhere")
+    rest = {split: size - elapsed[split] for split, size in sizes.items()}
+    dealt = deal([name for name in taken if not any(name in names for names in back.values())], everyone, rest, seed)
+    return {split: [(name, True) for name in back[split]] + [(name, False) for name in dealt[split]] for split in sizes}
 
 
 # --- write -----------------------------------------------------------------------------------------------------------

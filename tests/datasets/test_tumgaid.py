@@ -468,3 +468,13 @@ def test_a_limit_on_the_size_of_files_leaves_nothing_behind(tmp_path: Path, root
     assert done.returncode != 0
     assert "gaid.partial failed: File too large; free space on the disk" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_as_many_subjects_of_each_split_come_back_as_asked():
+    motions = people(9, walks=20, frames=40)
+    subjects = {"train": 4, "validation": 2, "test": 3, "elapsed": {"train": 2, "validation": 1, "test": 3}}
+    takes = tumgaid.plan(motions, subjects=subjects, frames_per_sequence=30, seed=2)
+    returned = {(take.split, take.subject_id) for take in takes if take.session}
+    assert Counter(split for split, _ in returned) == {"train": 2, "validation": 1, "test": 3}
+    with pytest.raises(ValueError, match="at most as many that come back"):
+        tumgaid.plan(motions, subjects={**subjects, "elapsed": {"nowhere": 1}}, frames_per_sequence=30, seed=2)

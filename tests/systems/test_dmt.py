@@ -25,7 +25,7 @@ SPEC = {
     "subjects": ["p1", "p2", "p3"],
     "channels": 10,
     "size_hw": [SIDE, SIDE],
-    "age_mean_years": 41.0,
+    "age_centre_years": 41.0,
     "age_scale_years": 12.0,
 }
 
@@ -195,7 +195,8 @@ def test_the_network_is_told_of_each_training_person_once(train: data.Samples):
     spec = data.spec(train)
     assert spec["subjects"] == ["p1", "p2", "p3"]
     assert (spec["channels"], spec["size_hw"]) == (10, [SIDE, SIDE])
-    assert (spec["age_mean_years"], spec["age_scale_years"]) == (40.0, 10.0)
+    assert spec["age_centre_years"] == 40.0
+    assert spec["age_scale_years"] == pytest.approx(1.4826 * 10.0)
 
 
 def test_an_augmented_window_is_one_of_its_shifts_or_its_mirror_image(train: data.Samples):

@@ -11,6 +11,7 @@ import torch
 from jaxtyping import Int16
 from torch import Tensor
 
+from people import losses
 from people.video.store import Store
 
 GENDERS = ("female", "male")
@@ -166,16 +167,23 @@ def statistics(train: Samples) -> dict[str, Tensor]:
 
 
 def spec(train: Samples) -> dict[str, Any]:
-    """What the network must know of the training data: who, how large, and how old people are (each person counts once)."""
+    """What the network must know of the training data: who, how large, and how old people are (each person counts once).
+
+    Centre and spread of the ages are robust, as the age loss is: the median and 1.4826 MAD. A few old people among many
+    young ones would otherwise pull the age head away from almost everybody before it has learned anything.
+    """
     ages_years = train.clips.groupby("subject_id")["age_years"].first().dropna()
     known = len(ages_years) > 0  # without any age the head is never trained, and is asked for nothing
+    centre_years = float(ages_years.median()) if known else 0.0
+    mad_years = float((ages_years - centre_years).abs().median()) if known else 0.0
+    spread_years = float(ages_years.std(ddof=0)) if known else 0.0
     side = train.config.crop_px
     return {
         "subjects": sorted(train.clips["subject_id"].unique().tolist()),
         "channels": 2 * train.config.window_frames,
         "size_hw": [side, side],
-        "age_mean_years": float(ages_years.mean()) if known else 0.0,
-        "age_scale_years": float(ages_years.std(ddof=0)) or 1.0 if known else 1.0,
+        "age_centre_years": centre_years,
+        "age_scale_years": losses.MAD_TO_STANDARD_DEVIATION * mad_years or spread_years or 1.0,
     }
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 GENDERS = 2
-HEAD_STANDARD_DEVIATION = 0.01  # heads start almost silent: uniform classes, and the training mean for age
+HEAD_STANDARD_DEVIATION = 0.01  # heads start almost silent: uniform classes, and the training median for age
 
 
 class Convolution(NamedTuple):
@@ -72,8 +72,8 @@ def layer_sizes(config: Config, size_hw: Sequence[int]) -> list[tuple[tuple[int,
 class Network(nn.Module):
     """g(v, θ): from flow to identity, gender, age and the gait signature.
 
-    `spec`: "channels" (2 per frame), "size_hw", "subjects" (the training ids, one logit each), "age_mean_years" and
-    "age_scale_years" (the age head predicts in units of the training ages' spread, from their mean).
+    `spec`: "channels" (2 per frame), "size_hw", "subjects" (the training ids, one logit each), "age_centre_years"
+    and "age_scale_years" (the age head predicts in units of the training ages' spread, from their median).
     """
 
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
@@ -86,7 +86,7 @@ class Network(nn.Module):
         self.identity = nn.Linear(config.dense[-1], len(spec["subjects"]))
         self.gender = nn.Linear(config.dense[-1], GENDERS)
         self.age = nn.Linear(config.dense[-1], 1)
-        self.age_mean_years, self.age_scale_years = spec["age_mean_years"], spec["age_scale_years"]
+        self.age_centre_years, self.age_scale_years = spec["age_centre_years"], spec["age_scale_years"]
         self._initialise()
         # A convolution follows its weights' layout, and converts the flow after it has become bfloat16, if it does.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -103,7 +103,7 @@ class Network(nn.Module):
         return {
             "identity": self.identity(features).float(),
             "gender": self.gender(features).float(),
-            "age_years": self.age_mean_years + self.age_scale_years * age,
+            "age_years": self.age_centre_years + self.age_scale_years * age,
             "signature": signature.float(),
         }
 

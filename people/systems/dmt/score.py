@@ -18,6 +18,7 @@ from people import datasets, identification, judging, metrics, pictures
 from people.judging import Estimate, Hits, Pairs, record
 from people.records import ProbeSet, Results
 from people.systems.dmt import data, paper
+from people.systems.dmt.ages import Shrinkage, shrinkage
 from people.systems.dmt.paper import CHANCE, MEAN_FLOW
 from people.systems.dmt.windows import Windows, extract
 
@@ -93,17 +94,24 @@ def evaluate(
     seed: int,
 ) -> Results:
     """Every number, table, curve and picture of a trained network, under the dataset's protocol on its test subjects."""
-    samples = data.open_samples(reads, data_config, "test")
-    training_clips = data.open_samples(reads, data_config, "train").clips
     network = network.eval()
 
-    def batch(rows: Int[np.ndarray, " window"]) -> dict[str, Tensor]:
+    def batches(samples: data.Samples) -> Callable[[Int[np.ndarray, " window"]], dict[str, Tensor]]:
         device = next(network.parameters()).device
-        made = samples.batch(rows.tolist(), spec=spec, statistics=statistics, augment=None)
-        return {name: value.to(device) for name, value in made.items()}
 
-    clip = samples.targets(spec)["clip"].numpy()
-    judge = Judge(extract(network, samples.clips, clip, batch, config.batch_size), config, seed)
+        def batch(rows: Int[np.ndarray, " window"]) -> dict[str, Tensor]:
+            made = samples.batch(rows.tolist(), spec=spec, statistics=statistics, augment=None)
+            return {name: value.to(device) for name, value in made.items()}
+
+        return batch
+
+    def said(samples: data.Samples) -> Windows:
+        clip = samples.targets(spec)["clip"].numpy()
+        return extract(network, samples.clips, clip, batches(samples), config.batch_size)
+
+    samples = data.open_samples(reads, data_config, "test")
+    training_clips = data.open_samples(reads, data_config, "train").clips
+    batch, judge = batches(samples), Judge(said(samples), config, seed)
     dataset = datasets.find(samples.clips["dataset"].iloc[0])
     probe_sets = dataset.protocol(samples.clips, "test", elapsed_gallery=config.elapsed_gallery)
     if "current" not in {probe_set.group for probe_set in probe_sets}:
@@ -114,7 +122,8 @@ def evaluate(
     results = Results(metrics={})
     identify(judge, probe_sets, identification.Adaptation(network, batch, config.adapt, seed), results)
     classify_gender(judge, training_clips, results)
-    estimate_age(judge, training_clips, results)
+    validation = said(data.open_samples(reads, data_config, "validation"))
+    estimate_age(judge, training_clips, shrinkage(validation, spec["age_centre_years"]), results)
     verify(judge, probe_sets, results)
     draw(judge, network, batch, statistics["mean"], results)
     return results
@@ -219,14 +228,19 @@ def classify_gender(judge: Judge, training_clips: pd.DataFrame, results: Results
             record(results, f"gender.{name}{part}", found, {f"{baseline}{part}": measure(guess, true)}, sequences=len(rows))
 
 
-def estimate_age(judge: Judge, training_clips: pd.DataFrame, results: Results) -> None:
-    """Age of test subjects in years: the mean over a sequence's windows; the baselines say the training mean or median."""
+def estimate_age(judge: Judge, training_clips: pd.DataFrame, shrunk: Shrinkage, results: Results) -> None:
+    """Age of test subjects in years: the mean over a sequence's windows, shrunk; the baselines say the training mean or median.
+
+    "age.unshrunk_mae_years" is the error of what the network says itself.
+    """
     clips = judge.windows.clips
     ages_years = clips["age_years"].to_numpy(dtype=float)
     trained_years = training_clips.drop_duplicates("subject_id")["age_years"].dropna()
     if np.isnan(ages_years).all() or trained_years.empty:
         return
-    predicted_years = metrics.group_mean(judge.windows.age_years, judge.windows.clip)
+    said_years = metrics.group_mean(judge.windows.age_years, judge.windows.clip)
+    predicted_years = shrunk(said_years)
+    results.metrics["age.shrinkage"] = shrunk.factor
     for part, rows in parts_of(clips, ~np.isnan(ages_years)).items():
         true = ages_years[rows]
         found = judge.estimate(
@@ -236,6 +250,7 @@ def estimate_age(judge: Judge, training_clips: pd.DataFrame, results: Results) -
         of_median = metrics.mean_absolute_error(np.full(len(rows), trained_years.median()), true)
         baselines = {f"baseline_mae_years{part}": of_mean, f"baseline_median_mae_years{part}": of_median}
         record(results, f"age.mae_years{part}", found, baselines, sequences=len(rows))
+        results.metrics[f"age.unshrunk_mae_years{part}"] = metrics.mean_absolute_error(said_years[rows], true)
 
 
 def parts_of(clips: pd.DataFrame, known: Bool[np.ndarray, " clip"]) -> dict[str, Int[np.ndarray, " clip"]]:
