@@ -29,7 +29,7 @@ CAPTIONS = {
     "identification_ranks": "Share of probes whose own identity is among the first so many.",
     "gender_intervals": "Sequences of test subjects; the baseline says for everybody what most training subjects are.",
     "age_intervals": "Mean absolute error in years on test subjects; the baseline says the mean age of the training subjects, "
-    "baseline_2 the median.",
+    "baseline_2 the median. Predictions leave the median only as far as validation subjects bear out (age.shrinkage).",
     "verification_intervals": "Gallery against probe sequences: accuracy at the equilibrium point (as many of the same "
     "as of different people are told right) and area under precision-recall (auc). "
     "Baseline: distance between mean flows after PCA; baseline_2: chance.",
