@@ -10,7 +10,6 @@ TITLES = {
     CHANCE: "chance",
 }
 OURS, BASELINE, PAPER = "ours", "baseline", "paper (TUM-GAID)"
-AVERAGES = {"current": "Avg", "elapsed": "TAvg"}  # the mean of each group's columns, behind the group
 COLUMNS = ("N", "B", "S", "Avg", "TN", "TB", "TS", "TAvg")
 # Identification accuracy on TUM-GAID in %: 155 test subjects, flow at 80x60 except where another size is named.
 ROWS = {
