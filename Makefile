@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run real test check serve environment clean
+.PHONY: run real test test-all check serve environment clean
 
 run: $(READY) ## the whole pipeline, from rendered people to the registered model
 	dvc repro
@@ -26,7 +26,10 @@ real: $(READY) ## the same on recordings of real walks: make real ARCHIVE=path/t
 	dvc repro
 	@python -m stages.report --where
 
-test: $(READY) ## every test; those on real recordings skip, with the reason, where the recordings are absent
+test: $(READY) ## every test but those of servers and workers; those on real recordings skip where the recordings are absent
+	python -m pytest --numprocesses auto --dist loadgroup -m "not servers"
+
+test-all: $(READY) ## these too: Prefect, MLflow, PostgreSQL, OpenSSH and workers as real processes
 	python -m pytest --numprocesses auto --dist loadgroup
 
 check: $(READY) ## format, lint, types, architecture
@@ -35,15 +38,15 @@ check: $(READY) ## format, lint, types, architecture
 	pyright
 	lint-imports
 
-serve: $(READY) ## the Optuna dashboard on http://127.0.0.1:8080 (PORT=...)
-	optuna-dashboard $${OPTUNA_STORAGE:-sqlite:///$(CURDIR)/.state/optuna.db} --host 127.0.0.1 --port $(or $(PORT),8080)
+serve: $(READY) ## Prefect, MLflow, Optuna dashboard and a worker on 127.0.0.1: docs/operations.md (FLAGS="--limit 4")
+	@python -m pipelines.serve $(FLAGS)
 
 environment: $(READY)
 
 $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(f'Python 3.11 or newer is needed, this is {sys.version.split()[0]}; name another one with PYTHON=...' if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.txt
 	touch $@
 
 clean: ## what the pipeline made, not the environment: a fresh start

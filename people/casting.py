@@ -4,18 +4,35 @@ No frame of motion is ever used twice, and sequences that are compared with each
 person has enough of them: otherwise two halves of one step, seen by the same sensor, would be recognised instead of a person.
 """
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 
 from people.motion import pieces
 from people.records import Motion
 
+AGE_BANDS = 8
+
 Part = TypeVar("Part", bound=str)
 
 
-def deal(people: Sequence[str], strata: Mapping[str, Hashable], sizes: Mapping[Part, int], seed: int) -> dict[Part, list[str]]:
+def strata(motions: Sequence[Motion]) -> dict[str, tuple[str, int]]:
+    """Every person's sex ("" unknown) and age band (-1 unknown): what a fair deal spreads over all parts.
+
+    The bands hold equally many of the people whose age is known, as far as ties allow.
+    """
+    people = {motion.subject_id: motion for motion in motions}
+    known_years = [person.age_years for person in people.values() if person.age_years is not None]
+    edges_years = np.quantile(known_years, np.arange(1, AGE_BANDS) / AGE_BANDS) if known_years else np.empty(0)
+    bands = {
+        name: -1 if person.age_years is None else int(np.searchsorted(edges_years, person.age_years, side="right"))
+        for name, person in people.items()
+    }
+    return {name: (person.sex or "", bands[name]) for name, person in people.items()}
+
+
+def deal(people: Sequence[str], strata: Mapping[str, Any], sizes: Mapping[Part, int], seed: int) -> dict[Part, list[str]]:
     """Deal people to parts of the given sizes so that every stratum is spread over all parts in proportion.
 
     The order within a stratum, and so who comes into which part, depends on the seed alone.
@@ -25,7 +42,7 @@ def deal(people: Sequence[str], strata: Mapping[str, Hashable], sizes: Mapping[P
     rng = np.random.default_rng(seed)
     shuffled = [sorted(people)[index] for index in rng.permutation(len(people))]
     dealt: dict[Part, list[str]] = {part: [] for part in sizes}
-    for count, person in enumerate(sorted(shuffled, key=lambda name: str(strata[name])), start=1):
+    for count, person in enumerate(sorted(shuffled, key=lambda name: strata[name]), start=1):
         open_parts = [part for part in sizes if len(dealt[part]) < sizes[part]]
         behind = [sizes[part] * count / len(people) - len(dealt[part]) for part in open_parts]
         dealt[open_parts[int(np.argmax(behind))]].append(person)

@@ -1,10 +1,8 @@
 """What every stage needs: its parameters, a place for its output that cannot be half-written, and the project's state."""
 
-import multiprocessing
 import os
 import shutil
 from collections.abc import Iterator
-from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -58,19 +56,9 @@ def remove(path: Path) -> None:
         path.unlink(missing_ok=True)
 
 
-def pool(workers: int | None = None) -> Executor:
-    """A process pool over all cores. Spawned, not forked: a fork of a process with threads can hang."""
-    return ProcessPoolExecutor(workers or available_cores(), mp_context=multiprocessing.get_context("spawn"))
-
-
-def available_cores() -> int:
-    """The cores that this process may use, which under a scheduler are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def state(*parts: str) -> Path:
-    """A path below `.state/`, where services and unfinished work live: nothing there is an output of a stage."""
-    path = Path(".state", *parts)
+    """A path where services and unfinished work live, below `PEOPLE_STATE` or `.state/`: nothing there is a stage's output."""
+    path = Path(os.environ.get("PEOPLE_STATE") or ".state", *parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedSeq
 
 from stages.common import PARAMS
 
@@ -67,12 +68,21 @@ def configure(path: Path, changes: list[tuple[tuple[str, ...], Any]]) -> list[st
                 block = block[part]
         if block[key[-1]] != value:
             lines.append(f"{'.'.join(key)}: {block[key[-1]]} -> {value}")
-            block[key[-1]] = value
+            block[key[-1]] = on_one_line(value)
     partial = path.with_name(path.name + ".partial")
     with partial.open("w") as file:
         yaml.dump(document, file)
     os.replace(partial, path)
     return lines or ["nothing to change"]
+
+
+def on_one_line(value: Any) -> Any:
+    """Lists as params.yaml writes them."""
+    if not isinstance(value, list):
+        return value
+    line = CommentedSeq(value)
+    line.fa.set_flow_style()
+    return line
 
 
 if __name__ == "__main__":

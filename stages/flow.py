@@ -21,7 +21,8 @@ from people import schemas
 from people.video import flow
 from people.video.store import Field, StoreWriter
 from people.video.tracks import person_boxes_xyxy_px
-from stages.common import available_cores, params, pool
+from stages.common import params
+from stages.executors import pool
 
 
 def main() -> None:
@@ -37,15 +38,14 @@ def write(path: Path, dataset: str, clips: pd.DataFrame, config: flow.Config, wo
     """The flow store of these clips at `path`: the same bytes with any number of workers."""
     if clips.empty:
         raise ValueError(f"no valid clip of {dataset} to compute flow from; look at data/valid/{dataset}/quarantine.csv")
-    workers = workers or available_cores()
     height, width = config.size_hw
     fields = {"flow": Field("int16", (2, height, width)), "box": Field("float32", (4,))}
     meta: dict[str, Any] = {"dataset": dataset, "flow_scale": flow.FLOW_SCALE, "method": config.method}
     meta |= {"size_hw": config.size_hw, "compute_size_hw": config.compute_size_hw, "saturated_values": 0}
     rows = clips.to_dict("records")
     frames = sum(row["frame_count"] - 1 for row in rows)
-    with pool(workers) as executor, StoreWriter(path, fields, meta, expected_frames=frames) as store:
-        made = in_order(executor, one_clip, ((dataset, row, config) for row in rows), ahead=4 * workers)
+    with pool(workers) as (executor, at_once), StoreWriter(path, fields, meta, expected_frames=frames) as store:
+        made = in_order(executor, one_clip, ((dataset, row, config) for row in rows), ahead=4 * at_once)
         shown = tqdm(made, total=len(rows), desc=f"flow {dataset}", unit="clip")
         for row, (flows, boxes, saturated) in zip(rows, shown, strict=True):
             store.append(row, {"flow": flows, "box": boxes})

@@ -16,7 +16,8 @@ from people import datasets
 from people.records import Motion
 from people.synth import walker
 from people.synth.render import render
-from stages.common import output, params, pool
+from stages.common import output, params
+from stages.executors import pool
 
 
 def main(key: str) -> None:
@@ -32,7 +33,7 @@ def main(key: str) -> None:
             plan = {"subjects": block["subjects"], "frames_per_sequence": block["frames_per_sequence"], "seed": params("seed")}
             takes = dataset.plan(motions(block, len(dataset.SEQUENCES)), **plan)
             people = len({take.subject_id for take in takes})
-            with pool() as executor, tqdm(total=people, desc=f"rendering {key}", unit="person", mininterval=1.0) as bar:
+            with pool() as (executor, _), tqdm(total=people, desc=f"rendering {key}", unit="person", mininterval=1.0) as bar:
                 paint = partial(render, size_hw=tuple(block["size_hw"]))
                 dataset.write(folder, takes, paint, jpeg_quality=block["jpeg_quality"], executor=executor, done=bar.update)
     with output(Path("data/index", key)) as folder:

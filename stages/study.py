@@ -102,8 +102,11 @@ def nested(values: Mapping[str, float]) -> dict[str, Any]:
     return blocks
 
 
-def current(name: str, search: Search, seed: int) -> Study:
-    """The unfinished study of this name, or a new one: names end with the number of the computation."""
+def current(name: str, search: Search, seed: int, *, finished_too: bool = False) -> Study:
+    """The unfinished study of this name, or a new one: names end with the number of the computation.
+
+    With `finished_too` the newest is taken even if it is finished: a process that only helps begins no further computation.
+    """
     url = optuna_storage()
     patience = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
     with warnings.catch_warnings():
@@ -111,7 +114,8 @@ def current(name: str, search: Search, seed: int) -> Study:
         storage = optuna.storages.RDBStorage(url, engine_kwargs=patience, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S)
     runs = [found for found in optuna.get_all_study_names(storage) if found.rpartition("-")[0] == name]
     newest = max((int(found.rpartition("-")[2]) for found in runs), default=0)
-    if newest == 0 or optuna.load_study(study_name=f"{name}-{newest}", storage=storage).user_attrs.get(FINISHED):
+    finished = newest > 0 and optuna.load_study(study_name=f"{name}-{newest}", storage=storage).user_attrs.get(FINISHED)
+    if newest == 0 or (finished and not finished_too):
         newest += 1
     pruner = optuna.pruners.MedianPruner(search.pruner.startup_trials, search.pruner.warmup_epochs)
     return optuna.create_study(

@@ -1,11 +1,11 @@
 """Search the weights and margins of a system's objective: an Optuna study, judged by the score on validation subjects.
 
-    python -m stages.tune dmt
+    python -m stages.tune dmt [--trials-only]
 
 writes data/studies/<system>/: trials.csv, best.yaml (the best objective), and the best trial's checkpoint.pt and history.csv.
 The study is in the database at OPTUNA_STORAGE, or in .state/. Several of these processes, on one machine or on many, share its
-trials; a trial whose process is killed goes on from its last whole epoch. A study that has been finished is not taken up again:
-a further run computes everything anew.
+trials; with --trials-only a process helps and leaves the result to the others. A trial whose process is killed goes on from its
+last whole epoch. A study that has been finished is not taken up again: a further run computes everything anew.
 """
 
 import argparse
@@ -32,11 +32,18 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)  # the bar says the rest
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("system")
-    name = parser.parse_args().system
+    parser.add_argument("--trials-only", action="store_true", help="help with the trials until all are done, write no result")
+    arguments = parser.parse_args()
+    name = arguments.system
     search = checkpoints.config_of(Search, params("systems", name, "search"))
-    tuning = Tuning(name, search, params("seed"))
+    tuning = Tuning(name, search, params("seed"), helps=arguments.trials_only)
+    if arguments.trials_only and tuning.study.user_attrs.get(FINISHED):
+        print(f"the study {tuning.study.study_name} is finished: nothing is left to help with")
+        return
     with tracking.interruptible(), tuning.run("tune", tuning.folder) as parent, tuning.bar:
         work(tuning.study, search, tuning.baseline, lambda trial: tuning.train(trial, parent))
+        if arguments.trials_only:
+            return
         with tracking.exclusive(state(f"tune-{name}.lock")):
             tuning.finish(Path("data/studies", name), parent)
 
@@ -44,14 +51,14 @@ def main() -> None:
 class Tuning:
     """One system's study and the trainings of its trials."""
 
-    def __init__(self, name: str, search: Search, seed: int) -> None:
+    def __init__(self, name: str, search: Search, seed: int, *, helps: bool = False) -> None:
         self.name, self.search, self.seed = name, search, seed
         self.config = recipe(name, epochs=search.epochs, devices=1)  # several devices: as many processes
         self.fabric, self.problem = launch(self.config), prepare(name)
         self.baseline = search.baseline(self.problem.config["objective"])
         self.key = states.key(search=asdict(search), run=training.run_key(self.problem, self.config, seed))
         with tracking.exclusive(state("optuna.lock")):  # a new database is set up by the first of several processes alone
-            self.study = current(f"{name}-{self.key[:16]}", search, seed)
+            self.study = current(f"{name}-{self.key[:16]}", search, seed, finished_too=helps)
         self.folder = state("checkpoints", "tune", self.study.study_name)
         self.bar = Bar(search.trials * search.epochs, name)
 

@@ -11,7 +11,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from people import datasets, schemas
-from stages.common import output, params, pool, state
+from stages.common import output, params, state
+from stages.executors import pool
 
 LISTED = 20
 
@@ -19,7 +20,7 @@ LISTED = 20
 def main(key: str) -> None:
     dataset, limits = datasets.find(key), params("validate", key)
     clips = schemas.load(Path("data/index", key, "clips.csv"))
-    with pool() as executor, tqdm(total=len(clips), desc=f"validating {key}", unit="clip", mininterval=1.0) as bar:
+    with pool() as (executor, _), tqdm(total=len(clips), desc=f"validating {key}", unit="clip", mininterval=1.0) as bar:
         good, quarantine = schemas.check(
             clips,
             schemas.ages_within(*limits["age_years"]),

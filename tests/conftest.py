@@ -21,7 +21,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Several workers share the tests by file; those that need the small run stay together, so that it is made once."""
     for item in items:
         together = "small_run" in getattr(item, "fixturenames", ())
-        item.add_marker(pytest.mark.xdist_group("small_run" if together else item.path.name))
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("small_run" if together else item.path.name))
 
 
 @pytest.fixture(scope="session")

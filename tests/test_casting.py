@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from people.casting import cut, deal
-from people.records import Motion
+from people.casting import AGE_BANDS, cut, deal, strata
+from people.records import Motion, Sex
 
 
 def walks(*lengths: int) -> list[Motion]:
@@ -28,6 +28,24 @@ def test_who_is_dealt_where_depends_on_the_seed_and_not_on_the_order_of_names():
     assert len({str(deal("abcdefgh", kinds, {"train": 4, "test": 4}, seed)) for seed in range(5)}) > 1
     with pytest.raises(ValueError, match=r"expected 9 people for the parts .* got 8"):
         deal("abcdefgh", kinds, {"train": 5, "test": 4}, 1)
+
+
+def test_ages_come_into_every_part_alike_and_people_without_a_known_age_too():
+    def walk(name: str, sex: Sex, age_years: float | None) -> Motion:
+        return Motion(name, "1", np.zeros((2, 20, 3)), np.zeros(2), 30.0, sex=sex, age_years=age_years)
+
+    sexes: tuple[Sex, Sex] = ("female", "male")
+    ages_years = {f"{sex}{i}": float(18 + i) for sex in sexes for i in range(40)}
+    people = [walk(name, "male" if name[0] == "m" else "female", age) for name, age in ages_years.items()]
+    bands = strata([*people, *[walk(f"unknown{i}", "male", None) for i in range(8)]])
+    assert {bands[f"unknown{i}"] for i in range(8)} == {("male", -1)}
+    assert sorted(band for sex, band in bands.values() if sex == "female") == sorted(list(range(AGE_BANDS)) * 5)
+    means_years = []
+    for seed in range(5):
+        dealt = deal(sorted(bands), bands, {"train": 66, "test": 22}, seed)
+        means_years.append([np.mean([ages_years[name] for name in part if name in ages_years]) for part in dealt.values()])
+        assert [sum(name.startswith("unknown") for name in part) for part in dealt.values()] == [6, 2]
+    assert np.abs(np.diff(means_years)).max() < 1.5  # of ages from 18 to 57 years
 
 
 def test_groups_take_disjoint_pieces_of_one_length_from_different_walks():

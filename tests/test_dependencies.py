@@ -7,6 +7,8 @@ from pathlib import Path
 import grimp
 import pytest
 from dvc.repo import Repo
+from dvc_data.hashfile.meta import Meta
+from ruamel.yaml import YAML
 
 from people import systems
 
@@ -119,3 +121,14 @@ def test_the_library_and_the_stages_are_found_by_the_import_graph():
 def test_scoring_reaches_the_datasets_protocol():
     script, key, _ = stages()["evaluate@dmt"]
     assert ROOT / "people/datasets/tumgaid.py" in reachable(script, key)
+
+
+def test_no_parameter_has_a_name_that_dvc_leaves_out_of_its_run_cache():
+    """DVC's run cache ignores every key `size` and `nfiles`, at any depth: a stage with such a parameter gets stale results."""
+
+    def keys(block: object) -> set[str]:
+        return {name for key, value in block.items() for name in {key} | keys(value)} if isinstance(block, dict) else set()
+
+    used = keys(YAML(typ="safe").load(ROOT / "params.yaml"))
+    assert {"seed", "epochs"} <= used
+    assert not used & {Meta.PARAM_SIZE, Meta.PARAM_NFILES}

@@ -230,7 +230,13 @@ def test_losses_are_computed_in_float32_also_where_the_network_is_not(fit):
 
 
 @pytest.mark.parametrize(
-    ("capabilities", "expected"), [({"amx_bf16": True}, "bf16-mixed"), ({"amx_bf16": False}, "32-true"), ({}, "32-true")]
+    ("capabilities", "expected"),
+    [
+        ({"amx_bf16": True}, "bf16-mixed"),
+        ({"avx512_bf16": True}, "bf16-mixed"),
+        ({"amx_bf16": False}, "32-true"),
+        ({}, "32-true"),
+    ],
 )
 def test_bf16_is_chosen_where_the_processor_multiplies_matrices_in_it(
     monkeypatch: pytest.MonkeyPatch, capabilities, expected: str

@@ -20,7 +20,7 @@ import pandas as pd
 from jaxtyping import UInt8
 
 from people import imagefiles
-from people.casting import cut, deal
+from people.casting import cut, deal, strata
 from people.records import Condition, Motion, ProbeSet, Rendered, Split, Take
 
 GALLERY = ("n01", "n02", "n03", "n04")
@@ -116,8 +116,8 @@ def _split(
     elapsed: Mapping[Split, int],
     seed: int,
 ) -> dict[Split, list[tuple[str, bool]]]:
-    """The subjects of every split and whether they come back; known labels first, sexes and known ages spread over all."""
-    everyone = {motion.subject_id: (motion.sex or "", motion.age_years is not None) for motion in motions}
+    """The subjects of every split and whether they come back; known labels first, sexes and ages spread over all."""
+    everyone = strata(motions)
     wanted, returning = sum(sizes.values()), sum(elapsed.values())
     few, many = len(FIRST_SESSION), len(SEQUENCES)
     if len(once) < wanted or len(twice) < returning:
@@ -130,7 +130,7 @@ def _split(
         short = sorted(set(everyone) - set(once))
         _LOG.warning("%d of %d subjects have too little motion, left out: %s", len(short), len(everyone), ", ".join(short))
     shuffled = [once[index] for index in np.random.default_rng(seed).permutation(len(once))]
-    ranked = sorted(shuffled, key=lambda name: not all(everyone[name]))
+    ranked = sorted(shuffled, key=lambda name: everyone[name][0] == "" or everyone[name][1] < 0)
     able = [name for name in ranked if name in twice][:returning]
     taken = able + [name for name in ranked if name not in able][: wanted - returning]
     able = [name for name in taken if name in twice]

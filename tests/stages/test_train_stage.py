@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 
 import mlflow
@@ -38,7 +39,8 @@ def contents(folder: Path) -> dict[str, bytes]:
 def newest_runs(tracking: str, count: int) -> list:
     client = mlflow.MlflowClient(tracking)
     experiment = client.get_experiment_by_name("dmt")
-    assert experiment is not None
+    if experiment is None:  # nothing has been trained yet
+        return []
     return client.search_runs([experiment.experiment_id], order_by=["attributes.start_time DESC"], max_results=count)
 
 
@@ -75,10 +77,11 @@ def test_a_killed_training_goes_on_to_the_same_result_in_the_same_run_of_mlflow(
 
 def test_a_training_that_is_told_to_end_is_marked_killed_and_does_not_end_well(workspace: Path, tracking: str):
     rhythms.write_workspace(workspace / "longer", training={"epochs": 10_000})
+    before = {run.info.run_id for run in newest_runs(tracking, 100)}
     process = processes.start(processes.stage, workspace / "longer", "train", "dmt", MLFLOW_TRACKING_URI=tracking)
-    before = {run.info.run_id for run in newest_runs(tracking, 1)}
-    while newest_runs(tracking, 1)[0].info.run_id in before or "score" not in newest_runs(tracking, 1)[0].data.metrics:
+    while not any(run.info.run_id not in before and "score" in run.data.metrics for run in newest_runs(tracking, 1)):
         assert process.is_alive(), (workspace / "longer/output").read_text()
+        time.sleep(0.1)
     process.terminate()
     assert processes.exit_code(process) == 143
     assert newest_runs(tracking, 1)[0].info.status == "KILLED"

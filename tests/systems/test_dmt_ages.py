@@ -33,9 +33,11 @@ def test_predictions_twice_too_far_out_are_halved_by_hand():
     np.testing.assert_allclose(found(np.array([20.0, 60.0])), [30.0, 50.0])
 
 
-def test_a_gain_that_could_be_luck_is_not_believed():
-    helped_one_of_four = said([25.0, 41.0, 39.0, 41.0], [20.0, 40.0, 40.0, 40.0])
-    assert shrinkage(helped_one_of_four, 40.0).factor == 0.0
+def test_every_subject_counts_once_however_many_sequences_there_are():
+    """One subject is said 44 of 40 in three sequences (error 4f each), one 28 of 20 in one (20 - 12f)."""
+    windows = said([44.0, 44.0, 44.0, 28.0], [40.0, 40.0, 40.0, 20.0])
+    windows.clips["subject_id"] = ["p0", "p0", "p0", "p1"]
+    assert shrinkage(windows, 40.0).factor == 1.0  # 10 - 4f falls; over sequences it would be 5 for any f
 
 
 def test_without_a_known_age_nothing_is_believed():

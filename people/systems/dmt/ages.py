@@ -21,22 +21,19 @@ class Shrinkage:
 
 
 def shrinkage(validation: Windows, centre_years: float) -> Shrinkage:
-    """The smallest factor, in tenths, that is as good on validation subjects as the best: within one standard error of it.
+    """The factor, in tenths, with the lowest error on validation subjects, the smallest of equals.
 
-    The error is the MAE over each subject's sequences, the standard error that of the subjects' differences to the best
-    factor (the one-standard-error rule of Breiman et al., 1984). A handful of validation subjects cannot tell a small gain
-    from luck; then the centre is the safer answer. 0 without any known age, and with one subject alone.
+    The error is the MAE over each subject's sequences, every subject counting once. 0 without any known age, and with one
+    subject alone. (The smallest factor within one standard error of the best one is too careful for a dozen subjects: on
+    rendered walkers it gave up a third of the error for nothing.)
     """
     true_years = validation.clips["age_years"].to_numpy(dtype=float)
+    known = ~np.isnan(true_years)
     predicted_years = metrics.group_mean(validation.age_years, validation.clip)
-    subjects, of_clip = np.unique(
-        validation.clips["subject_id"].to_numpy(dtype=str)[~np.isnan(true_years)], return_inverse=True
-    )
+    subjects, of_clip = np.unique(validation.clips["subject_id"].to_numpy(dtype=str)[known], return_inverse=True)
     if len(subjects) < 2:
         return Shrinkage(centre_years, 0.0)
     factors = [Shrinkage(centre_years, tenths / 10) for tenths in range(11)]
-    misses_years = [np.abs(shrunk(predicted_years) - true_years)[~np.isnan(true_years)] for shrunk in factors]
-    errors_years = np.stack([np.bincount(of_clip, missed) / np.bincount(of_clip) for missed in misses_years])
-    worse_years = errors_years - errors_years[errors_years.mean(axis=1).argmin()]
-    standard_error_years = worse_years.std(axis=1, ddof=1) / np.sqrt(len(subjects))
-    return factors[int(np.argmax(worse_years.mean(axis=1) <= standard_error_years))]
+    misses_years = [np.abs(shrunk(predicted_years) - true_years)[known] for shrunk in factors]
+    errors_years = [(np.bincount(of_clip, missed) / np.bincount(of_clip)).mean() for missed in misses_years]
+    return factors[int(np.argmin(np.round(errors_years, 9)))]

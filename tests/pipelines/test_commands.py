@@ -1,0 +1,99 @@
+"""Commands as child processes: what they say, how they die, and which failures can pass."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from pipelines import commands
+
+PYTHON = [sys.executable, "-c"]
+
+
+def test_lines_come_one_by_one_while_the_command_still_runs():
+    times: list[float] = []
+    lines = commands.run(
+        [*PYTHON, "import time; print('first'); time.sleep(1); print('second')"], lambda _: times.append(time.monotonic())
+    )
+    assert lines == ["first", "second"]
+    assert times[1] - times[0] > 0.5
+
+
+def test_of_a_progress_bar_only_a_state_now_and_then_is_kept():
+    bar = "import sys\nfor i in range(1000): sys.stderr.write(f'\\r{i}/1000')\nsys.stderr.write('\\n')"
+    lines = commands.run([*PYTHON, bar], lambda _: None)
+    assert 1 <= len(lines) <= 3
+    assert lines[-1] == "999/1000"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ERROR: Unable to acquire lock. Most likely another DVC process is running",
+        "ERROR: failed to reproduce 'train@dmt': '/a/b' is busy, it is being blocked by:",
+        "ERROR: unexpected error - [Errno 111] Connect call failed ('127.0.0.1', 2222)",
+        "ERROR: failed to reproduce 'train@dmt': failed to run: python -m stages.train dmt, exited with -9",
+        "ssh: Could not resolve hostname store: Temporary failure in name resolution",
+    ],
+)
+def test_a_lock_a_silent_remote_and_a_killed_process_can_pass(line: str):
+    with pytest.raises(commands.Passing, match="trying again can help"):
+        commands.run([*PYTHON, f"import sys; print({line!r}); sys.exit(1)"], lambda _: None)
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "ValueError: training.epochs must be at least 1, got 0; correct params.yaml",
+        "ERROR: failed to reproduce 'validate@tumgaid': failed to run: python -m stages.validate tumgaid, exited with 1",
+        "data/raw is missing",
+    ],
+)
+def test_bad_data_and_bad_parameters_do_not_pass(line: str):
+    with pytest.raises(commands.Failed, match="will not help") as caught:
+        commands.run([*PYTHON, f"import sys; print({line!r}); sys.exit(1)"], lambda _: None)
+    assert not isinstance(caught.value, commands.Passing)
+    assert line in str(caught.value)
+
+
+def test_a_command_killed_from_outside_can_pass():
+    with pytest.raises(commands.Passing, match="killed by signal 9"):
+        commands.run([*PYTHON, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"], lambda _: None)
+
+
+def test_a_command_that_takes_too_long_is_ended():
+    started = time.monotonic()
+    with pytest.raises(commands.Passing, match="longer than it may"):
+        commands.run([*PYTHON, "import time; time.sleep(60)"], lambda _: None, limit_s=1)
+    assert time.monotonic() - started < 10
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
+def test_a_stage_dies_with_the_process_that_waits_for_it(root: Path):
+    """The chain of a flow: an engine runs a shell as dvc does, the shell runs a stage; the engine is killed with SIGKILL."""
+    stage = f"{sys.executable} -c 'import os, stages, time; print(os.getpid(), flush=True); time.sleep(60)'"
+    engine = f"from pipelines import commands; commands.run(['sh', '-c', {stage!r}], lambda line: print(line, flush=True))"
+    process = subprocess.Popen([sys.executable, "-c", engine], cwd=root, stdout=subprocess.PIPE, text=True)
+    assert process.stdout
+    pid = int(process.stdout.readline())
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    assert _gone(pid, within_s=5)
+
+
+def _gone(pid: int, within_s: float) -> bool:
+    deadline = time.monotonic() + within_s
+    while time.monotonic() < deadline:
+        try:
+            os.kill(pid, 0)
+        except ProcessLookupError:
+            return True
+        if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
+            return True
+        time.sleep(0.1)
+    return False

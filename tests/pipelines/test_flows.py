@@ -1,0 +1,327 @@
+"""Flows on a real Prefect server with a real worker, over a project of quick stages that can be made to fail or to wait."""
+
+import json
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.error import HTTPError
+
+import psutil
+import pytest
+from fleet import Fleet, commit, fleet, processes, restart
+from ruamel.yaml import YAML
+from servers import sshd
+
+ROOT = Path(__file__).parent.parent.parent
+DVC_YAML = """
+stages:
+  ingest:
+    foreach: [one, two]
+    do:
+      cmd: python stage.py ingest ${item}
+      outs: ["data/raw/${item}"]
+  train:
+    foreach: [one, two]
+    do:
+      cmd: python stage.py train ${item} data/raw/${item}
+      deps: ["data/raw/${item}"]
+      outs: ["data/models/${item}"]
+  evaluate:
+    foreach: [one, two]
+    do:
+      cmd: python stage.py evaluate ${item} data/models/${item}
+      deps: ["data/models/${item}"]
+      params: [weight]
+      metrics: ["data/metrics/${item}.json"]
+"""
+STAGE = """
+import json, os, pathlib, signal, sys, time
+import stages  # a stage of the project dies with the process that waits for it
+
+kind, key, *deps = sys.argv[1:]
+orders = pathlib.Path(os.environ["ORDERS"])
+name = f"{kind}-{key}"
+
+
+def note(what):
+    with open(orders / "journal", "a") as file:
+        file.write(json.dumps([name, what, time.monotonic(), os.getpid()]) + "\\n")
+
+
+note("began")
+print(f"{name} is at work", flush=True)
+while (orders / f"{name}.wait").exists():
+    time.sleep(0.1)
+if (orders / f"{name}.wrong").exists():
+    raise ValueError(f"{name}: age_years must lie in [1, 110], got -3; correct the label")
+if (orders / f"{name}.killed").exists():
+    (orders / f"{name}.killed").unlink()
+    os.kill(os.getpid(), signal.SIGKILL)
+for dep in deps:
+    assert list(pathlib.Path(dep).iterdir())
+if kind == "evaluate":
+    out = pathlib.Path(f"data/metrics/{key}.json")
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps({"rank_1": float(open("params.yaml").read().split(":")[1])}))
+else:
+    out = pathlib.Path({"ingest": "data/raw", "train": "data/models"}[kind], key)
+    out.mkdir(parents=True)
+    (out / "numbers").write_bytes(os.urandom(10_000))
+note("ended")
+"""
+
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers")]
+
+
+@dataclass
+class Project:
+    """A repository with quick stages, in which the flows of this project run."""
+
+    folder: Path
+    orders: Path
+    fleet: Fleet
+
+    def journal(self) -> list[tuple[str, str, float, int]]:
+        file = self.orders / "journal"
+        return [tuple(json.loads(line)) for line in file.read_text().splitlines()] if file.exists() else []
+
+    def began(self, name: str) -> int:
+        return sum(entry[:2] == (name, "began") for entry in self.journal())
+
+    def order(self, stage: str, what: str) -> Path:
+        file = self.orders / f"{stage}.{what}"
+        file.touch()
+        return file
+
+    def dvc(self, *arguments: str) -> str:
+        done = subprocess.run(
+            ["dvc", *arguments], cwd=self.folder, env=self.fleet.environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def is_sound(self) -> bool:
+        """Nothing is out of date, and every output has the hash that dvc.lock says (DVC computes it from the bytes anew)."""
+        shutil.rmtree(self.folder / ".dvc/tmp", ignore_errors=True)
+        return json.loads(self.dvc("status", "--json")) == {}
+
+    def run(self, deployment: str = "reproduce/local", *, within_s: float = 120, **parameters: Any) -> str:
+        """A run that comes to its end, whatever that is."""
+        run = self.fleet.start(deployment, **parameters)
+        self.fleet.ended(run, within_s)
+        return run
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
+    with fleet(tmp_path_factory.mktemp("server")) as made:
+        for pool in ("cpu", "gpu"):
+            made.prefect("work-pool", "create", "--type", "process", pool, folder=made.folder)
+        yield made
+
+
+@pytest.fixture(scope="module")
+def template(tmp_path_factory: pytest.TempPathFactory, server: Fleet) -> Path:
+    """The project of quick stages, deployed once; its runs work where PEOPLE_WORKSPACE points."""
+    folder = tmp_path_factory.mktemp("template") / "project"
+    shutil.copytree(ROOT / "pipelines", folder / "pipelines", ignore=shutil.ignore_patterns("__pycache__"))
+    (folder / "stages").mkdir()
+    shutil.copy2(ROOT / "stages/__init__.py", folder / "stages")
+    shutil.copy2(ROOT / "prefect.yaml", folder)
+    for name, text in {"dvc.yaml": DVC_YAML, "stage.py": STAGE, "params.yaml": "weight: 1.0", ".gitignore": "/data/\n"}.items():
+        (folder / name).write_text(text)
+    for command in (["git", "init", "--quiet", "--initial-branch=main"], ["dvc", "init", "--quiet"]):
+        subprocess.run(command, cwd=folder, env=server.environment, check=True)
+    commit(folder, environment=server.environment)
+    server.prefect("deploy", "--all", folder=folder)
+    return folder
+
+
+@pytest.fixture
+def project(template: Path, server: Fleet, tmp_path: Path) -> Iterator[Project]:
+    """A fresh copy with a worker of its own on the pool `cpu`."""
+    folder, orders = tmp_path / "project", tmp_path / "orders"
+    shutil.copytree(template, folder)
+    orders.mkdir()
+    here = {"PEOPLE_WORKSPACE": str(folder), "ORDERS": str(orders), "PEOPLE_REPOSITORY": str(folder)}
+    worker = server.worker("cpu", tmp_path.name, tmp_path / "worker", **here)
+    yield Project(folder, orders, server)
+    worker.terminate()
+    worker.wait(timeout=60)
+    assert not processes(ORDERS=str(orders)), "the worker is gone, and something that it started lives on"
+
+
+def test_every_stage_runs_once_in_order_and_a_second_run_does_nothing(project: Project):
+    first = project.run()
+    project.fleet.completed(first)
+    ended = [name for name, what, *_ in project.journal() if what == "ended"]
+    assert sorted(ended) == sorted(f"{kind}-{key}" for kind in ("ingest", "train", "evaluate") for key in ("one", "two"))
+    for key in ("one", "two"):
+        assert ended.index(f"ingest-{key}") < ended.index(f"train-{key}") < ended.index(f"evaluate-{key}")
+    assert "train-one is at work" in project.fleet.log(first)
+    assert {"ingest@one", "train@two", "evaluate@one"} <= set(project.fleet.tasks(first))
+    lock = (project.folder / "dvc.lock").read_bytes()
+    second = project.run()
+    project.fleet.completed(second)
+    assert len(project.journal()) == 12
+    assert (project.folder / "dvc.lock").read_bytes() == lock
+    assert project.is_sound()
+
+
+def test_independent_stages_run_side_by_side_as_many_as_asked_for(project: Project):
+    waits = [project.order(f"ingest-{key}", "wait") for key in ("one", "two")]
+    run = project.fleet.start("reproduce/local", how={"side_by_side": 2})
+    project.fleet.until(lambda: project.began("ingest-one") and project.began("ingest-two"), 60, run)
+    for file in waits:
+        file.unlink()
+    project.fleet.completed(run)
+    assert project.is_sound()
+
+
+def test_a_flow_of_one_kind_runs_what_that_kind_needs_for_the_systems_named(project: Project):
+    run = project.run("train/local", systems=["two"])
+    project.fleet.completed(run)
+    assert [name for name, what, *_ in project.journal() if what == "ended"] == ["ingest-two", "train-two"]
+
+
+def test_bad_data_is_not_tried_again_and_does_not_stop_what_is_independent(project: Project):
+    project.order("train-one", "wrong")
+    run = project.run(how={"attempts_after_s": [1, 1]})
+    assert project.fleet.state(run) == "FAILED"
+    assert project.began("train-one") == 1
+    assert project.began("evaluate-one") == 0
+    assert project.began("evaluate-two") == 1
+    message = project.fleet.message(run)
+    assert "age_years must lie in [1, 110], got -3" in message
+    assert "train@one" in message
+
+
+def test_a_stage_that_was_killed_is_tried_again(project: Project):
+    project.order("train-one", "killed")
+    run = project.run(how={"attempts_after_s": [1]})
+    project.fleet.completed(run)
+    assert project.began("train-one") == 2
+    assert project.fleet.tasks(run)["train@one"]["run_count"] == 2
+    assert project.is_sound()
+
+
+def test_a_cancelled_run_leaves_no_process_behind(project: Project):
+    project.order("train-one", "wait")
+    run = project.fleet.start("reproduce/local")
+    project.fleet.until(lambda: project.began("train-one"), 60, run)
+    pid = project.journal()[-1][3]
+    project.fleet.prefect("flow-run", "cancel", run, folder=project.folder)
+    project.fleet.until(lambda: not psutil.pid_exists(pid), 30, run)
+    assert project.fleet.ended(run) == "CANCELLED"
+    (project.orders / "train-one.wait").unlink()
+    after = project.run()
+    project.fleet.completed(after)
+    assert project.is_sound()
+
+
+def test_two_runs_at_the_same_time_take_turns_in_one_workspace(project: Project):
+    wait = project.order("train-one", "wait")
+    first = project.fleet.start("reproduce/local")
+    project.fleet.until(lambda: project.began("train-one"), 60, first)
+    second = project.fleet.start("reproduce/local")
+    project.fleet.until(lambda: "another flow run works in" in project.fleet.log(second), 60, second)
+    wait.unlink()
+    project.fleet.completed(first)
+    project.fleet.completed(second)
+    assert len(project.journal()) == 12
+    assert project.is_sound()
+
+
+def test_the_server_may_restart_in_the_middle_of_a_run(project: Project):
+    wait = project.order("train-one", "wait")
+    run = project.fleet.start("reproduce/local")
+    project.fleet.until(lambda: project.began("train-one"), 60, run)
+    port = int(project.fleet.url.removesuffix("/api").rpartition(":")[2])
+    server = next(p for p in processes(PREFECT_API_URL=project.fleet.url) if _serves(p, port))
+    server.terminate()
+    server.wait(timeout=30)
+    time.sleep(3)
+    restart(project.fleet)
+    wait.unlink()
+    project.fleet.completed(run)
+    assert project.began("train-one") == 1
+    assert project.is_sound()
+
+
+def _serves(process: psutil.Process, port: int) -> bool:
+    return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections())
+
+
+def test_a_remote_that_is_away_for_a_while_is_tried_again_until_everything_is_there(project: Project, tmp_path: Path):
+    with sshd() as ssh:
+        project.dvc(
+            "remote", "add", "--local", "--default", "store", f"ssh://{ssh.user}@{ssh.host}:{ssh.port}{tmp_path / 'store'}"
+        )
+        project.dvc("remote", "modify", "--local", "store", "keyfile", str(ssh.keyfile))
+        server = next(p for p in psutil.process_iter() if p.name() == "sshd" and _serves(p, ssh.port))
+        server.terminate()
+        server.wait(timeout=20)
+        run = project.fleet.start("reproduce/local", how={"attempts_after_s": [5, 5, 10, 20]})
+        project.fleet.until(lambda: "trying again can help" in project.fleet.log(run), 120, run)
+        time.sleep(20)
+        with subprocess.Popen(ssh.command, stderr=subprocess.DEVNULL) as again:
+            project.fleet.completed(run, 120)
+            again.terminate()
+    assert len(project.journal()) == 12
+    lock = YAML(typ="safe").load(project.folder / "dvc.lock")
+    hashes = {out["md5"] for stage in lock["stages"].values() for out in stage["outs"]}
+    assert all((tmp_path / "store/files/md5" / digest[:2] / digest[2:]).exists() for digest in hashes)
+
+
+def test_a_run_is_kept_as_a_version_and_shows_how_its_metrics_moved(project: Project):
+    first = project.run()
+    (project.folder / "params.yaml").write_text("weight: 1.5")
+    second = project.run(how={"tag": "v2", "branch": "results"})
+    project.fleet.completed(second)
+    shown = json.loads(project.fleet.artifacts(second)["metrics"]["data"])
+    assert {(row["file"], row["metric"], row["value"], row["change"]) for row in shown} == {
+        ("one", "rank_1", 1.5, 0.5),
+        ("two", "rank_1", 1.5, 0.5),
+    }
+    came = {row["stage"]: row["came"] for row in json.loads(project.fleet.artifacts(second)["stages"]["data"])}
+    assert came["train@one"] == "up to date"
+    assert came["evaluate@one"] == "ran"
+    names = [project.fleet.ask(f"flow_runs/{run}")["name"] for run in (second, first)]
+    listed = subprocess.run(
+        ["python", "-m", "pipelines.versions"],
+        cwd=project.folder,
+        env=project.fleet.environment,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == names
+    tagged = subprocess.run(["git", "show", "v2:params.yaml"], cwd=project.folder, capture_output=True, text=True, check=True)
+    assert tagged.stdout == "weight: 1.5"
+
+
+@pytest.mark.parametrize("how", [{"side_by_side": 0}, {"tags": "v1"}])
+def test_parameters_that_mean_nothing_are_refused(project: Project, how: dict[str, Any]):
+    found = project.fleet.ask("deployments/name/reproduce/local")
+    with pytest.raises(HTTPError, match=r"409|422"):
+        project.fleet.ask(f"deployments/{found['id']}/create_flow_run", {"parameters": {"how": how}})
+
+
+def test_a_pool_for_a_stage_that_does_not_exist_is_refused(project: Project):
+    run = project.run(how={"pools": {"trian": "gpu"}})
+    assert project.fleet.state(run) == "FAILED"
+    assert "trian" in project.fleet.message(run)
+    assert project.journal() == []
+
+
+def test_a_stage_on_another_machine_needs_a_remote_and_says_so(project: Project):
+    run = project.run(how={"pools": {"train": "gpu"}, "attempts_after_s": [1]})
+    assert project.fleet.state(run) == "FAILED"
+    assert "dvc remote add --default" in project.fleet.message(run)
+    assert project.began("ingest-one") == 1
+    assert os.path.exists(project.folder / "data/raw/one")

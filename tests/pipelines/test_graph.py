@@ -1,0 +1,50 @@
+"""The order of the stages comes from DVC's own graph."""
+
+import pytest
+
+from pipelines import graph
+from pipelines.commands import Failed
+
+DOT = """strict digraph {
+"report@dmt";
+"train@dmt";
+"ingest@tumgaid";
+"train@reid";
+"ingest@market";
+"ingest@tumgaid" -> "train@dmt";
+"train@dmt" -> "report@dmt";
+"ingest@tumgaid" -> "report@dmt";
+"ingest@market" -> "train@reid";
+}""".splitlines()
+
+
+def test_every_stage_comes_after_all_that_it_reads():
+    order = graph.parse(DOT)
+    places = list(order)
+    assert set(places) == {"report@dmt", "train@dmt", "ingest@tumgaid", "train@reid", "ingest@market"}
+    assert all(places.index(before) < places.index(name) for name, upstream in order.items() for before in upstream)
+    assert order["report@dmt"] == ("ingest@tumgaid", "train@dmt")
+
+
+def test_a_choice_brings_what_it_needs_and_nothing_else():
+    order = graph.parse(DOT)
+    assert graph.chosen(order, ["train"], ["dmt"]) == ["ingest@tumgaid", "train@dmt"]
+    assert graph.chosen(order, ["train"]) == [name for name in order if name != "report@dmt"]
+    assert graph.chosen(order) == list(order)
+
+
+@pytest.mark.parametrize(("stages", "systems"), [(["trian"], []), ([], ["dtm"]), (["report"], ["reid"])])
+def test_what_is_not_in_dvc_yaml_is_refused_with_what_is(stages: list[str], systems: list[str]):
+    with pytest.raises(Failed, match=r"train|dmt"):
+        graph.chosen(graph.parse(DOT), stages, [*systems])
+
+
+def test_a_folder_without_stages_is_refused():
+    with pytest.raises(Failed, match=r"no stage.*root folder"):
+        graph.parse(["strict digraph {", "}"])
+
+
+def test_the_graph_of_this_project_is_dvcs(root, monkeypatch: pytest.MonkeyPatch):
+    order = graph.read(root)
+    assert "flow@tumgaid" in order["train@dmt"]
+    assert {"train@dmt", "tune@dmt"} <= set(order["evaluate@dmt"])

@@ -1,0 +1,245 @@
+"""Workers on other machines: clones, caches and states of their own, an SSH remote, PostgreSQL; and what kills do to them."""
+
+import json
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import optuna
+import psutil
+import psycopg2
+import pytest
+from conftest import workspace
+from fleet import Fleet, commit, fleet, processes
+from mlflow import MlflowClient
+from ruamel.yaml import YAML
+from servers import Sshd, postgres, sshd
+
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers"), pytest.mark.timeout(1500)]
+SENT = {"train": "gpu", "compare": "gpu", "tune": "gpu"}
+
+
+@dataclass
+class Site:
+    """A coordinator's workspace, the repository that others clone, a remote behind SSH, and databases on PostgreSQL."""
+
+    folder: Path
+    fleet: Fleet
+    ssh: Sshd
+    optuna: str
+
+    @property
+    def project(self) -> Path:
+        return self.folder / "coordinator"
+
+    def machine(self, name: str) -> dict[str, str]:
+        """The environment of one machine: its own state, cache and home; the remote is in DVC's own configuration."""
+        home = self.folder / name
+        config = home / "dvc"
+        config.mkdir(parents=True, exist_ok=True)
+        (config / "config").write_text(
+            f"[core]\n    remote = store\n    analytics = false\n['remote \"store\"']\n"
+            f"    url = ssh://{self.ssh.user}@{self.ssh.host}:{self.ssh.port}{self.folder / 'store'}\n"
+            f"    keyfile = {self.ssh.keyfile}\n"
+        )
+        return {
+            "DVC_GLOBAL_CONFIG_DIR": str(config),
+            "PEOPLE_STATE": str(home / "state"),
+            "PEOPLE_CACHE": str(home / "cache"),
+            "PEOPLE_REPOSITORY": (self.folder / "origin").as_uri(),
+            "OPTUNA_STORAGE": self.optuna,
+            "OMP_NUM_THREADS": "1",
+            "MACHINE": name,
+        }
+
+    def worker(self, pool: str, name: str) -> subprocess.Popen[bytes]:
+        here = self.machine(name)
+        if pool == "cpu":
+            here["PEOPLE_WORKSPACE"] = str(self.project)
+        return self.fleet.worker(pool, name, self.folder / f"worker-{name}-{time.monotonic_ns()}", limit=1, **here)
+
+    def set(self, **values: object) -> None:
+        """Change params.yaml of the coordinator; `__` in a name stands for a point."""
+        settings = [part for key, value in values.items() for part in ("--set", f"{key.replace('__', '.')}={value}")]
+        self.command("python", "-m", "stages.configure", *settings)
+
+    def command(self, *command: str) -> str:
+        environment = {**self.fleet.environment, **self.machine("coordinator")}
+        done = subprocess.run(command, cwd=self.project, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def came(self, run: str) -> dict[str, str]:
+        """What came of every stage in a run."""
+        return {row["stage"]: row["came"] for row in json.loads(self.fleet.artifacts(run)["stages"]["data"])}
+
+    def newest_run(self, flow: str) -> str:
+        body = {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC", "limit": 1}
+        return self.fleet.ask("flow_runs/filter", body)[0]["id"]
+
+    def stopped(self, *workers: subprocess.Popen[bytes]) -> None:
+        for worker in workers:
+            worker.terminate()
+            worker.wait(timeout=60)
+
+    def is_sound(self) -> bool:
+        shutil.rmtree(self.project / ".dvc/tmp", ignore_errors=True)
+        return json.loads(self.command("dvc", "status", "--json").splitlines()[-1]) == {}
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    with postgres() as address, sshd() as ssh:
+        server = address.rpartition("/")[0]
+        with closing(psycopg2.connect(f"{server}/postgres")) as connection:
+            connection.autocommit = True
+            for name in ("prefect", "optuna"):
+                connection.cursor().execute(f"CREATE DATABASE {name}")
+        asynchronous = server.replace("postgresql://", "postgresql+asyncpg://")
+        with fleet(folder / "server", PREFECT_SERVER_DATABASE_CONNECTION_URL=f"{asynchronous}/prefect") as made:
+            yield prepared(Site(folder, made, ssh, server.replace("postgresql://", "postgresql+psycopg2://") + "/optuna"))
+
+
+def prepared(site: Site) -> Site:
+    """The small project, committed, with an origin; deployed."""
+    workspace(site.project)
+    site.machine("coordinator")
+    site.command("python", "-m", "stages.configure", "--profile", "small")
+    commit(site.project, environment=site.fleet.environment)
+    subprocess.run(["git", "clone", "--quiet", "--bare", site.project, site.folder / "origin"], check=True)
+    site.command("git", "remote", "add", "origin", (site.folder / "origin").as_uri())
+    for pool in ("cpu", "gpu"):
+        site.fleet.prefect("work-pool", "create", "--type", "process", pool, folder=site.folder)
+    site.fleet.prefect("deploy", "--all", folder=site.project)
+    automations = site.project / "pipelines/automations.yaml"
+    site.fleet.prefect("automation", "create", "--from-file", str(automations), folder=site.project)
+    return site
+
+
+def stages_of(lock: bytes) -> dict[str, Any]:
+    """What a dvc.lock says of every stage."""
+    return YAML(typ="safe").load(lock)["stages"]
+
+
+def took_s(site: Site, run: str) -> float:
+    return site.fleet.ask(f"flow_runs/{run}")["total_run_time"]
+
+
+def test_two_workers_share_the_trainings_and_the_coordinator_computes_none_of_them(site: Site, capsys: pytest.CaptureFixture):
+    coordinator, *workers = [site.worker("cpu", "coordinator"), site.worker("gpu", "one"), site.worker("gpu", "two")]
+    both = site.fleet.start("reproduce/fleet")
+    site.fleet.completed(both, 900)
+    sent = site.fleet.ask("flow_runs/filter", {"flow_runs": {"tags": {"all_": [f"sent-by:{both}"]}}})
+    by_worker: dict[str, set[str]] = {}
+    for run in sent:
+        by_worker.setdefault(_machine_of(site, run["id"]), set()).add(run["name"].split()[0])
+    assert len(by_worker) == 2, by_worker
+    assert sorted(name for names in by_worker.values() for name in names) == ["compare@dmt", "train@dmt", "tune@dmt"]
+    came = site.came(both)
+    assert {name for name in came if came[name] == "restored"} == {"train@dmt", "compare@dmt", "tune@dmt"}
+    assert {came[name] for name in ("ingest@tumgaid", "flow@tumgaid", "evaluate@dmt", "register@dmt")} == {"ran"}
+    assert not (site.folder / "coordinator/state/checkpoints").exists()
+    assert "Data and pipelines are up to date" in site.command("dvc", "repro")
+    assert site.is_sound()
+    lock = (site.project / "dvc.lock").read_bytes()
+    hashes = {out["md5"] for stage in stages_of(lock).values() for out in stage["outs"]}
+    assert all((site.folder / "store/files/md5" / digest[:2] / digest[2:]).exists() for digest in hashes)
+    assert "Completed" in site.fleet.prefect("deployment", "run", "reproduce/fleet", "--watch", folder=site.project).stdout
+    assert (site.project / "dvc.lock").read_bytes() == lock
+    assert site.came(site.newest_run("reproduce")) == dict.fromkeys(stages_of(lock), "up to date")
+    site.stopped(workers[1])
+    site.set(seed=2)
+    alone = site.fleet.start("reproduce/fleet")
+    site.fleet.completed(alone, 900)
+    with capsys.disabled():
+        print(f"\nreproduce over an SSH remote: two workers {took_s(site, both):.0f} s, one {took_s(site, alone):.0f} s")
+    site.stopped(coordinator, workers[0])
+
+
+def _machine_of(site: Site, run: str) -> str:
+    """On which machine a worker ran this: its state folder is named in the run's log."""
+    log = site.fleet.log(run)
+    return next(name for name in ("one", "two") if str(site.folder / name / "state") in log)
+
+
+def test_a_killed_workers_training_is_noticed_tried_again_and_continued(site: Site):
+    """The worker, the flow run's process, dvc and the training all get SIGKILL in the middle of the training."""
+    site.set(systems__dmt__training__epochs=60)
+    coordinator = site.worker("cpu", "coordinator")
+    first = site.worker("gpu", "one")
+    run = site.fleet.start("train/fleet", how={"pools": SENT, "attempts_after_s": [1, 1, 1]})
+    states = site.folder / "one/state/checkpoints/train/dmt"
+    site.fleet.until(lambda: list(states.glob("*/state.pt")), 600, run)
+    killed_at_ms = int(time.time() * 1000)
+    for process in [psutil.Process(first.pid), *processes(MACHINE="one")]:
+        process.send_signal(signal.SIGKILL)
+    first.wait()
+    second = site.worker("gpu", "one")
+    site.fleet.completed(run, 900)
+    assert site.fleet.tasks(run)["train@dmt"]["run_count"] == 2
+    client = MlflowClient(f"sqlite:///{site.folder / 'one/state/mlflow.db'}")
+    experiment = client.get_experiment_by_name("dmt")
+    assert experiment is not None
+    trainings = client.search_runs([experiment.experiment_id], "tags.stage = 'train'", order_by=["start_time DESC"])
+    history = client.get_metric_history(trainings[0].info.run_id, "score")
+    assert sorted(point.step for point in history) == list(range(1, 61))
+    assert history[0].timestamp < killed_at_ms < history[-1].timestamp
+    assert "Data and pipelines are up to date" in site.command("dvc", "repro", "train@dmt")
+    assert site.is_sound() or not json.loads(site.command("dvc", "status", "--json", "train@dmt"))
+    site.stopped(coordinator, second)
+
+
+def test_cancelling_the_coordinator_ends_the_training_on_the_worker(site: Site):
+    site.set(systems__dmt__training__epochs=201)
+    coordinator, worker = site.worker("cpu", "coordinator"), site.worker("gpu", "two")
+    run = site.fleet.start("train/fleet", how={"pools": SENT})
+    states = site.folder / "two/state/checkpoints/train/dmt"
+    site.fleet.until(lambda: list(states.glob("*/state.pt")), 600, run)
+    assert trainings("two")
+    site.fleet.prefect("flow-run", "cancel", run, folder=site.folder)
+    site.fleet.until(lambda: not trainings("two"), 60, run)
+    assert site.fleet.ended(run) == "CANCELLED"
+    (sent,) = site.fleet.ask("flow_runs/filter", {"flow_runs": {"tags": {"all_": [f"sent-by:{run}"]}}})
+    assert site.fleet.ended(sent["id"], 60) == "CANCELLED"
+    site.stopped(coordinator, worker)
+
+
+def trainings(machine: str) -> list[psutil.Process]:
+    """The trainings that run on a machine."""
+    return [process for process in processes(MACHINE=machine) if "stages.train" in process.cmdline()]
+
+
+def test_a_search_is_shared_by_the_stage_and_its_helpers(site: Site):
+    site.set(systems__dmt__training__epochs=3)
+    started = [site.worker("cpu", "coordinator"), site.worker("gpu", "one"), site.worker("gpu", "two")]
+    run = site.fleet.start("tune/fleet", trials=6, workers=2, how={"pools": SENT})
+    site.fleet.completed(run, 600)
+    assert "trials: 6" in (site.project / "params.yaml").read_text()
+    studies = [optuna.load_study(study_name=name, storage=site.optuna) for name in optuna.get_all_study_names(site.optuna)]
+    (study,) = [one for one in studies if len(one.trials) >= 6]
+    workers = {trial.user_attrs["process"] for trial in study.trials}
+    assert len(workers) == 2, "the trials of one study were done by the stage's process and by its helper's"
+    trials = (site.project / "data/studies/dmt/trials.csv").read_text().splitlines()
+    assert len(trials) == 7
+    site.stopped(*started)
+
+
+def test_what_a_worker_has_not_got_from_git_is_refused_before_it_is_sent(site: Site):
+    coordinator = site.worker("cpu", "coordinator")
+    source = site.project / "people/metrics.py"
+    source.write_text(source.read_text() + "\n")
+    site.set(seed=3)
+    run = site.fleet.start("train/fleet", how={"pools": SENT, "attempts_after_s": [1]})
+    site.fleet.ended(run, 300)
+    assert site.fleet.state(run) == "FAILED"
+    assert "people/metrics.py" in site.fleet.message(run)
+    assert "commit and push first" in site.fleet.message(run)
+    subprocess.run(["git", "checkout", "--quiet", "people/metrics.py"], cwd=site.project, check=True)
+    site.stopped(coordinator)

@@ -1,0 +1,43 @@
+"""params.yaml is changed by name: comments stay, what does not exist is refused, and then nothing is changed."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from stages.configure import PROFILES, configure, leaves, parse
+
+
+@pytest.fixture
+def file(root: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copy2(root / "params.yaml", tmp_path))
+
+
+def test_a_value_is_changed_on_its_line_and_no_other_line_is(file: Path):
+    before = file.read_text().splitlines()
+    said = configure(file, [parse("systems.dmt.training.epochs=31"), parse("systems.dmt.model.widths=[4, 8, 8, 16]")])
+    after = file.read_text().splitlines()
+    changed = [(old, new) for old, new in zip(before, after, strict=True) if old != new]
+    assert len(changed) == len(said) == 2
+    assert {new.split("#")[0].strip() for _, new in changed} == {"epochs: 31", "widths: [4, 8, 8, 16]"}
+    assert all(old.partition("#")[2] == new.partition("#")[2] for old, new in changed)
+
+
+def test_every_profile_names_keys_that_exist(file: Path):
+    profiles = sorted(PROFILES.glob("*.yaml"))
+    assert {path.stem for path in profiles} >= {"small", "real", "paper"}
+    for profile in profiles:
+        configure(file, list(leaves(YAML(typ="safe").load(profile))))
+
+
+def test_an_unknown_key_is_refused_with_what_is_there_and_nothing_is_changed(file: Path):
+    before = file.read_bytes()
+    with pytest.raises(SystemExit, match=r"no systems.dmt.training.epoch.*epochs.*Nothing was changed"):
+        configure(file, [parse("seed=5"), parse("systems.dmt.training.epoch=31")])
+    assert file.read_bytes() == before
+
+
+def test_a_setting_without_a_value_is_refused_with_an_example():
+    with pytest.raises(SystemExit, match="KEY=VALUE"):
+        parse("seed")
