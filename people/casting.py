@@ -4,17 +4,20 @@ No frame of motion is ever used twice, and sequences that are compared with each
 person has enough of them: otherwise two halves of one step, seen by the same sensor, would be recognised instead of a person.
 """
 
+import logging
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 
 from people.motion import pieces
-from people.records import Motion
+from people.records import Motion, Split
 
 AGE_BANDS = 8
 
 Part = TypeVar("Part", bound=str)
+_LOG = logging.getLogger(__name__)
 
 
 def strata(motions: Sequence[Motion]) -> dict[str, tuple[str, int]]:
@@ -47,6 +50,36 @@ def deal(people: Sequence[str], strata: Mapping[str, Any], sizes: Mapping[Part, 
         behind = [sizes[part] * count / len(people) - len(dealt[part]) for part in open_parts]
         dealt[open_parts[int(np.argmax(behind))]].append(person)
     return {part: [names[index] for index in rng.permutation(len(names))] for part, names in dealt.items()}
+
+
+def cast(
+    motions: Sequence[Motion], sizes: Mapping[Split, int], groups: Sequence[int], *, longest: int, shortest: int, seed: int
+) -> dict[Split, list[list[list[Motion]]]]:
+    """Splits of the given sizes: for each of their people, the pieces (`cut`) of every group.
+
+    Who has too little motion is left out and named. People whose sex and age are known come first; both are spread over all
+    splits.
+    """
+    if any(size < 1 for size in sizes.values()):
+        raise ValueError(f"expected at least one subject in each split, got {dict(sizes)}; correct the block in params.yaml")
+    by_subject = defaultdict(list)
+    for motion in motions:
+        by_subject[motion.subject_id].append(motion)
+    found = {who: cut(by_subject[who], groups, longest=longest, shortest=shortest, seed=seed) for who in sorted(by_subject)}
+    pieces_of = {who: pieces for who, pieces in found.items() if pieces is not None}
+    wanted, short = sum(sizes.values()), sorted(set(found) - set(pieces_of))
+    if len(pieces_of) < wanted:
+        raise ValueError(
+            f"expected {wanted} subjects with motion for {sum(groups)} sequences of at least {shortest} frames, "
+            f"{len(pieces_of)} of {len(found)} have enough; lower the dataset's subjects or frames_per_sequence in params.yaml "
+            "or add walks"
+        )
+    if short:
+        _LOG.warning("%d of %d subjects have too little motion, left out: %s", len(short), len(found), ", ".join(short))
+    kinds, able = strata(motions), list(pieces_of)
+    shuffled = [able[index] for index in np.random.default_rng(seed).permutation(len(able))]
+    taken = sorted(shuffled, key=lambda who: kinds[who][0] == "" or kinds[who][1] < 0)[:wanted]
+    return {split: [pieces_of[who] for who in members] for split, members in deal(taken, kinds, sizes, seed).items()}
 
 
 def cut(

@@ -73,6 +73,13 @@ def jpeg(frame_rgb: UInt8[np.ndarray, "height width 3"], quality: int) -> bytes:
     return content.tobytes()
 
 
+def png(image: UInt8[np.ndarray, "height width"]) -> bytes:
+    """The grey image as a PNG file."""
+    encoded, content = cv2.imencode(".png", image)
+    assert encoded
+    return content.tobytes()
+
+
 def listing(root: Path, below: Path) -> dict[str, list[str]]:
     """Every folder at or below a path (a folder or a zip file), by its place seen from `root`, with its images in order."""
     if below.suffix == ".zip":

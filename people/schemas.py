@@ -19,7 +19,19 @@ from pandera.typing import Series
 Rule = Callable[[pd.DataFrame], pd.DataFrame]
 Frames = Callable[[Path, str], Iterator[np.ndarray]]
 
-TEXT_COLUMNS = ("dataset", "clip_id", "subject_id", "split", "sequence", "condition", "gender", "frames", "root")
+PLACE_COLUMNS = ("masks", "keypoints", "background")  # "" where a clip has none
+TEXT_COLUMNS = (
+    "dataset",
+    "clip_id",
+    "subject_id",
+    "split",
+    "sequence",
+    "condition",
+    "gender",
+    "frames",
+    "root",
+    *PLACE_COLUMNS,
+)
 FLOAT_COLUMNS = ("view_deg", "age_years", "frame_rate_hz")
 
 
@@ -42,6 +54,9 @@ class Clips(pa.DataFrameModel):
     height_px: Series[int] = pa.Field(ge=0)  # 0 where the first image does not decode, which `decodable` then names
     width_px: Series[int] = pa.Field(ge=0)
     root: Series[str]
+    masks: Series[str] | None  # datasets that have silhouettes, true keypoints and empty scenes say where they lie
+    keypoints: Series[str] | None
+    background: Series[str] | None
 
 
 CLIPS = Clips.to_schema()
@@ -62,6 +77,7 @@ def load(path: Path) -> pd.DataFrame:
         raise ValueError(f"no index of clips at {path}; run the stage that writes it (dvc repro)")
     clips = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, "str"))
     clips = clips.astype({name: float for name in FLOAT_COLUMNS if name in clips})
+    clips = clips.fillna({name: "" for name in PLACE_COLUMNS if name in clips})
     if clips.empty:
         raise ValueError(f"the index {path} has no row; expected one row per clip; ingest the dataset again")
     return clips

@@ -1,5 +1,7 @@
 """Change params.yaml by name, keeping its comments: a profile of values laid over it, or single values.
 
+What does not exist is refused, but for the whole block of a dataset that people/datasets has: a profile adds it below `add`.
+
 python -m stages.configure --profile paper
 python -m stages.configure --profile real --set datasets.tumgaid.archive=/data/kinect-gait.tar.xz
 """
@@ -11,11 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedSeq
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.representer import RoundTripRepresenter
 
+from people import datasets
 from stages.common import PARAMS
 
 PROFILES = Path(__file__).parent / "profiles"
+BLOCKS_PER_DATASET = ("datasets", "validate", "flow", "silhouettes", "poses")
+
+Change = tuple[tuple[str, ...], Any]
 
 
 def main() -> None:
@@ -32,7 +39,7 @@ def main() -> None:
         print(line)
 
 
-def parse(text: str) -> tuple[tuple[str, ...], Any]:
+def parse(text: str) -> Change:
     """`a.b=1e-3` as the key (`a`, `b`) and the number."""
     key, separator, value = text.partition("=")
     if not separator:
@@ -40,23 +47,27 @@ def parse(text: str) -> tuple[tuple[str, ...], Any]:
     return tuple(key.split(".")), YAML(typ="safe").load(value)
 
 
-def leaves(tree: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
-    """Every value of a nested mapping with the keys that lead to it."""
+def leaves(tree: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[Change]:
+    """Every value of a nested mapping with the keys that lead to it; a dataset's block below `add` is one value."""
     for key, value in tree.items():
-        if isinstance(value, dict):
+        if isinstance(value, dict) and not (len(above) == 2 and above[0] == "add"):
             yield from leaves(value, (*above, key))
         else:
             yield (*above, key), value
 
 
-def configure(path: Path, changes: list[tuple[tuple[str, ...], Any]]) -> list[str]:
+def configure(path: Path, changes: list[Change]) -> list[str]:
     """Write the changes to the file at once, and only if every key exists; the lines say what was changed."""
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 200
+    yaml.representer.add_representer(type(None), _null)
     document = yaml.load(path)
     lines = []
     for key, value in changes:
+        if key[0] == "add":
+            lines += add(document, key[1:], value)
+            continue
         block = document
         for depth, part in enumerate(key):
             if not isinstance(block, dict) or part not in block:
@@ -76,11 +87,30 @@ def configure(path: Path, changes: list[tuple[tuple[str, ...], Any]]) -> list[st
     return lines or ["nothing to change"]
 
 
+def add(document: dict[str, Any], key: tuple[str, ...], block: Any) -> list[str]:
+    """Set a dataset's whole block in the document, whether there was one or not; a line says so if that changes anything."""
+    kinds = [kind for kind in BLOCKS_PER_DATASET if kind in document]
+    if len(key) != 2 or key[0] not in kinds or key[1] not in datasets.names() or not isinstance(block, dict):
+        raise SystemExit(
+            f"add.{'.'.join(key)} is no whole block of one of {', '.join(kinds)} for one of the datasets "
+            f"{', '.join(datasets.names())}. Nothing was changed."
+        )
+    if document[key[0]].get(key[1]) == block:
+        return []
+    document[key[0]][key[1]] = CommentedMap({name: on_one_line(value) for name, value in block.items()})
+    return [f"{'.'.join(key)}: its whole block is set"]
+
+
+def _null(representer: RoundTripRepresenter, _: None) -> Any:
+    """Nothing written as a word: ruamel would leave the place empty."""
+    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
+
+
 def on_one_line(value: Any) -> Any:
-    """Lists as params.yaml writes them."""
-    if not isinstance(value, list):
+    """Lists and short mappings as params.yaml writes them."""
+    if not isinstance(value, list | dict):
         return value
-    line = CommentedSeq(value)
+    line = CommentedSeq(value) if isinstance(value, list) else CommentedMap(value)
     line.fa.set_flow_style()
     return line
 

@@ -19,6 +19,8 @@ from people.synth.render import render
 from stages.common import output, params
 from stages.executors import pool
 
+RENDERING = {"source", "archive", "frame_rate_hz", "size_hw", "jpeg_quality"}  # the rest of a block is its dataset's plan
+
 
 def main(key: str) -> None:
     dataset, block = datasets.find(key), params("datasets", key)
@@ -30,8 +32,8 @@ def main(key: str) -> None:
                 json.dumps({"source": "official", "archive": block["archive"]}, indent=1) + "\n"
             )
         else:
-            plan = {"subjects": block["subjects"], "frames_per_sequence": block["frames_per_sequence"], "seed": params("seed")}
-            takes = dataset.plan(motions(block, len(dataset.SEQUENCES)), **plan)
+            plan = {name: value for name, value in block.items() if name not in RENDERING}
+            takes = dataset.plan(motions(block, len(dataset.SEQUENCES)), **plan, seed=params("seed"))
             people = len({take.subject_id for take in takes})
             with pool() as (executor, _), tqdm(total=people, desc=f"rendering {key}", unit="person", mininterval=1.0) as bar:
                 paint = partial(render, size_hw=tuple(block["size_hw"]))

@@ -1,10 +1,12 @@
 """Who is recorded where, and which frames become which sequence."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from people.casting import AGE_BANDS, cut, deal, strata
-from people.records import Motion, Sex
+from people.casting import AGE_BANDS, cast, cut, deal, strata
+from people.records import Motion, Sex, Split
 
 
 def walks(*lengths: int) -> list[Motion]:
@@ -73,3 +75,19 @@ def test_a_person_without_enough_motion_for_the_shortest_pieces_has_none():
 def test_a_group_with_several_walks_uses_all_of_them():
     groups = cut(walks(*[30] * 10), (4, 6), longest=30, shortest=30, seed=0) or []
     assert [len({piece.walk_id for piece in group}) for group in groups] == [4, 6]
+
+
+def test_who_has_too_little_motion_is_left_out_and_named_and_known_people_come_first(caplog: pytest.LogCaptureFixture):
+    people = [replace(walk, subject_id=f"known{i}", sex="male", age_years=30.0) for i in range(4) for walk in walks(60, 60)]
+    people += [replace(walk, subject_id=f"unknown{i}") for i in range(3) for walk in walks(60, 60)]
+    people += [replace(walks(30)[0], subject_id="short")]
+    sizes: dict[Split, int] = {"train": 2, "validation": 1, "test": 1}
+    chosen = cast(people, sizes, (2, 1), longest=30, shortest=20, seed=0)
+    assert {split: len(members) for split, members in chosen.items()} == sizes
+    assert {
+        piece.subject_id[:5] for members in chosen.values() for groups in members for group in groups for piece in group
+    } == {"known"}
+    assert all([len(group) for group in groups] == [2, 1] for members in chosen.values() for groups in members)
+    assert "1 of 8 subjects have too little motion, left out: short" in caplog.text
+    with pytest.raises(ValueError, match=r"expected 8 subjects with motion for 3 sequences of at least 20 frames, 7 of 8 have"):
+        cast(people, {**sizes, "train": 6}, (2, 1), longest=30, shortest=20, seed=0)

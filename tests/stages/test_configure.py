@@ -26,7 +26,7 @@ def test_a_value_is_changed_on_its_line_and_no_other_line_is(file: Path):
 
 def test_every_profile_names_keys_that_exist(file: Path):
     profiles = sorted(PROFILES.glob("*.yaml"))
-    assert {path.stem for path in profiles} >= {"small", "real", "paper"}
+    assert {path.stem for path in profiles} >= {"small", "real", "paper", "oumvlp"}
     for profile in profiles:
         configure(file, list(leaves(YAML(typ="safe").load(profile))))
 
@@ -41,3 +41,36 @@ def test_an_unknown_key_is_refused_with_what_is_there_and_nothing_is_changed(fil
 def test_a_setting_without_a_value_is_refused_with_an_example():
     with pytest.raises(SystemExit, match="KEY=VALUE"):
         parse("seed")
+
+
+def blocks(file: Path) -> dict:
+    return YAML(typ="safe").load(file)
+
+
+def test_a_profile_adds_a_dataset_by_its_whole_blocks_and_the_second_time_changes_nothing(file: Path):
+    before, changes = blocks(file), list(leaves(YAML(typ="safe").load(PROFILES / "oumvlp.yaml")))
+    configure(file, changes)
+    once = file.read_bytes()
+    after = blocks(file)
+    assert set(after["datasets"]) == {*before["datasets"], "oumvlp"}
+    assert after["datasets"]["oumvlp"].keys() == before["datasets"]["casiab"].keys()
+    assert after["validate"]["oumvlp"].keys() == before["validate"]["casiab"].keys()
+    assert {name: after["datasets"][name] for name in before["datasets"]} == before["datasets"]
+    configure(file, changes)
+    assert file.read_bytes() == once
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "add.datasets.oumvlq={source: parametric}",
+        "add.systems.oumvlp={}",
+        "add.datasets.oumvlp=3",
+        "datasets.oumvlp.source=official",
+    ],
+)
+def test_only_the_whole_block_of_a_dataset_that_there_is_can_be_added(file: Path, setting: str):
+    before = file.read_bytes()
+    with pytest.raises(SystemExit, match="Nothing was changed"):
+        configure(file, [parse(setting)])
+    assert file.read_bytes() == before

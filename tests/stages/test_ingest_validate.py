@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from people import schemas
 from people.datasets import tumgaid
 from people.records import Motion, Rendered, Take
 from stages import ingest, validate
@@ -27,6 +28,21 @@ datasets:
     jpeg_quality: 90
 validate:
   tumgaid: {{min_frames: {min_frames}, age_years: [1, 110], max_bad_share: {max_bad_share}}}
+"""
+VIEWS = """
+seed: 4
+datasets:
+  casiab:
+    source: parametric
+    archive: nothing
+    subjects: {train: 1, validation: 1, test: 1}
+    frames_per_sequence: 4
+    frame_rate_hz: 25
+    views_deg: [0, 90]
+    size_hw: [30, 40]
+    jpeg_quality: 90
+validate:
+  casiab: {min_frames: 4, age_years: [1, 110], max_bad_share: 0.05}
 """
 
 
@@ -109,6 +125,23 @@ def test_rendered_people_pass_through_both_stages_and_a_second_time_with_equal_b
     }
     raw = {path.name for path in Path("data/raw/tumgaid").iterdir()}
     assert raw == {*tumgaid.ID_LISTS.values(), "allgender.txt", "allage.txt", "recording.json", "image"}
+
+
+def test_people_seen_from_two_views_pass_through_both_stages_with_silhouettes_keypoints_and_empty_scenes(project: Path):
+    Path("params.yaml").write_text(VIEWS)
+    ingest.main("casiab")
+    validate.main("casiab")
+    valid = schemas.load(Path("data/valid/casiab/clips.csv"))
+    assert len(valid) == 3 * 10 * 2
+    assert (valid[list(schemas.PLACE_COLUMNS)] != "").all(axis=None)
+    assert set(valid["split"]) == {"train", "validation", "test"}
+    assert set(valid["view_deg"]) == {0.0, 90.0}
+
+
+def test_a_parameter_that_the_plan_of_a_dataset_does_not_know_is_refused(project: Path):
+    Path("params.yaml").write_text(VIEWS.replace("views_deg", "clothes: 2\n    views_deg"))
+    with pytest.raises(TypeError, match="clothes"):
+        ingest.main("casiab")
 
 
 def test_an_official_archive_is_only_read_and_its_faults_go_to_quarantine_with_rule_and_remedy(project: Path, official: Path):
