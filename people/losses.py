@@ -81,6 +81,78 @@ def adaptive_margin(
     return balanced_threshold(distance, same)[0].to(present)
 
 
+def weighted_triplet(
+    embedding: Float[Tensor, "sample strip channel"], identity: Int[Tensor, " sample"], margin: float, *, weighting: bool = True
+) -> Float[Tensor, ""]:
+    """Triplet loss l(a) = [m + Σ_p w_p D_ap - Σ_n w_n D_an]₊ (GaitTAKE, eq. 11), of each strip independently, then the mean.
+
+    w_p = softmax(D_ap) over the anchor's positives and w_n = softmax(-D_an) over its negatives: the harder, the heavier
+    (Ristani & Tomasi, CVPR 2018; the paper does not define them). Without `weighting` all positives weigh the same, and all
+    negatives. Mean over anchors that have both; no sample is its own positive; identity -1 is unknown.
+    """
+    distance = _strip_distances(embedding)
+    positive, negative = _relations(identity)
+    scale = 1.0 if weighting else 0.0
+    farthest = (_masked_softmax(scale * distance, positive) * distance).sum(2)  # (strip, anchor)
+    nearest = (_masked_softmax(-scale * distance, negative) * distance).sum(2)
+    anchors = positive.any(1) & negative.any(1)
+    hinge = (margin + farthest - nearest).clamp(min=0) * anchors
+    return (hinge.sum(1) / anchors.sum().clamp(min=1)).mean()
+
+
+def batch_all_triplet(
+    embedding: Float[Tensor, "sample strip channel"], identity: Int[Tensor, " sample"], margin: float
+) -> Float[Tensor, ""]:
+    """Batch-all triplet loss [m + D_ap - D_an]₊ over all triplets (GaitSet, GaitGL): mean over those above 0, then over strips.
+
+    No sample is its own positive; identity -1 is unknown. The value stays near the margin while training succeeds, because
+    triplets that are satisfied leave the mean: `active_triplets` says how many are left.
+    """
+    hinge, valid = _triplets(embedding, identity, margin)
+    violated = (hinge > 0) & valid
+    return ((hinge * violated).sum((1, 2)) / violated.sum((1, 2)).clamp(min=1)).mean()
+
+
+@torch.no_grad()
+def active_triplets(
+    embedding: Float[Tensor, "sample strip channel"], identity: Int[Tensor, " sample"], margin: float
+) -> Float[Tensor, ""]:
+    """The fraction of all triplets of all strips that still violate the margin; 0 where there is no triplet."""
+    hinge, valid = _triplets(embedding, identity, margin)
+    return ((hinge > 0) & valid).sum() / (len(hinge) * valid.sum()).clamp(min=1)
+
+
+def _triplets(
+    embedding: Float[Tensor, "sample strip channel"], identity: Int[Tensor, " sample"], margin: float
+) -> tuple[Float[Tensor, "strip pair sample"], Bool[Tensor, "pair sample"]]:
+    """m + D_ap - D_an of each anchor and positive with each sample, and whether that sample is a negative."""
+    distance = _strip_distances(embedding)
+    positive, negative = _relations(identity)
+    anchors, positives = positive.nonzero(as_tuple=True)
+    return margin + distance[:, anchors, positives, None] - distance[:, anchors], negative[anchors]
+
+
+def _strip_distances(embedding: Float[Tensor, "sample strip channel"]) -> Float[Tensor, "strip sample sample"]:
+    """Euclidean distances of all samples, without the matrix product that makes equal features differ; gradient 0 at 0."""
+    strips = embedding.transpose(0, 1)
+    return torch.cdist(strips, strips, compute_mode="donot_use_mm_for_euclid_dist")
+
+
+def _relations(identity: Int[Tensor, " sample"]) -> tuple[Bool[Tensor, "sample sample"], Bool[Tensor, "sample sample"]]:
+    """Which samples are each sample's positives (the same person, another sample), and which are its negatives."""
+    known = (identity >= 0) & (identity >= 0)[:, None]
+    same = identity == identity[:, None]
+    return same & known & ~torch.eye(len(identity), dtype=torch.bool, device=identity.device), ~same & known
+
+
+def _masked_softmax(
+    values: Float[Tensor, "strip anchor sample"], mask: Bool[Tensor, "anchor sample"]
+) -> Float[Tensor, "strip anchor sample"]:
+    """Softmax over the last axis where the mask says; all 0 where it says nowhere."""
+    silent = ~mask.any(1)[:, None]
+    return values.masked_fill(~(mask | silent), -torch.inf).softmax(2) * mask
+
+
 def _pairs(
     signature: Float[Tensor, "sample channel"], identity: Int[Tensor, " sample"]
 ) -> tuple[Float[Tensor, " pair"], Bool[Tensor, " pair"], Bool[Tensor, " pair"]]:

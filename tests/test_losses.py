@@ -1,8 +1,13 @@
 """Losses against independent references: nested loops, statsmodels, scipy, scikit-learn."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
+from pytorch_metric_learning.distances import LpDistance
+from pytorch_metric_learning.losses import TripletMarginLoss
+from pytorch_metric_learning.reducers import AvgNonZeroReducer
 from scipy.stats import median_abs_deviation
 from sklearn.metrics import log_loss
 from statsmodels.robust import mad as statsmodels_mad
@@ -182,3 +187,105 @@ def test_a_batch_of_one_person_leaves_the_margin_as_it_was():
     present = torch.tensor(0.5)
     assert losses.adaptive_margin(torch.randn(4, 2), torch.zeros(4, dtype=torch.long), present) == present
     assert losses.adaptive_margin(torch.randn(4, 2), torch.arange(4), present) == present
+
+
+def strips(seed: int, samples: int = 12, people: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    identity = torch.randint(-1, people, (samples,), generator=generator)
+    return torch.randn(samples, 3, 5, generator=generator, dtype=torch.float64), identity
+
+
+def relations(identity: list[int], anchor: int) -> tuple[list[int], list[int]]:
+    """An anchor's positives and its negatives."""
+    if identity[anchor] < 0:
+        return [], []
+    known = [i for i in range(len(identity)) if identity[i] >= 0 and i != anchor]
+    positives = [i for i in known if identity[i] == identity[anchor]]
+    return positives, [i for i in known if identity[i] != identity[anchor]]
+
+
+def naive_weighted_triplet(features: np.ndarray, identity: list[int], margin: float, *, weighting: bool) -> float:
+    """Eq. 11 for one strip, anchor by anchor."""
+    values = []
+    for anchor in range(len(identity)):
+        positives, negatives = relations(identity, anchor)
+        if not positives or not negatives:
+            continue
+        far = np.array([np.linalg.norm(features[anchor] - features[i]) for i in positives])
+        near = np.array([np.linalg.norm(features[anchor] - features[i]) for i in negatives])
+        of_far = np.exp(far) if weighting else np.ones_like(far)
+        of_near = np.exp(-near) if weighting else np.ones_like(near)
+        values.append(max(0.0, margin + (of_far * far).sum() / of_far.sum() - (of_near * near).sum() / of_near.sum()))
+    return float(np.mean(values)) if values else 0.0
+
+
+def naive_triplets(features: np.ndarray, identity: list[int], margin: float) -> list[float]:
+    """The hinge of every triplet of one strip."""
+    values = []
+    for anchor in range(len(identity)):
+        positives, negatives = relations(identity, anchor)
+        for p in positives:
+            for n in negatives:
+                apart = np.linalg.norm(features[anchor] - features[p]) - np.linalg.norm(features[anchor] - features[n])
+                values.append(max(0.0, margin + apart))
+    return values
+
+
+@pytest.mark.parametrize("weighting", [True, False])
+@pytest.mark.parametrize("seed", range(3))
+def test_the_weighted_triplet_loss_is_eq_11_anchor_by_anchor_and_strip_by_strip(seed: int, weighting: bool):
+    embedding, identity = strips(seed)
+    expected = [naive_weighted_triplet(one.numpy(), identity.tolist(), 0.5, weighting=weighting) for one in embedding.unbind(1)]
+    ours = losses.weighted_triplet(embedding, identity, 0.5, weighting=weighting)
+    assert ours.item() == pytest.approx(np.mean(expected), rel=1e-6)
+
+
+def test_the_weights_of_negatives_do_not_vanish_where_all_are_far():
+    embedding = torch.tensor([[[0.0]], [[1.0]], [[400.0]], [[401.0]]])
+    value = losses.weighted_triplet(embedding, torch.tensor([0, 0, 1, 1]), 500.0).item()
+    assert value == pytest.approx(500 + 1 - 400, abs=1)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_the_batch_all_triplet_loss_is_the_mean_of_the_triplets_above_zero(seed: int):
+    embedding, identity = strips(seed)
+    hinges = [np.array(naive_triplets(one.numpy(), identity.tolist(), 0.2)) for one in embedding.unbind(1)]
+    expected = np.mean([one[one > 0].mean() for one in hinges])
+    assert losses.batch_all_triplet(embedding, identity, 0.2).item() == pytest.approx(expected, rel=1e-6)
+    active = np.mean([(one > 0).mean() for one in hinges])
+    assert losses.active_triplets(embedding, identity, 0.2).item() == pytest.approx(active)
+
+
+def test_the_batch_all_triplet_loss_is_that_of_pytorch_metric_learning():
+    embedding, identity = torch.randn(16, 1, 6, generator=torch.Generator().manual_seed(1)), torch.arange(4).repeat(4)
+    theirs = TripletMarginLoss(margin=0.2, distance=LpDistance(normalize_embeddings=False), reducer=AvgNonZeroReducer())
+    expected = theirs(embedding[:, 0], identity).item()
+    assert losses.batch_all_triplet(embedding, identity, 0.2).item() == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize("loss", [losses.weighted_triplet, losses.batch_all_triplet])
+def test_the_gradient_of_a_triplet_loss_is_its_slope(loss: Callable[..., torch.Tensor]):
+    embedding, identity = strips(4, samples=7, people=2)
+    assert torch.autograd.gradcheck(lambda values: loss(values, identity, 0.7), embedding.requires_grad_(), eps=1e-6, atol=1e-5)
+
+
+@pytest.mark.parametrize("loss", [losses.weighted_triplet, losses.batch_all_triplet])
+def test_equal_embeddings_cost_the_margin_and_have_a_finite_gradient(loss: Callable[..., torch.Tensor]):
+    embedding = torch.full((6, 2, 3), 1000.0, requires_grad=True)
+    value = loss(embedding, torch.tensor([0, 0, 0, 1, 1, 1]), 0.2)
+    value.backward()
+    assert value.item() == pytest.approx(0.2)
+    assert embedding.grad is not None
+    assert embedding.grad.isfinite().all()
+
+
+@pytest.mark.parametrize("loss", [losses.weighted_triplet, losses.batch_all_triplet])
+@pytest.mark.parametrize("identity", [[0, 0, 0, 0], [0, 1, 2, 3], [-1, -1, -1, -1], [0, -1, 0, -1], [0]])
+def test_without_a_triplet_the_loss_is_zero_with_a_zero_gradient(loss: Callable[..., torch.Tensor], identity: list[int]):
+    embedding = torch.randn(len(identity), 2, 3, requires_grad=True)
+    value = loss(embedding, torch.tensor(identity), 0.2)
+    value.backward()
+    assert value.item() == 0
+    assert embedding.grad is not None
+    assert (embedding.grad == 0).all()
+    assert losses.active_triplets(embedding, torch.tensor(identity), 0.2) == 0

@@ -1,0 +1,224 @@
+"""The network of GaitTAKE: global and local convolutions, temporal attention, keypoints, one linear layer for each strip."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from people.nn import (
+    LEAK,
+    Convolution3d,
+    GeM,
+    GLConv,
+    LocalTemporalAggregation,
+    SeparateLinear,
+    TemporalAttention,
+    frame_mask,
+    leaky,
+    maximum,
+    mean_plus_max,
+    silence,
+    weighted_sum,
+)
+from people.records import COCO_KEYPOINTS
+
+SHORTEST = 3  # frames; shorter sequences are repeated, as GaitGL's are
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the network is made of; each of the paper's ingredients is a switch.
+
+    `channels`: of the first convolution and of each GLConv, the last of which is GLConvB (eq. 5). `temporal_aggregation`:
+    GaitGL's, which makes every three frames one. `glconv`: off leaves 3x3x3 convolutions over the whole map. `parts`: the m
+    strips of the local convolution. `attention`: off takes the maximum over time. `clip_frames`: L of eq. 6, counted after
+    the aggregation for silhouettes. `attention_channels`: between the two convolutions of eq. 8. `keypoints`: the branch of
+    poses, whose feature is appended as `keypoint_strips` strips. `gem`: off is mean plus maximum. `batch_norm`: over the
+    embedding's channels. `classifier`: logits of the training subjects from the embedding, as GaitGL has them.
+    """
+
+    channels: Sequence[int]
+    temporal_aggregation: bool
+    glconv: bool
+    parts: int
+    attention: bool
+    clip_frames: int
+    attention_channels: int
+    keypoints: bool
+    keypoint_strips: int
+    gem: bool
+    batch_norm: bool
+    classifier: bool
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "channels", tuple(self.channels))
+        if len(self.channels) < 3 or min(self.channels) < 1:
+            raise ValueError(
+                "gaittake.model.channels must be those of the first convolution, at least one GLConvA, and GLConvB, "
+                f"all positive: got {self.channels}"
+            )
+        for name in ("parts", "clip_frames", "attention_channels", "keypoint_strips"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"gaittake.model.{name} must be at least 1, got {getattr(self, name)}")
+
+
+def map_height(config: Config, size_hw: Sequence[int]) -> int:
+    """Rows of the last map, each of which becomes a strip of the embedding, for silhouettes of `size_hw`."""
+    height, width = size_hw
+    if height % 2 or width < 6:
+        raise ValueError(f"silhouettes must have an even height and at least 6 columns, got {tuple(size_hw)}; choose another")
+    if not config.glconv:
+        return height // 2
+    if (height // 2) % config.parts:
+        raise ValueError(
+            f"gaittake.model.parts must divide {height // 2}, the rows left by pooling of silhouettes of {tuple(size_hw)}, "
+            f"got {config.parts}"
+        )
+    return height
+
+
+class Network(nn.Module):
+    """From the silhouettes and the poses of a sequence to its embedding f: one vector for each strip.
+
+    `spec`: "size_hw" of a silhouette, "subjects" (the training ids, one logit each), "keypoints" (whether there are poses).
+    """
+
+    def __init__(self, config: Config, spec: dict[str, Any]) -> None:
+        super().__init__()
+        if config.keypoints and not spec["keypoints"]:
+            raise ValueError("gaittake.model.keypoints is true but the data have no poses; read them, or set it to false")
+        first, last = config.channels[0], config.channels[-1]
+        strips = map_height(config, spec["size_hw"])
+        self.first = Convolution3d(1, first)
+        self.aggregation = LocalTemporalAggregation(first) if config.temporal_aggregation else None
+        self.layers = nn.ModuleList(_layers(config))
+        self.attention = _attention(config)
+        self.pooling = GeM() if config.gem else None
+        self.keypoints = Keypoints(config) if config.keypoints else None
+        strips += config.keypoint_strips if config.keypoints else 0
+        self.embedding = SeparateLinear(strips, last, last)
+        self.norm = nn.BatchNorm1d(last) if config.batch_norm else None
+        self.classifier = SeparateLinear(strips, last, len(spec["subjects"])) if config.classifier else None
+        # a convolution follows its weights' layout
+        self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of each sample: "embedding" (sample, strip, channel) and, with a classifier, "logits" (sample, strip, subject).
+
+        `batch`: "silhouette" (sample, frame, height, width) in [0, 1], "keypoints" (sample, frame, 17, 3), and "length", the
+        true frames of each sample: what is behind them has no influence.
+        """
+        silhouette, length = batch["silhouette"], batch["length"]
+        shortest = int(length.min())
+        if shortest < 1:
+            raise ValueError("a sequence must have at least one frame, got one of none; leave it out of the data")
+        keypoints = batch["keypoints"] if self.keypoints is not None else None
+        if shortest < SHORTEST:
+            places, length = _repeated(length, silhouette.shape[1])
+            silhouette = _at(silhouette, places)
+            keypoints = _at(keypoints, places) if keypoints is not None else None
+        ragged = shortest < silhouette.shape[1]
+        features = self.silhouette_features(silhouette, length, ragged=ragged)
+        if self.keypoints is not None and keypoints is not None:
+            features = torch.cat([features, self.keypoints(keypoints, length)], dim=1)
+        embedding = self.embedding(features)  # (sample, strip, channel)
+        if self.norm is not None:
+            embedding = self.norm(embedding.float().mT).mT  # all strips share the statistics of a channel
+        outputs = {"embedding": embedding.float()}
+        if self.classifier is not None:
+            outputs["logits"] = self.classifier(embedding).float()
+        return outputs
+
+    def silhouette_features(
+        self, silhouette: Float[Tensor, "sample frame height width"], length: Int[Tensor, " sample"], *, ragged: bool
+    ) -> Float[Tensor, "sample strip channel"]:
+        """f_TGL, pooled over the width: GLConv layers, aggregation over time, generalised mean of each row (eqs. 1-10)."""
+        maps, length = self.maps(silhouette, length, ragged=ragged)
+        if self.attention is not None:
+            # The paper flattens the map and then pools it over space, which excludes each other: the frame's feature is the
+            # mean over the map, and its weight is that of the whole map.
+            weights = self.attention(maps.mean((2, 4)).mT, length)
+            pooled = weighted_sum(maps, weights)
+        else:
+            behind = ~frame_mask(length, maps.shape[3])[:, None, None, :, None]
+            pooled = maximum(maps.masked_fill(behind, -math.inf) if ragged else maps, (1, maps.shape[3], 1)).squeeze(3)
+        rows = self.pooling(pooled) if self.pooling is not None else mean_plus_max(pooled)  # (sample, channel, height)
+        return rows.mT
+
+    def maps(
+        self, silhouette: Float[Tensor, "sample frame height width"], length: Int[Tensor, " sample"], *, ragged: bool
+    ) -> tuple[Float[Tensor, "sample channel height2 frame2 width2"], Int[Tensor, " sample"]]:
+        """f_GL before it is flattened (eq. 5), with zeros behind each sample's end, and the frames that are left of each."""
+
+        def ended(maps: Tensor) -> Tensor:
+            return silence(maps, length) if ragged else maps
+
+        maps = ended(silhouette.movedim(1, 2)[:, None])  # (sample, 1, height, frame, width)
+        maps = ended(leaky(self.first(maps)))  # (sample, channel, height, frame, width)
+        if self.aggregation is not None:
+            maps, length = self.aggregation(maps), length // 3
+            maps = ended(maps)
+        for number, layer in enumerate(self.layers):
+            maps = ended(layer(maps))
+            if number == 0:
+                maps = maximum(maps, (2, 1, 2))
+        return maps, length
+
+
+class Keypoints(nn.Module):
+    """The temporal aggregated human pose feature: a linear map of each frame's 17x3 numbers, then attention of its own."""
+
+    def __init__(self, config: Config) -> None:
+        super().__init__()
+        self.strips, channels = config.keypoint_strips, config.channels[-1]
+        self.frame = nn.Linear(len(COCO_KEYPOINTS) * 3, self.strips * channels)
+        self.attention = (
+            TemporalAttention(self.strips * channels, hidden=config.attention_channels, clip_frames=config.clip_frames)
+            if config.attention
+            else None
+        )
+
+    def forward(
+        self, keypoints: Float[Tensor, "sample frame joint 3"], length: Int[Tensor, " sample"]
+    ) -> Float[Tensor, "sample strip channel"]:
+        frames = leaky(self.frame(keypoints.flatten(2)))  # (sample, frame, strip * channel)
+        if self.attention is not None:
+            pooled = (self.attention(frames, length)[:, None, :] @ frames.float())[:, 0]
+        else:
+            pooled = frames.masked_fill(~frame_mask(length, frames.shape[1])[:, :, None], -math.inf).amax(1)
+        return pooled.float().unflatten(1, (self.strips, -1))
+
+
+def _attention(config: Config) -> TemporalAttention | None:
+    if not config.attention:
+        return None
+    return TemporalAttention(config.channels[-1], hidden=config.attention_channels, clip_frames=config.clip_frames)
+
+
+def _layers(config: Config) -> list[nn.Module]:
+    made: list[nn.Module] = []
+    last = len(config.channels) - 2
+    for number, (before, after) in enumerate(pairwise(config.channels)):
+        if config.glconv:
+            made.append(GLConv(before, after, parts=config.parts, join="height" if number == last else "sum"))
+        else:
+            made.append(nn.Sequential(Convolution3d(before, after), nn.LeakyReLU(LEAK)))
+    return made
+
+
+def _repeated(length: Int[Tensor, " sample"], frames: int) -> tuple[Int[Tensor, "sample frame"], Int[Tensor, " sample"]]:
+    """Which frames to show when some samples have one or two: one frame three times, two frames twice."""
+    places = torch.arange(max(frames, SHORTEST + 1), device=length.device).expand(len(length), -1)
+    places = torch.where(length[:, None] < SHORTEST, places % length[:, None], places.clamp(max=frames - 1))
+    return places, length * -(-SHORTEST // length)
+
+
+def _at(
+    frames: Float[Tensor, "sample frame *rest"], places: Int[Tensor, "sample place"]
+) -> Float[Tensor, "sample place *rest"]:
+    return frames[torch.arange(len(frames), device=places.device)[:, None], places]
