@@ -11,7 +11,7 @@ from torch import nn
 from people import systems
 
 KEYS = {"system", "config", "spec", "statistics", "network", "objective", "epoch", "watched"}
-WATCHED_TOGETHER = 256  # windows at a time: bounds memory, changes no result
+WATCHED_TOGETHER = 64  # samples at a time: bounds memory, changes no result
 
 
 def read(path: Path) -> dict[str, Any]:

@@ -10,14 +10,21 @@ from lightning.fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from people.sampling import augmentation
+from people.sampling import Batches, augmentation
 
 
 @runtime_checkable
 class Samples(Protocol):
-    """One split of a system's data: whole batches by index."""
+    """One split of a system's data: whole batches by index, and what is to be said of every sample ("subject": whose it is).
+
+    Where samples are drawn more than once an epoch (`people.sampling.IdentityBatches`), an index beyond the last sample is
+    that of a sample which is drawn again: the index modulo the number of samples is the sample, what is varied follows the
+    whole index.
+    """
 
     def __len__(self) -> int: ...
+
+    def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]: ...
 
     def batch(
         self,
@@ -27,17 +34,6 @@ class Samples(Protocol):
         statistics: dict[str, Tensor],
         augment: np.random.Generator | None,
     ) -> dict[str, Tensor]: ...
-
-
-@runtime_checkable
-class Batches(Protocol):
-    """Lists of indices, in an order that `set_epoch` chooses."""
-
-    def set_epoch(self, epoch: int) -> None: ...
-
-    def __len__(self) -> int: ...
-
-    def __iter__(self) -> Iterator[list[int]]: ...
 
 
 class InOrder:

@@ -76,6 +76,19 @@ def temporal_filters(weight: Float[np.ndarray, "filter channel height width"]) -
     return tiled([enlarged(row, 10) for row in rows], columns=2, gap=6)
 
 
+def with_keypoints(
+    silhouette: Float[np.ndarray, "height width"], keypoints: Float[np.ndarray, "joint 3"], factor: int = 3
+) -> Picture:
+    """A silhouette in [0, 1], enlarged, with a red dot for each joint that was found: x, y in [-1, 1] over the picture."""
+    picture = enlarged(np.round(255 * silhouette).astype(np.uint8)[..., None].repeat(3, axis=2), factor)
+    height, width = picture.shape[:2]
+    for x, y, confidence in keypoints:
+        if confidence > 0:
+            place = (int((x + 1) / 2 * width), int((y + 1) / 2 * height))
+            cv2.circle(picture, place, max(1, factor // 2), (230, 40, 40), -1)
+    return picture
+
+
 def flow_strip(windows_px: Float[np.ndarray, "window frame 2 height width"], labels: Sequence[str], shown: int = 6) -> Picture:
     """One row a window: `shown` frames of its flow, evenly spaced; one scale of speed for all rows."""
     full = float(np.percentile([np.hypot(window[:, 0], window[:, 1]).max() for window in windows_px], 50))

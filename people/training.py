@@ -22,7 +22,6 @@ from torch import Tensor, nn
 from people import states
 from people.loading import InOrder, Loader, Recent, Samples, over_ranks, rows
 from people.recipe import Config, resolve_precision
-from people.sampling import ShuffledBatches
 from people.weighting import TaskStopping, total
 
 STEPS_BETWEEN_CHECKS = 50  # each check waits for the device
@@ -55,9 +54,9 @@ class Problem:
             if len(samples) == 0:
                 raise ValueError(f"{self.system}: the split {split!r} has no samples; provide subjects and clips for it")
 
-    def with_objective(self, block: dict[str, Any]) -> "Problem":
-        """The same network on the same data, minimising something else."""
-        return replace(self, config={**self.config, "objective": block})
+    def changed(self, **blocks: dict[str, Any]) -> "Problem":
+        """The same data with another `model` or `objective`."""
+        return replace(self, config={**self.config, **blocks})
 
 
 @dataclass(frozen=True)
@@ -155,19 +154,16 @@ class _Run:
         network = problem.model.Network(problem.model.Config(**problem.config["model"]), problem.spec)
         objective = problem.objective.Objective(problem.objective.Config(**problem.config["objective"]), problem.spec)
         self.step = _Step(network, objective)
-        self.sgd = torch.optim.SGD(
-            self.step.parameters(), lr=config.learning_rate, momentum=config.momentum, weight_decay=config.weight_decay
-        )
-        self.plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(
-            self.sgd, "min", factor=config.plateau.factor, patience=config.plateau.patience_epochs
-        )
-        self.stopping = TaskStopping(config.task_stopping.window_epochs, config.task_stopping.threshold)
-        self.module, self.optimizer = fabric.setup(self.step, self.sgd)
-        self.main: str = problem.objective.MAIN
+        self.plain_optimizer = config.optimizer.of(self.step.parameters(), config.learning_rate, config.weight_decay)
+        self.schedule = config.schedule.of(self.plain_optimizer)
+        self.stopping = TaskStopping(**asdict(config.task_stopping)) if config.task_stopping else None
+        self.module, self.optimizer = fabric.setup(self.step, self.plain_optimizer)
+        self.watched_error: str = problem.objective.WATCHED
         rank, world = fabric.global_rank, fabric.world_size
-        shuffled = ShuffledBatches(len(problem.train), config.batch_size, seed, rank=rank, world=world)
-        self.in_order = InOrder(len(problem.validation), config.batch_size, rank=rank, world=world)
-        self.training = self._loader(problem.train, shuffled, seed)
+        identity = problem.train.targets(problem.spec)["subject"].tolist()
+        batches = config.batches.of(identity, seed, rank=rank, world=world)
+        self.in_order = InOrder(len(problem.validation), config.batches.samples, rank=rank, world=world)
+        self.training = self._loader(problem.train, batches, seed)
         self.validation = self._loader(problem.validation, self.in_order, None)
         self.history: list[dict[str, float]] = []
         self.best: dict[str, Any] = {}
@@ -188,9 +184,9 @@ class _Run:
         torch.manual_seed(int(source.generate_state(1)[0]))
 
     def epoch(self, number: int, on_step: Callable[[int, int], None] | None) -> bool:
-        """Train once over all samples, then watch the validation subjects; whether the epoch is the best so far."""
+        """Train on one epoch's batches, then watch the validation subjects; whether the epoch is the best so far."""
         self._start_random(number)
-        lambdas, rate = self._lambdas(), self.sgd.param_groups[0]["lr"]
+        lambdas, rate = self._lambdas(), self.plain_optimizer.param_groups[0]["lr"]
         terms, train_errors = self._train(number, lambdas, on_step)
         watched = self.watch()
         row = {f"train/{name}": value for name, value in terms.items()}
@@ -201,13 +197,15 @@ class _Run:
         self.history.append({"epoch": number, **row, "score": watched["score"]})
         if is_best:
             self.best = self._checkpoint(number, watched)
-        self.plateau.step(watched["errors"][self.main])
-        auxiliary = {task: error for task, error in train_errors.items() if task != self.main}
-        self.stopping.update(auxiliary, watched["errors"], lambdas)
+        self.config.schedule.step(self.schedule, watched["errors"][self.watched_error])
+        if self.stopping:
+            auxiliary = {task: error for task, error in train_errors.items() if task != self.watched_error}
+            self.stopping.update(auxiliary, watched["errors"], lambdas)
         return is_best
 
     def _lambdas(self) -> dict[str, float]:
-        return {name: 0.0 if name in self.stopping.stopped else value for name, value in self.step.objective.lambdas().items()}
+        stopped = self.stopping.stopped if self.stopping else set()
+        return {name: 0.0 if name in stopped else value for name, value in self.step.objective.lambdas().items()}
 
     def _train(
         self, number: int, lambdas: dict[str, float], on_step: Callable[[int, int], None] | None
@@ -274,18 +272,19 @@ class _Run:
     def state_dict(self) -> dict[str, Any]:
         return {
             "step": self.step.state_dict(),
-            "optimizer": self.sgd.state_dict(),
-            "plateau": self.plateau.state_dict(),
-            "stopping": self.stopping.state_dict(),
+            "optimizer": self.plain_optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "stopping": self.stopping.state_dict() if self.stopping else None,
             "history": self.history,
             "best": self.best,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         self.step.load_state_dict(state["step"])
-        self.sgd.load_state_dict(state["optimizer"])
-        self.plateau.load_state_dict(state["plateau"])
-        self.stopping.load_state_dict(state["stopping"])
+        self.plain_optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        if self.stopping:
+            self.stopping.load_state_dict(state["stopping"])
         self.history, self.best = state["history"], state["best"]
 
 

@@ -98,6 +98,38 @@ def balanced_threshold(
     return candidates[best], true_positive_rate[best], true_negative_rate[best]
 
 
+def across_views(
+    distance: Float[Tensor, "sample sample"],
+    subject: Int[Tensor, " sample"],
+    walk: Int[Tensor, " sample"],
+    view: Int[Tensor, " sample"],
+    condition: Int[Tensor, " sample"],
+) -> tuple[float, float]:
+    """1 - rank-1 across views, and 1 - mean average precision, with one view as gallery at a time.
+
+    Every sample is a probe against the normal samples (condition 0) of each other view; its own walk, which other cameras saw
+    at the same time, is no gallery, and a view in which nothing else shows its person asks nothing. Both numbers are means
+    over the probes of a condition, then over the conditions, so that rare ones count as much. NaN where nothing is asked.
+    """
+    same_walk = walk[:, None] == walk[None, :]
+    right_one = subject[:, None] == subject[None, :]
+    found: list[Tensor] = []
+    for seen in view[condition == 0].unique():
+        gallery = ((view == seen) & (condition == 0)).nonzero().squeeze(1)
+        probes = (view != seen).nonzero().squeeze(1)
+        allowed = ~same_walk[probes][:, gallery]
+        right = right_one[probes][:, gallery] & allowed
+        asked = right.any(1)
+        place = distance[probes][:, gallery].double().masked_fill(~allowed, torch.inf)[asked].sort(dim=1, stable=True).indices
+        hit = right[asked].gather(1, place).double()
+        precision = (hit.cumsum(1) / torch.arange(1, hit.shape[1] + 1, device=hit.device) * hit).sum(1) / hit.sum(1)
+        found.append(torch.stack([condition[probes][asked].double(), hit[:, 0], precision], dim=1))
+    answers = torch.cat(found) if found else torch.zeros(0, 3)
+    by_condition = [answers[answers[:, 0] == name, 1:].mean(0) for name in answers[:, 0].unique()]
+    rank_1, precision = torch.stack(by_condition).mean(0).tolist() if by_condition else (torch.nan, torch.nan)
+    return 1 - rank_1, 1 - precision
+
+
 def _centred(signature: Float[Tensor, "sample channel"]) -> Float[Tensor, "sample channel"]:
     features = signature.double()
     return features - features.mean(0)

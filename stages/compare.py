@@ -1,10 +1,10 @@
-"""Convergence: the same network trained on the same batches with other weights, curve beside curve.
+"""Convergence: a system trained on the same batches in other variants, curve beside curve.
 
     python -m stages.compare dmt
 
-writes data/compare/<system>/: curves.csv (variant, seed, epoch, the main task's error on validation subjects, the other
-errors) and areas.csv (the area under the error curve of each variant and seed; lower is faster). The variants are those of
-params.yaml and `all`, the system's objective as it is. Killed and started again it goes on where it was.
+writes data/compare/<system>/: curves.csv (variant, seed, epoch, the watched error on validation subjects, all errors) and
+areas.csv (the area under the error curve of each variant and seed; lower is faster). The variants of params.yaml change the
+system's objective or its model; `all` is the system as it is. Killed and started again it goes on where it was.
 """
 
 import argparse
@@ -22,6 +22,7 @@ from stages.prepare import merged, prepare, recipe
 from stages.progress import Bar
 
 FULL = "all"
+CHANGED = ("model", "objective")
 
 
 def main() -> None:
@@ -32,17 +33,17 @@ def main() -> None:
     config = recipe(name, epochs=asked["epochs"])
     fabric = launch(config)
     problem = prepare(name)
-    variants = objectives(problem.config["objective"], asked["variants"])
+    problems = {variant: problem.changed(**blocks) for variant, blocks in variants(problem.config, asked["variants"]).items()}
     seeds = range(seed, seed + asked["seeds"])
     folder = state("checkpoints", "compare", name, states.key(asked=asked, run=training.run_key(problem, config, seed))[:16])
     curves = []
-    with Bar(len(variants) * len(seeds) * config.epochs, name, shown=fabric.is_global_zero) as bar:
-        for number, (variant, block) in enumerate(variants.items()):
+    with Bar(len(problems) * len(seeds) * config.epochs, name, shown=fabric.is_global_zero) as bar:
+        for number, (variant, other) in enumerate(problems.items()):
             for one in seeds:
-                there, other = folder / f"{number}-{one}", problem.with_objective(block)
+                there = folder / f"{number}-{one}"
                 for epoch in training.fit(other, config, seed=one, fabric=fabric, checkpoint_folder=there, on_step=bar.step):
                     bar.epoch(epoch)
-                    curves.append(point(variant, one, epoch, problem.objective.MAIN))
+                    curves.append(point(variant, one, epoch, problem.objective.WATCHED))
     if fabric.is_global_zero:
         table = pd.DataFrame(curves)
         with output(Path("data/compare", name)) as written:
@@ -52,18 +53,19 @@ def main() -> None:
         remove(folder)
 
 
-def objectives(block: dict[str, Any], variants: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """Each variant's objective: the system's own with the variant's values laid over it, and the system's own."""
-    if FULL in variants:
-        raise ValueError(f"compare.variants.{FULL} is the name of the objective as it is; give the variant another name")
-    found = {name: merged(block, changes, f"compare.variants.{name}: objective") for name, changes in variants.items()}
-    return {**found, FULL: block}
+def variants(config: dict[str, Any], asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """The blocks that each variant changes, laid over the system's own; the last variant changes nothing."""
+    if FULL in asked:
+        raise ValueError(f"compare.variants.{FULL} is the name of the system as it is; give the variant another name")
+    blocks = {part: config[part] for part in CHANGED}
+    laid_over = {name: merged(blocks, changes, f"compare.variants.{name}") for name, changes in asked.items()}
+    return {**laid_over, FULL: blocks}
 
 
-def point(variant: str, seed: int, epoch: training.Epoch, main: str) -> dict[str, Any]:
+def point(variant: str, seed: int, epoch: training.Epoch, watched: str) -> dict[str, Any]:
     """One point of one curve."""
     errors = {name.replace("/", "_"): value for name, value in epoch.metrics.items() if name.startswith("error/")}
-    return {"variant": variant, "seed": seed, "epoch": epoch.number, "error": epoch.metrics[f"error/{main}"], **errors}
+    return {"variant": variant, "seed": seed, "epoch": epoch.number, "error": epoch.metrics[f"error/{watched}"], **errors}
 
 
 def areas(curves: pd.DataFrame) -> pd.DataFrame:

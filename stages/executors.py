@@ -10,10 +10,12 @@ import os
 import pickle
 import re
 import tempfile
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import chdir, contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -37,6 +39,21 @@ def pool(workers: int | None = None) -> Iterator[tuple[Executor, int]]:
     workers = workers or available_cores()
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
         yield executor, workers
+
+
+def in_order(
+    executor: Executor, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], ahead: int
+) -> Iterator[Any]:
+    """Results in the order of the arguments, at most `ahead` of them waiting, so that memory stays bounded."""
+    arguments = iter(arguments)
+    waiting: deque[Future[Any]] = deque(executor.submit(function, *each) for each in islice(arguments, ahead))
+    try:
+        while waiting:
+            yield waiting.popleft().result()
+            waiting.extend(executor.submit(function, *each) for each in islice(arguments, 1))
+    finally:
+        for future in waiting:
+            future.cancel()
 
 
 def available_cores() -> int:

@@ -4,10 +4,6 @@ python -m stages.flow tumgaid
 """
 
 import argparse
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +18,7 @@ from people.video import flow
 from people.video.store import Field, StoreWriter
 from people.video.tracks import person_boxes_xyxy_px
 from stages.common import params
-from stages.executors import pool
+from stages.executors import in_order, pool
 
 
 def main() -> None:
@@ -66,21 +62,6 @@ def one_clip(dataset: str, row: dict[str, Any], config: flow.Config) -> tuple[np
             f"and has {len(grey)} now; run dvc repro validate@{dataset} again"
         )
     return stored, person_boxes_xyxy_px(stored, grey), saturated
-
-
-def in_order(
-    executor: Executor, function: Callable[..., Any], arguments: Iterable[tuple[Any, ...]], ahead: int
-) -> Iterator[Any]:
-    """Results in the order of the arguments, at most `ahead` of them waiting, so that memory stays bounded."""
-    arguments = iter(arguments)
-    waiting: deque[Future[Any]] = deque(executor.submit(function, *each) for each in islice(arguments, ahead))
-    try:
-        while waiting:
-            yield waiting.popleft().result()
-            waiting.extend(executor.submit(function, *each) for each in islice(arguments, 1))
-    finally:
-        for future in waiting:
-            future.cancel()
 
 
 if __name__ == "__main__":

@@ -120,7 +120,8 @@ def signature(checkpoint: Path) -> ModelSignature:
     """Names and shapes of what the model takes and answers."""
     network, entries = checkpoints.load(checkpoint)
     takes, answers = systems.find(entries["system"], "served").shapes(network, entries["spec"])
-    inputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.float32), takes)]
+    named = takes if isinstance(takes, dict) else {None: takes}
+    inputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.float32), shape, name) for name, shape in named.items()]
     outputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.float32), shape, name) for name, shape in answers.items()]
     return ModelSignature(Schema(inputs), Schema(outputs))
 

@@ -8,6 +8,7 @@ import base64
 import io
 import json
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ FRAMES_SHOWN = 6
 def main(system: str) -> None:
     dataset = params("systems", system, "dataset")
     metrics = Path("data/metrics", system)
+    captions = json.loads((metrics / "captions.json").read_text())
     page = render(
         system=system,
         dataset=dataset,
@@ -37,13 +39,14 @@ def main(system: str) -> None:
         subjects=subjects(Path("data/valid", dataset)),
         quarantine=pd.read_csv(Path("data/valid", dataset, "quarantine.csv")),
         people=people(Path("data/valid", dataset)),
-        tables={path.stem: pd.read_csv(path) for path in sorted((metrics / "tables").glob("*.csv"))},
+        tables={path.stem: pd.read_csv(path) for path in in_order((metrics / "tables").glob("*.csv"), captions)},
         pictures={path.stem: picture(path.read_bytes()) for path in sorted((metrics / "pictures").glob("*.png"))},
-        captions=json.loads((metrics / "captions.json").read_text()),
+        captions=captions,
         metrics=json.loads(metrics.with_suffix(".json").read_text()),
         selected=json.loads((metrics / "selected.json").read_text()),
         convergence=convergence(Path("data/compare", system)),
         areas=areas(Path("data/compare", system)),
+        variants={name: words(changes) for name, changes in params("systems", system, "compare", "variants").items()},
         training=training(Path("data/models", system, "history.csv")),
         trials=pd.read_csv(Path("data/studies", system, "trials.csv")),
         registry=json.loads(Path("data/registry", f"{system}.json").read_text()),
@@ -60,8 +63,26 @@ def render(**values: Any) -> str:
 
 
 def table(frame: pd.DataFrame) -> Markup:
-    """A data frame as an HTML table; the cells of a frame are escaped by pandas."""
-    return Markup(frame.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:.4g}"))
+    """A data frame as an HTML table, our own rows in bold where rows have a source; pandas escapes the cells."""
+    html = frame.to_html(index=False, border=0, na_rep="", float_format=lambda value: f"{value:.4g}")
+    head, *rows = html.split("<tr>\n")
+    ours = frame["source"] == "ours" if "source" in frame else pd.Series(False, index=frame.index)
+    marked = [f'<tr class="ours">\n{row}' if mine else f"<tr>\n{row}" for row, mine in zip(rows, ours, strict=True)]
+    return Markup(head + "".join(marked))
+
+
+def in_order(paths: Iterable[Path], captions: dict[str, str]) -> list[Path]:
+    """The files whose captions come first first, then those without a caption by name."""
+    places = {name: place for place, name in enumerate(captions)}
+    return sorted(paths, key=lambda path: (places.get(path.stem, len(places)), path.stem))
+
+
+def words(changes: dict[str, Any], above: str = "") -> str:
+    """A nested block on one line: `model.gem: False, objective.weighting: False`."""
+    return ", ".join(
+        words(value, f"{above}{key}.") if isinstance(value, dict) else f"{above}{key}: {value}"
+        for key, value in changes.items()
+    )
 
 
 def subjects(folder: Path) -> pd.DataFrame:

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
@@ -17,7 +16,7 @@ class Served(PythonModel):
         self.network, self.checkpoint = checkpoints.load(Path(context.artifacts["checkpoint"]))
         self.system = systems.find(self.checkpoint["system"], "served")
 
-    def predict(self, context: Any, model_input: np.ndarray, params: dict[str, Any] | None = None) -> Any:
+    def predict(self, context, model_input, params=None):  # a type hint here would be taken for the model's signature
         return self.system.predict(self.network, self.checkpoint["statistics"], model_input)
 
 

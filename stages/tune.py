@@ -74,7 +74,7 @@ class Tuning:
 
     def epochs(self, trial: FrozenTrial | Trial) -> Any:
         """The trial's training; what a killed process or another one has done of it comes first."""
-        problem = self.problem.with_objective(self.objective(trial))
+        problem = self.problem.changed(objective=self.objective(trial))
         return training.fit(
             problem,
             self.config,

@@ -10,6 +10,10 @@ import pytest
 from conftest import run
 from ruamel.yaml import YAML
 
+from people import systems
+
+SYSTEMS = systems.names()
+
 
 def hashes(workspace: Path) -> dict[str, dict[str, str]]:
     """The hash of every output in dvc.lock, by stage."""
@@ -28,7 +32,7 @@ def forced_again(small_run: Path) -> tuple[dict, dict]:
 def test_every_stage_leaves_its_result(small_run: Path):
     lock = hashes(small_run)
     assert {name.split("@")[0] for name in lock} == {
-        "ingest", "validate", "flow", "train", "compare", "tune", "evaluate", "register", "report",
+        "ingest", "validate", "flow", "silhouettes", "poses", "train", "compare", "tune", "evaluate", "register", "report",
     }  # fmt: skip
     assert all((small_run / path).exists() for outs in lock.values() for path in outs)
 
@@ -52,39 +56,52 @@ def test_the_same_seed_gives_the_same_bytes(forced_again: tuple[dict, dict]):
     assert {name: first[name] for name in measured} == {name: second[name] for name in measured}
 
 
-def test_the_metrics_stand_beside_their_trivial_baselines(small_run: Path):
-    metrics = json.loads((small_run / "data/metrics/dmt.json").read_text())
-    for name in ("gender.accuracy", "gender.baseline", "age.mae_years", "age.baseline_mae_years", "verification.auc"):
+BESIDE = {
+    "dmt": ("gender.accuracy", "gender.baseline", "age.mae_years", "age.baseline_mae_years", "verification.auc"),
+    "gaittake": ("single_view.rank_1.NM", "single_view.gei_rank_1.NM", "cross_view.map.mean", "cross_view.gei_map.mean"),
+}
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_metrics_stand_beside_their_trivial_baselines(small_run: Path, system: str):
+    metrics = json.loads((small_run / f"data/metrics/{system}.json").read_text())
+    for name in BESIDE[system]:
         assert name in metrics, f"{name} is missing among {sorted(metrics)}"
     assert all(isinstance(value, (int, float)) for value in metrics.values())
 
 
-def test_the_champion_in_the_registry_is_the_checkpoint_that_was_judged(small_run: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_champion_in_the_registry_is_the_checkpoint_that_was_judged(
+    small_run: Path, system: str, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.chdir(small_run)
     client = mlflow.MlflowClient(f"sqlite:///{small_run}/.state/mlflow.db")
-    champion = client.get_model_version_by_alias("dmt", "champion")
-    registered = json.loads((small_run / "data/registry/dmt.json").read_text())
+    champion = client.get_model_version_by_alias(system, "champion")
+    registered = json.loads((small_run / f"data/registry/{system}.json").read_text())
     assert str(registered["champion_version"]) == str(champion.version)
 
 
-def test_the_study_holds_every_lambda_and_margin_that_is_searched(small_run: Path):
-    ranges = YAML(typ="safe").load(small_run / "params.yaml")["systems"]["dmt"]["search"]["ranges"]
-    trials = pd.read_csv(small_run / "data/studies/dmt/trials.csv")
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_the_study_holds_every_lambda_and_margin_that_is_searched(small_run: Path, system: str):
+    ranges = YAML(typ="safe").load(small_run / "params.yaml")["systems"][system]["search"]["ranges"]
+    trials = pd.read_csv(small_run / f"data/studies/{system}/trials.csv")
     assert len(trials) == 2
     for name, (low, high) in ranges.items():
         assert trials[name].between(low, high).all()
 
 
-def test_the_report_is_one_page_that_needs_no_other_file(small_run: Path):
-    page = (small_run / "data/report/dmt/index.html").read_text()
+@pytest.mark.parametrize(("system", "printed"), [("dmt", "Ours-2"), ("gaittake", "GaitPart")])
+def test_the_report_is_one_page_that_needs_no_other_file(small_run: Path, system: str, printed: str):
+    page = (small_run / f"data/report/{system}/index.html").read_text()
     assert page.count('src="data:image/png;base64,') >= 6
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
-    assert "Ours-2" in page  # the paper's rows stand beside ours
+    assert printed in page  # the paper's rows stand beside ours
 
 
-def test_curves_of_the_training_are_in_the_tracking_database(small_run: Path):
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_curves_of_the_training_are_in_the_tracking_database(small_run: Path, system: str):
     client = mlflow.MlflowClient(f"sqlite:///{small_run}/.state/mlflow.db")
-    experiment = client.get_experiment_by_name("dmt")
+    experiment = client.get_experiment_by_name(system)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
     assert any(len(client.get_metric_history(found.info.run_id, "score")) == 3 for found in runs)

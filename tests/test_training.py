@@ -32,7 +32,7 @@ def fit(fabric: Fabric) -> Callable[..., list[training.Epoch]]:
 
 def train(dropout: float, devices: int, kill_at: tuple[int, int]) -> None:
     """In a process of its own: train with the state in ./state, keep the best checkpoint of every rank and the curve."""
-    config = tiny.config(devices=devices, batch_size=30)
+    config = tiny.config(devices=devices, batches={"samples": 30})
     fabric, done_epochs, epoch = recipe.launch(config), 0, None
 
     def on_step(done: int, steps: int) -> None:
@@ -250,12 +250,8 @@ def test_bf16_is_chosen_where_the_processor_multiplies_matrices_in_it(
     ("key", "value"),
     [
         ("epochs", 0),
-        ("batch_size", 0),
         ("learning_rate", -0.1),
-        ("momentum", 1.0),
         ("weight_decay", -1e-4),
-        ("plateau", {"factor": 1.5, "patience_epochs": 1}),
-        ("task_stopping", {"window_epochs": 0, "threshold": 0.5}),
         ("clip_gradient_norm", 0.0),
         ("accelerator", "abacus"),
         ("devices", 0),
@@ -268,10 +264,71 @@ def test_a_number_out_of_range_is_named_with_its_rule(key: str, value: Any):
         tiny.config(**{key: value})
 
 
+@pytest.mark.parametrize(
+    ("block", "value", "named"),
+    [
+        ("batches", {"samples": 0}, "batches.samples"),
+        ("batches", {"people": 1, "clips": 4, "per_epoch": 5}, "batches.people"),
+        ("batches", {"people": 4, "clips": 1, "per_epoch": 5}, "batches.clips"),
+        ("batches", {"people": 4, "clips": 4, "per_epoch": 0}, "batches.per_epoch"),
+        ("optimizer", {"name": "sgd", "momentum": 1.0}, "optimizer.momentum"),
+        ("optimizer", {"name": "lion"}, "optimizer.name"),
+        ("schedule", {"name": "plateau", "factor": 1.5, "patience_epochs": 1}, "schedule.factor"),
+        ("schedule", {"name": "plateau", "factor": 0.5, "patience_epochs": -1}, "schedule.patience_epochs"),
+        ("schedule", {"name": "milestones", "factor": 0.5, "epochs": [4, 2]}, "schedule.epochs"),
+        ("schedule", {"factor": 0.5, "epochs": [4]}, "schedule.name"),
+        ("task_stopping", {"window_epochs": 0, "threshold": 0.5}, "task_stopping.window_epochs"),
+        ("task_stopping", {"window_epochs": 1, "threshold": 0.0}, "task_stopping.threshold"),
+    ],
+)
+def test_a_block_s_number_out_of_range_is_named_with_its_rule(block: str, value: dict, named: str):
+    with pytest.raises(ValueError, match=rf"training\.{named} must be .*, got .*; correct params\.yaml"):
+        tiny.config(**{block: value})
+
+
+def test_adam_takes_the_step_that_it_takes_by_hand():
+    parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = tiny.config(optimizer={"name": "adam"}).optimizer.of([parameter], 0.1, 0.0)
+    (parameter * torch.tensor([3.0, 0.5])).sum().backward()
+    optimizer.step()  # the first step of Adam is the learning rate against the gradient's sign
+    torch.testing.assert_close(parameter.detach(), torch.tensor([0.9, -2.1]), rtol=0, atol=1e-5)
+
+
+def test_the_learning_rate_falls_after_its_milestones_whatever_the_error_also_when_the_run_was_killed(fit, tmp_path: Path):
+    changes = {"schedule": {"name": "milestones", "factor": 0.5, "epochs": [1, 3]}, "optimizer": {"name": "adam"}}
+    whole = fit(**changes)
+    assert [epoch.metrics["learning_rate"] for epoch in whole] == pytest.approx([0.05, 0.025, 0.025, 0.0125])
+    config, fabric = tiny.config(**changes), recipe.launch(tiny.config())
+    for epoch in training.fit(tiny.problem(), config, seed=1, fabric=fabric, checkpoint_folder=tmp_path):
+        if epoch.number == 2:
+            break
+    resumed = fit(folder=tmp_path, **changes)
+    assert states.serialized(resumed[-1].best) == states.serialized(whole[-1].best)
+    pd.testing.assert_frame_equal(resumed[-1].history, whole[-1].history, check_exact=True)
+
+
+def test_without_task_stopping_every_weight_stays(fit):
+    assert [epoch.metrics["lambda/age"] for epoch in fit(task_stopping=None)] == [0.1] * 4
+
+
+IDENTITIES = {"people": 4, "clips": 5, "per_epoch": 6}
+
+
+def test_batches_of_people_teach_too_and_loader_processes_change_nothing(fit):
+    in_process, with_workers = fit(batches=IDENTITIES, epochs=8)[-1], fit(batches=IDENTITIES, epochs=8, loader_workers=2)[-1]
+    pd.testing.assert_frame_equal(in_process.history, with_workers.history, check_exact=True)
+    history = in_process.history["train/identity"]
+    assert history.iloc[-1] < 0.7 * history.iloc[0]
+
+
 def test_an_unknown_or_missing_key_fails_by_itself():
-    with pytest.raises(TypeError, match="momentun"):
-        tiny.config(momentun=0.9)
+    with pytest.raises(TypeError, match="weight_dekay"):
+        tiny.config(weight_dekay=0.9)
     with pytest.raises(TypeError, match=r"factr|factor"):
-        tiny.config(plateau={"factr": 0.1, "patience_epochs": 4})
+        tiny.config(schedule={"name": "plateau", "factr": 0.1, "patience_epochs": 4})
+    with pytest.raises(TypeError, match="momentum"):
+        tiny.config(optimizer={"name": "adam", "momentum": 0.9})
+    with pytest.raises(TypeError, match="samples"):
+        tiny.config(batches={"people": 4, "clips": 2, "per_epoch": 3, "samples": 8})
     with pytest.raises(TypeError, match="epochs"):
         training.Config(**{key: value for key, value in tiny.TRAINING.items() if key != "epochs"})

@@ -28,6 +28,9 @@ class Samples:
     def __len__(self) -> int:
         return len(self.subject)
 
+    def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]:
+        return {"subject": self.subject, "age_years": self.ages}
+
     def batch(
         self,
         indices: Sequence[int],
@@ -36,11 +39,11 @@ class Samples:
         statistics: dict[str, Tensor],
         augment: np.random.Generator | None,
     ) -> dict[str, Tensor]:
-        chosen = torch.as_tensor(list(indices), dtype=torch.long)
+        chosen = torch.as_tensor(list(indices), dtype=torch.long) % len(self)
         values = self.values[chosen] - statistics["mean"]
         if augment is not None:
             key = int(augment.integers(2**31))
-            values = values + torch.stack([torch.full((CHANNELS,), ((key + i) % 97) / 500) for i in chosen.tolist()])
+            values = values + torch.stack([torch.full((CHANNELS,), ((key + i) % 97) / 500) for i in indices])
         return {"values": values, "identity": self.subject[chosen], "age_years": self.ages[chosen]}
 
 
@@ -99,14 +102,16 @@ def module(name: str, **contents: Any) -> types.ModuleType:
 
 
 MODEL = module("tiny_model", Config=ModelConfig, Network=Network)
-OBJECTIVE = module("tiny_objective", Config=ObjectiveConfig, Objective=Objective, watch=watch, MAIN="identity")
+OBJECTIVE = module(
+    "tiny_objective", Config=ObjectiveConfig, Objective=Objective, watch=watch, MAIN="identity", WATCHED="identity"
+)
 TRAINING = {
     "epochs": 4,
-    "batch_size": 32,
+    "batches": {"samples": 32},
+    "optimizer": {"name": "sgd", "momentum": 0.9},
     "learning_rate": 0.05,
-    "momentum": 0.9,
     "weight_decay": 5e-4,
-    "plateau": {"factor": 0.1, "patience_epochs": 1},
+    "schedule": {"name": "plateau", "factor": 0.1, "patience_epochs": 1},
     "task_stopping": {"window_epochs": 2, "threshold": 0.5},
     "clip_gradient_norm": 5.0,
     "accelerator": "cpu",

@@ -1,4 +1,4 @@
-"""Ingest, validate and flow on a real Dask cluster on loopback: the same bytes as from a process pool, and the same errors."""
+"""Stages of many small tasks on a real Dask cluster on loopback: the same bytes as on a process pool, and the same errors."""
 
 import os
 import signal
@@ -17,8 +17,8 @@ import pytest
 from distributed import Client
 from processes import free_port
 
-from stages import flow, ingest, validate
-from stages.executors import pool
+from stages import flow, ingest, silhouettes, validate
+from stages.executors import in_order, pool
 
 PARAMS = """
 seed: 4
@@ -35,6 +35,8 @@ validate:
   tumgaid: {min_frames: 26, age_years: [1, 110], max_bad_share: 0.5}
 flow:
   tumgaid: {method: farneback, compute_size_hw: [60, 80], size_hw: [30, 40]}
+silhouettes:
+  tumgaid: {method: background, size_hw: [64, 44], soft: false, weights: ""}
 """
 DASK = [sys.executable, "-m", "dask"]
 READY_WITHIN_S = 60
@@ -106,7 +108,7 @@ def on_cluster(cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) ->
 
 @pytest.fixture(scope="module")
 def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A project folder in which the three stages have run on a process pool."""
+    """A project folder in which the four stages have run on a process pool."""
     folder = tmp_path_factory.mktemp("local")
     with chdir(folder), pytest.MonkeyPatch.context() as patch:
         patch.delenv("DASK_SCHEDULER", raising=False)
@@ -122,6 +124,7 @@ def run_stages() -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(sys, "argv", ["flow", "tumgaid"])
         flow.main()
+    silhouettes.main("tumgaid")
 
 
 def damage(archive: Path, name: str) -> None:
@@ -146,7 +149,7 @@ def until(holds: Callable[[], Any], what: str) -> None:
         time.sleep(0.02)
 
 
-def test_ingest_validate_and_flow_write_the_same_bytes_on_a_cluster_as_on_a_process_pool(on_cluster: Any, local: Path):
+def test_every_stage_of_many_tasks_writes_the_same_bytes_on_a_cluster_as_on_a_process_pool(on_cluster: Any, local: Path):
     run_stages()
     assert files(Path("data")) == files(local / "data")
     quarantine = pd.read_csv("data/valid/tumgaid/quarantine.csv")
@@ -220,7 +223,7 @@ def test_results_that_nobody_has_taken_yet_are_as_few_as_asked_for(on_cluster: A
 
     with pool() as (executor, _):
         taken = []
-        for result in flow.in_order(executor, divmod, ((number, 7) for number in range(30)), ahead=5):
+        for result in in_order(executor, divmod, ((number, 7) for number in range(30)), ahead=5):
             taken.append(result)
             assert known() <= 5 + 1  # the one just taken may not be forgotten yet
         assert taken == [divmod(number, 7) for number in range(30)]

@@ -11,6 +11,7 @@ from people import losses, validation
 from people.validation import Watched
 
 MAIN = "identity"
+WATCHED = MAIN  # the error by which the learning rate falls and trainings are compared
 AUXILIARIES = ("gender", "age", "verification")
 # The authors' published Tukey layer multiplies the MAD by 7 for its first 50 steps, while predictions are far off.
 WARM_UP_STEPS, WARM_UP_MAD_MULTIPLIER = 50, 7.0

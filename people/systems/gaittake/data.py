@@ -1,0 +1,190 @@
+"""One sample of GaitTAKE: one clip, as its silhouettes and the keypoints in them; in training a few frames in a row."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from jaxtyping import Float, Int, UInt8
+from torch import Tensor
+from torch.nn import functional
+
+from people.video.store import Store
+
+NORMAL = "nm"
+
+
+@dataclass(frozen=True)
+class Config:
+    """How many consecutive frames a training sample has, and to what size silhouettes are shrunk."""
+
+    frames: int
+    size_hw: Sequence[int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "size_hw", tuple(self.size_hw))
+        if self.frames < 1:
+            raise ValueError(f"gaittake.data.frames must be at least 1, got {self.frames}")
+        if len(self.size_hw) != 2 or min(self.size_hw) < 1:
+            raise ValueError(f"gaittake.data.size_hw must be a height and a width, got {list(self.size_hw)}")
+
+
+class Samples:
+    """The clips of one split; `clips` are their rows of the index. `poses` is None where the system reads no poses."""
+
+    def __init__(self, silhouettes: Store, poses: Store | None, split: str, config: Config) -> None:
+        self.config, self.has_keypoints = config, poses is not None
+        self._silhouettes = silhouettes.field("silhouette")
+        self._keypoints = poses.field("keypoints") if poses else None
+        self.clips: pd.DataFrame = silhouettes.clips.query("split == @split").reset_index(drop=True)
+        self._starts, self._lengths = self.clips["start"].to_numpy(), self.clips["length"].to_numpy()
+        stored_hw = self._silhouettes.shape[1:]
+        if any(stored % wanted for stored, wanted in zip(stored_hw, config.size_hw, strict=True)):
+            raise ValueError(
+                f"gaittake.data.size_hw must divide the size of the silhouettes in {silhouettes.path}, {list(stored_hw)}, got "
+                f"{list(config.size_hw)}: pictures are shrunk by whole numbers"
+            )
+        self._shrink = tuple(stored // wanted for stored, wanted in zip(stored_hw, config.size_hw, strict=True))
+        self._targets: tuple[tuple[str, ...], dict[str, Tensor]] | None = None
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]:
+        """What is to be said of every clip; `spec["subjects"]` are the people who have an identity.
+
+        "identity" their index or -1; numbers within this split: "subject", "walk" (one sequence of one person, seen from any
+        side), "view" (from the smallest angle), "condition" (0 is normal walking), "clip".
+        """
+        known = tuple(spec["subjects"])
+        if self._targets is None or self._targets[0] != known:
+            clips, conditions = self.clips, self.clips["condition"].to_numpy(str)
+            others = sorted(set(conditions) - {NORMAL})
+            of_clip = {
+                "identity": pd.Index(known).get_indexer(clips["subject_id"].to_numpy(str)),
+                "subject": pd.factorize(clips["subject_id"], sort=True)[0],
+                "walk": clips.groupby(["subject_id", "sequence"]).ngroup().to_numpy(),
+                "view": pd.factorize(clips["view_deg"], sort=True)[0],
+                "condition": pd.Index([NORMAL, *others]).get_indexer(conditions),
+                "clip": np.arange(len(clips)),
+            }
+            self._targets = known, {name: torch.from_numpy(codes.astype(np.int64)) for name, codes in of_clip.items()}
+        return self._targets[1]
+
+    def frames(self, index: int, draw: np.random.Generator | None) -> Int[np.ndarray, " frame"]:
+        """The frames of a sample, as rows of the store: all of a clip's, or with `draw` consecutive ones from a random start.
+
+        After its last frame a clip that is shorter than that goes on with its first, as published.
+        """
+        start, length = int(self._starts[index]), int(self._lengths[index])
+        if draw is None:
+            return start + np.arange(length)
+        wanted = self.config.frames
+        first = int(draw.integers(length - wanted + 1 if length > wanted else length))
+        return start + (first + np.arange(wanted)) % length
+
+    def batch(
+        self,
+        indices: Sequence[int],
+        *,
+        spec: dict[str, Any],
+        statistics: dict[str, Tensor],
+        augment: np.random.Generator | None,
+    ) -> dict[str, Tensor]:
+        """The targets of these clips and what the network sees of them.
+
+        "silhouette" (sample, frame, height, width) in [0, 1] and "keypoints" (sample, frame, 17, 3): x and y in [-1, 1] over
+        the picture, and the confidence; joints that were not found, and all where there are no poses, are (0, 0, 0). Clips of
+        different lengths are padded with zeros at the end, "length" (sample,) says from where.
+
+        With `augment` a sample is `frames` consecutive frames. From where they are taken follows from the generator's state
+        and the index alone; an index beyond the last is the clip at its remainder, drawn once more.
+        """
+        key = None if augment is None else int(augment.integers(2**63))
+        clips = [index % len(self) for index in indices]
+        draws = [None if key is None else np.random.default_rng([key, index]) for index in indices]
+        chosen = [self.frames(clip, draw) for clip, draw in zip(clips, draws, strict=True)]
+        lengths = [len(frames) for frames in chosen]
+        rows, clips = torch.tensor(lengths), torch.tensor(clips)
+        return {
+            "silhouette": self._shrunk(padded(self._silhouettes, chosen, max(lengths))),
+            "keypoints": self._normalised(chosen, max(lengths)),
+            "length": rows,
+            **{name: values[clips] for name, values in self.targets(spec).items()},
+        }
+
+    def _shrunk(self, stored: UInt8[np.ndarray, "sample frame _ _"]) -> Float[Tensor, "sample frame height width"]:
+        """The mean of the stored pixels under each pixel, divided by 255."""
+        pictures = torch.from_numpy(stored).float().div_(255)
+        return pictures if self._shrink == (1, 1) else functional.avg_pool2d(pictures, self._shrink)
+
+    def _normalised(self, chosen: list[Int[np.ndarray, " _"]], longest: int) -> Float[Tensor, "sample frame 17 3"]:
+        if self._keypoints is None:
+            return torch.zeros(len(chosen), longest, 17, 3)
+        keypoints_px = torch.from_numpy(padded(self._keypoints, chosen, longest))
+        height, width = self._silhouettes.shape[1:]
+        confidence = keypoints_px[..., 2:]
+        placed = keypoints_px[..., :2] * torch.tensor([2 / width, 2 / height]) - 1
+        return torch.cat([placed * (confidence > 0), confidence], dim=-1)
+
+
+def padded(field: np.ndarray, chosen: list[Int[np.ndarray, " _"]], longest: int) -> np.ndarray:
+    """The frames of every sample, zeros behind the shorter ones; consecutive frames are read as one piece of the file."""
+    out = np.zeros((len(chosen), longest, *field.shape[1:]), field.dtype)
+    for sample, frames in zip(out, chosen, strict=True):
+        consecutive = frames[-1] - frames[0] == len(frames) - 1
+        sample[: len(frames)] = field[frames[0] : frames[-1] + 1] if consecutive else field[frames]
+    return out
+
+
+def open_samples(reads: dict[str, Path], config: Config, split: str) -> Samples:
+    """The clips of one split of the silhouettes at `reads["frames"]`, with the poses at `reads["poses"]`.
+
+    There are no poses where both slots name the same store. Validation people are told apart across views, without which no
+    epoch is better than another: two of them need normal walks, two each, seen from two sides.
+    """
+    frames, poses = Path(reads["frames"]), Path(reads["poses"])
+    silhouettes = Store.open(frames)
+    keypoints = None if poses == frames else Store.open(poses)
+    columns = ["clip_id", "start", "length"]
+    if keypoints is not None and not keypoints.clips[columns].equals(silhouettes.clips[columns]):
+        raise ValueError(
+            f"{poses} must hold the clips of {frames} with the same frames, in the same order; it was made from other "
+            "silhouettes: run the stage poses again"
+        )
+    samples = Samples(silhouettes, keypoints, split, config)
+    if len(samples) == 0:
+        raise ValueError(f"the split {split!r} of {frames} must have clips, got none: provide subjects for it")
+    if split == "validation" and len(told_apart(samples.clips)) < 2:
+        raise ValueError(
+            f"the validation split of {frames} must have two people with two normal walks ({NORMAL!r}) each, seen from two "
+            f"views, got {len(told_apart(samples.clips))}: provide more people, sequences or views"
+        )
+    return samples
+
+
+def told_apart(clips: pd.DataFrame) -> list[str]:
+    """The people who can be identified across views: a normal walk of theirs was seen from one side, another from another."""
+    walks, views = ({} for _ in range(2))
+    for subject, sequence, view_deg, condition in clips[["subject_id", "sequence", "view_deg", "condition"]].to_numpy():
+        if condition == NORMAL:
+            walks.setdefault(subject, set()).add(sequence)
+            views.setdefault(subject, set()).add(view_deg)
+    return [subject for subject in walks if len(walks[subject]) > 1 and len(views[subject]) > 1]
+
+
+def statistics(train: Samples) -> dict[str, Tensor]:
+    """Nothing is subtracted from a silhouette."""
+    return {}
+
+
+def spec(train: Samples) -> dict[str, Any]:
+    """What the network must know of the training data: who is in it, how large pictures are, and whether there are poses."""
+    return {
+        "subjects": sorted(train.clips["subject_id"].unique().tolist()),
+        "size_hw": list(train.config.size_hw),
+        "keypoints": train.has_keypoints,
+    }
