@@ -1,13 +1,10 @@
 """Flow is displacement: known displacements are found, and coding and resizing keep what they mean."""
 
-from pathlib import Path
-
 import cv2
 import numpy as np
 import pytest
 
 from people.video.flow import FLOW_SCALE, METHODS, Config, clip_flow, decode, encode
-from people.video.frames import video_frames
 
 SIZE = (60, 80)
 
@@ -126,49 +123,3 @@ def test_settings_out_of_range_are_refused(change: dict, message: str) -> None:
 
 def test_sizes_may_come_as_the_lists_of_a_parameter_file() -> None:
     assert Config(method="dis", compute_size_hw=[60, 80], size_hw=[60, 80]) == Config("dis", SIZE, SIZE)
-
-
-def film(path: Path, frames: int, fourcc: str) -> Path:
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*fourcc), 10, (80, 60))
-    for x in range(frames):
-        writer.write(shifted(x % 20, 0))
-    writer.release()
-    return path
-
-
-def test_a_video_is_read_in_order_as_rgb(tmp_path: Path) -> None:
-    path = tmp_path / "red.avi"
-    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (80, 60))
-    for level in (40, 120, 200):
-        writer.write(np.full((60, 80, 3), (0, 0, level), np.uint8))  # OpenCV writes blue, green, red
-    writer.release()
-    levels = [frame.reshape(-1, 3).mean(axis=0) for frame in video_frames(path)]
-    np.testing.assert_allclose(levels, [(40, 0, 0), (120, 0, 0), (200, 0, 0)], atol=6)
-
-
-@pytest.mark.parametrize(("name", "fourcc"), [("walk.avi", "MJPG"), ("walk.mp4", "mp4v")])
-def test_a_truncated_video_is_refused_by_name(tmp_path: Path, name: str, fourcc: str) -> None:
-    path = film(tmp_path / name, 40, fourcc)
-    assert len(list(video_frames(path))) == 40
-    whole = path.read_bytes()
-    for share in (0.9, 0.5, 0.1):
-        path.write_bytes(whole[: int(len(whole) * share)])
-        with pytest.raises(ValueError, match=name):
-            list(video_frames(path))
-
-
-def test_what_is_no_video_is_refused_by_name(tmp_path: Path) -> None:
-    (tmp_path / "notes.mp4").write_text("no video")
-    with pytest.raises(ValueError, match=r"notes\.mp4 .*cannot be opened"):
-        list(video_frames(tmp_path / "notes.mp4"))
-    with pytest.raises(ValueError, match=r"absent\.mp4 is not a file"):
-        list(video_frames(tmp_path / "absent.mp4"))
-
-
-def test_a_cut_recording_whose_index_comes_first_is_noticed_at_its_end(tmp_path: Path, real_data: Path) -> None:
-    whole = real_data / "intel-video" / "one-by-one-person-detection.mp4"
-    cut = tmp_path / "cut.mp4"
-    with whole.open("rb") as source:
-        cut.write_bytes(source.read(int(whole.stat().st_size * 0.1)))
-    with pytest.raises(ValueError, match=r"cut\.mp4"):
-        list(video_frames(cut))

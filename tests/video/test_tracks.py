@@ -10,8 +10,8 @@ import pytest
 from people.records import Take
 from people.synth import render, walker
 from people.video.flow import Config, clip_flow
-from people.video.frames import video_frames
 from people.video.tracks import person_boxes_xyxy_px
+from people.videofiles import video_frames
 
 SIZE = (60, 80)
 

@@ -1,0 +1,231 @@
+"""Keypoint R-CNN on silhouettes: trained on a teacher's keypoints, it then says where the joints are in every silhouette.
+
+GaitTAKE (Hsu et al.): "we use the human pose label to train the keypoint R-CNN based on the silhouette images so that we can
+use the trained keypoint R-CNN model to infer the human pose information on the silhouette images". The network: He et al., ICCV
+2017.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, Int32, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models.detection import KeypointRCNN
+from torchvision.models.detection.anchor_utils import AnchorGenerator
+from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
+from torchvision.ops import MultiScaleRoIAlign
+
+from people.records import COCO_KEYPOINTS
+from people.video.keypoints import MIRRORED, between
+
+STRIDE = 4  # of the feature map
+KEYPOINT_CELLS, BOX_CELLS = 14, 7  # what of the feature map is pooled for the two heads, as published
+PEAK_CELLS = 5  # of the 56 x 56 of a heat map: the neighbourhood of its peak
+AT_ONCE = 256  # pictures: more bring no speed
+TEACHERS = ("truth", "keypointrcnn")
+
+
+@dataclass(frozen=True)
+class Config:
+    """Who teaches the student, how large it is, and how it is trained and asked.
+
+    `weights` is the file of the teacher `keypointrcnn` ("": torch's cache). The silhouette is enlarged `enlarge` times.
+    `widths` are the channels of the two halves of the trunk, each of which halves the picture's sides, `head` those of the
+    convolutions before the heat maps. `frames` of the training subjects are labelled. Every `every`-th frame of a clip is
+    looked at, the others lie between.
+    """
+
+    teacher: str
+    weights: str
+    enlarge: int
+    widths: Sequence[int]
+    head: Sequence[int]
+    frames: int
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    every: int
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "widths", tuple(self.widths))
+        object.__setattr__(self, "head", tuple(self.head))
+        rules = {
+            "teacher": (self.teacher in TEACHERS, f"one of {', '.join(TEACHERS)}"),
+            "widths": (len(self.widths) == 2 and min(self.widths) >= 1, "two numbers of channels"),
+            "head": (len(self.head) >= 1 and min(self.head) >= 1, "at least one number of channels"),
+            "learning_rate": (self.learning_rate > 0, "above 0"),
+            **{
+                name: (getattr(self, name) >= 1, "at least 1")
+                for name in ("enlarge", "frames", "epochs", "batch_size", "every")
+            },
+        }
+        for name, (kept, rule) in rules.items():
+            if not kept:
+                raise ValueError(f"poses: {name} must be {rule}, got {getattr(self, name)!r}; correct params.yaml")
+
+
+class Trunk(nn.Sequential):
+    """Convolutions down to a quarter of the picture's sides: the one feature map that all heads look at."""
+
+    def __init__(self, widths: Sequence[int]) -> None:
+        half, quarter = widths
+        steps = ((1, half, 2), (half, half, 1), (half, quarter, 2), (quarter, quarter, 1), (quarter, quarter, 1))
+        super().__init__(*(_convolution(*step) for step in steps))
+        self.out_channels = quarter
+
+
+def _convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
+
+
+def student(config: Config, size_hw: Sequence[int]) -> KeypointRCNN:
+    """torchvision's Keypoint R-CNN, as small as silhouettes allow: one anchor, of the picture's shape, and few proposals."""
+    height, width = (config.enlarge * side for side in size_hw)
+    channels, hidden = config.widths[1], config.head[-1]
+    pooled = {"featmap_names": ["0"], "sampling_ratio": 2}
+    return KeypointRCNN(
+        Trunk(config.widths),
+        min_size=min(height, width),
+        max_size=max(height, width),
+        image_mean=[0.0],
+        image_std=[1.0],
+        size_divisible=STRIDE,
+        rpn_anchor_generator=AnchorGenerator((((height * width) ** 0.5,),), ((height / width,),)),
+        rpn_pre_nms_top_n_train=16,
+        rpn_pre_nms_top_n_test=16,
+        rpn_post_nms_top_n_train=2,
+        rpn_post_nms_top_n_test=2,
+        rpn_batch_size_per_image=32,
+        box_roi_pool=MultiScaleRoIAlign(output_size=BOX_CELLS, **pooled),
+        box_head=TwoMLPHead(channels * BOX_CELLS**2, hidden),
+        box_predictor=FastRCNNPredictor(hidden, 2),
+        box_batch_size_per_image=2,
+        box_positive_fraction=0.5,
+        box_detections_per_img=1,
+        keypoint_roi_pool=MultiScaleRoIAlign(output_size=KEYPOINT_CELLS, **pooled),
+        keypoint_head=KeypointRCNNHeads(channels, config.head),
+        keypoint_predictor=KeypointRCNNPredictor(hidden, len(COCO_KEYPOINTS)),
+    )
+
+
+def trained(
+    pictures: UInt8[np.ndarray, "sample height width"],
+    keypoints: Float[np.ndarray, "sample 17 3"],
+    config: Config,
+    seed: int,
+    done: Callable[[], object] = lambda: None,
+) -> tuple[KeypointRCNN, float]:
+    """The student, and its last epoch's keypoint loss: the mean cross-entropy of a labelled joint's place in its heat map.
+
+    The region proposals and the box head are trained too. Half of the samples are mirrored. `done()` is called after every
+    epoch. The same seed and number of threads give the same student; the global random state is left as it was.
+    """
+    if not (keypoints[..., 2] > 0).any():
+        raise ValueError("expected labelled joints to train the student with, there is none; look at the teacher's keypoints")
+    draw, losses = np.random.default_rng(seed), []
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        network = student(config, pictures.shape[1:]).to(device).train()
+        batches = -(-len(pictures) // config.batch_size)
+        optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.epochs * batches)
+        for _ in range(config.epochs):
+            for chosen in np.array_split(draw.permutation(len(pictures)), batches):
+                images, targets = _examples(pictures[chosen], keypoints[chosen], config.enlarge, draw, device)
+                terms = network(images, targets)
+                optimizer.zero_grad()
+                torch.stack(list(terms.values())).sum().backward()
+                optimizer.step()
+                schedule.step()
+                losses.append(terms["loss_keypoint"].item())
+            done()
+    return network.eval(), float(np.mean(losses[-batches:]))
+
+
+def _examples(
+    pictures: UInt8[np.ndarray, "sample height width"],
+    keypoints: Float[np.ndarray, "sample 17 3"],
+    enlarge: int,
+    draw: np.random.Generator,
+    device: str,
+) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
+    """Pictures and targets as torchvision wants them, half of them mirrored; the person's box is the whole picture."""
+    turned = draw.random(len(pictures)) < 0.5
+    images = _enlarged(np.where(turned[:, None, None], pictures[..., ::-1], pictures), enlarge).to(device)
+    labels = np.where(turned[:, None, None], mirrored(keypoints, pictures.shape[2]), keypoints)
+    places = torch.from_numpy(labels * np.array([enlarge, enlarge, 1], np.float32)).to(device)[:, None]
+    height, width = images.shape[-2:]
+    box = torch.tensor([[0, 0, width, height]], dtype=torch.float32, device=device)
+    person = torch.ones(1, dtype=torch.int64, device=device)
+    return list(images), [{"boxes": box, "labels": person, "keypoints": place} for place in places]
+
+
+def mirrored(keypoints: Float[np.ndarray, "sample 17 3"], width: int) -> Float[np.ndarray, "sample 17 3"]:
+    """The keypoints of the mirrored picture: left becomes right."""
+    turned = keypoints[:, MIRRORED].copy()
+    turned[..., 0] = np.where(turned[..., 2] > 0, width - turned[..., 0], 0)
+    return turned
+
+
+def _enlarged(pictures: UInt8[np.ndarray, "sample height width"], enlarge: int) -> Float[Tensor, "sample 1 rows columns"]:
+    images = torch.from_numpy(np.ascontiguousarray(pictures))[:, None].float() / 255
+    return functional.interpolate(images, scale_factor=enlarge, mode="bilinear") if enlarge > 1 else images
+
+
+def of_clip(
+    network: KeypointRCNN,
+    pictures: UInt8[np.ndarray, "frame height width"],
+    frames: Int32[np.ndarray, " frame"],
+    config: Config,
+) -> Float[np.ndarray, "frame 17 3"]:
+    """The joints in every silhouette of a clip; `frames` are their numbers, by which the ones not looked at lie between."""
+    looked_at = np.unique(np.append(np.arange(0, len(pictures), config.every), len(pictures) - 1))
+    chunks = np.split(looked_at, range(AT_ONCE, len(looked_at), AT_ONCE))
+    found = np.concatenate([inferred(network, pictures[chunk], config.enlarge) for chunk in chunks])
+    return between(found, frames[looked_at], frames)
+
+
+@torch.inference_mode()
+def inferred(
+    network: KeypointRCNN, pictures: UInt8[np.ndarray, "sample height width"], enlarge: int
+) -> Float[np.ndarray, "sample 17 3"]:
+    """The joints in each picture: x and y in its pixels and the confidence, 0..1; (0, 0, 0) throughout where it is empty.
+
+    Where the person is need not be found: the picture is the person's box. The network's keypoint branch looks at it alone.
+    """
+    device = next(network.parameters()).device
+    images = _enlarged(pictures, enlarge).to(device)
+    height, width = images.shape[-2:]
+    whole = [torch.tensor([[0, 0, width, height]], dtype=torch.float32, device=device)] * len(images)
+    heads: Any = network.roi_heads
+    features = {"0": network.backbone(images)}
+    pooled = heads.keypoint_roi_pool(features, whole, [(height, width)] * len(images))
+    found = peaks(heads.keypoint_predictor(heads.keypoint_head(pooled))).cpu().numpy()
+    there = (pictures.max(axis=(1, 2)) > 0).reshape(-1, 1, 1)
+    return found * np.array([pictures.shape[2], pictures.shape[1], 1], np.float32) * there
+
+
+def peaks(heat_maps: Float[Tensor, "sample joint rows columns"]) -> Float[Tensor, "sample joint 3"]:
+    """Of each heat map's softmax, the mean place (x, y in shares of the map) in the 5x5 cells round its peak, and their mass.
+
+    The mass is the confidence: how probable the network finds it that the joint is there.
+    """
+    _, _, rows, columns = heat_maps.shape
+    probability = heat_maps.flatten(2).softmax(2).unflatten(2, (rows, columns))
+    peak = probability.flatten(2).argmax(2)
+    reach = torch.arange(PEAK_CELLS, device=peak.device) - PEAK_CELLS // 2
+    row = (peak // columns)[..., None, None] + reach[:, None]
+    column = (peak % columns)[..., None, None] + reach
+    inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
+    cell = row.clamp(0, rows - 1) * columns + column.clamp(0, columns - 1)
+    near = probability.flatten(2).gather(2, cell.flatten(2)).unflatten(2, (PEAK_CELLS, PEAK_CELLS)) * inside
+    mass = near.sum((2, 3))
+    x = (near * (column + 0.5)).sum((2, 3)) / mass / columns
+    y = (near * (row + 0.5)).sum((2, 3)) / mass / rows
+    return torch.stack([x, y, mass.clamp(max=1)], dim=2)

@@ -1,0 +1,82 @@
+"""The poses stage: beside a silhouette store one of keypoints, by a student that has never seen the test subjects' truth."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import seen
+
+from people.video.poses import Config
+from people.video.silhouettes import Config as SilhouetteConfig
+from people.video.store import Store
+from stages import poses, silhouettes
+
+BLOCK = {
+    "teacher": "truth", "weights": "", "enlarge": 1, "widths": [8, 8], "head": [8], "frames": 60, "epochs": 1,
+    "batch_size": 16, "learning_rate": 0.003, "every": 3,
+}  # fmt: skip
+LAYOUT = SilhouetteConfig(method="layout", size_hw=[64, 44], soft=False, weights="")
+
+
+@pytest.fixture(scope="module")
+def clips(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
+    return seen.write(tmp_path_factory.mktemp("seen"))
+
+
+@pytest.fixture(scope="module")
+def pictures(clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Store:
+    path = tmp_path_factory.mktemp("silhouettes") / "casiab"
+    silhouettes.write(path, "casiab", clips, LAYOUT, workers=1)
+    return Store.open(path)
+
+
+def test_the_pose_store_has_the_clips_and_frames_of_the_silhouette_store(pictures: Store, tmp_path: Path):
+    poses.write(tmp_path / "store", "casiab", pictures, Config(**BLOCK), seed=1)
+    store = Store.open(tmp_path / "store")
+    pd.testing.assert_frame_equal(store.clips, pictures.clips)
+    assert store.field("keypoints").shape == (len(pictures.field("frame")), 17, 3)
+    x, y, confidence = np.moveaxis(store.field("keypoints"), 2, 0)
+    assert 0 <= x.min() <= x.max() <= 44
+    assert 0 <= y.min() <= y.max() <= 64
+    assert 0 <= confidence.min() <= confidence.max() <= 1
+    assert store.meta["silhouettes"] == pictures.digest
+    assert store.meta["teacher"] == "truth"
+    assert store.meta["student"]["frames"] == 60
+    assert 0 <= store.meta["oks"] <= 1
+    assert set(store.meta["oks_by_condition"]) == {"nm", "bg", "cl"}
+
+
+def test_the_same_seed_writes_the_same_bytes_and_another_seed_does_not(pictures: Store, tmp_path: Path):
+    for number, seed in enumerate((1, 1, 2)):
+        poses.write(tmp_path / str(number), "casiab", pictures, Config(**BLOCK), seed=seed)
+    first, second, third = ((tmp_path / str(number) / "keypoints.bin").read_bytes() for number in range(3))
+    assert first == second != third
+    assert (tmp_path / "0/meta.json").read_bytes() == (tmp_path / "1/meta.json").read_bytes()
+
+
+def test_only_training_subjects_teach(pictures: Store):
+    taught, labels = poses.labelled("casiab", pictures, Config(**{**BLOCK, "frames": 10_000}), seed=1)
+    training = pictures.clips.query("split == 'train'")
+    assert len(taught) == len(labels) == training["length"].sum()
+    start, length = training["start"].iloc[0], training["length"].iloc[0]
+    np.testing.assert_array_equal(taught[:length], pictures.field("silhouette")[start : start + length])
+
+
+def test_without_truth_and_without_weights_the_error_says_what_to_do(
+    clips: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    silhouettes.write(tmp_path / "bare", "casiab", clips.assign(keypoints=""), LAYOUT, workers=1)
+    bare = Store.open(tmp_path / "bare")
+    with pytest.raises(ValueError, match=r"has no true keypoints.*poses\.casiab\.teacher to keypointrcnn"):
+        poses.write(tmp_path / "store", "casiab", bare, Config(**BLOCK), seed=1)
+    with pytest.raises(ValueError, match=r"keypointrcnn_resnet50_fpn_coco-fc266e95\.pth"):
+        poses.write(tmp_path / "store", "casiab", bare, Config(**{**BLOCK, "teacher": "keypointrcnn"}), seed=1)
+    assert not (tmp_path / "store").exists()
+
+
+def test_without_a_training_subject_there_is_nobody_to_learn_from(clips: pd.DataFrame, tmp_path: Path):
+    silhouettes.write(tmp_path / "tested", "casiab", clips[clips["split"] == "test"], LAYOUT, workers=1)
+    with pytest.raises(ValueError, match="no clip of a training subject"):
+        poses.write(tmp_path / "store", "casiab", Store.open(tmp_path / "tested"), Config(**BLOCK), seed=1)
