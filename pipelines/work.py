@@ -15,7 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 from prefect.states import Cancelling
 
 from pipelines import artifacts, commands, graph, workspace
@@ -150,6 +150,7 @@ def send(kind: str, name: str, pool: str, upstream: Sequence[str]) -> None:
             parameters={"name": name, "inputs": vars(inputs)},
             flow_run_name=f"{name} for {flow_run.name}",
             tags=[f"{SENT_BY}{flow_run.id}"],
+            idempotency_key=f"{task_run.id}-{task_run.run_count}",  # a request whose answer is lost is sent again
             timeout=0,
         )
         await_end(client, sent, name, pool)
