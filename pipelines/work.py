@@ -136,7 +136,8 @@ def send(kind: str, name: str, pool: str, upstream: Sequence[str]) -> None:
             "add one: dvc remote add --default store URL"
         )
     commit = workspace.committed()
-    workspace.push(list(upstream), log)
+    if upstream:  # of no stages DVC would push all
+        workspace.push(list(upstream), log)
     records = graph.lock()
     inputs = Inputs(
         repository=workspace.git("remote", "get-url", "origin"),
