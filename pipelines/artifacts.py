@@ -12,7 +12,7 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from pipelines import graph, versions
 from pipelines.versions import Version
 
-LARGEST_PICTURE_BYTES = 400_000
+LARGEST_PICTURE_BYTES = 1_000_000  # they lie in the database of the Prefect server
 
 
 def of_run(outcomes: Sequence[Any], version: Version, last: Version | None) -> None:
@@ -68,15 +68,16 @@ def link(name: str, checkpoint: Path) -> None:
 
 
 def pictures(name: str, files: Sequence[Path]) -> None:
-    """A stage's pictures, inside the page: a browser need not reach the worker's files."""
-    shown = [file for file in files if file.stat().st_size <= LARGEST_PICTURE_BYTES]
-    parts = [f"### {file.stem}\n![{file.stem}](data:image/png;base64,{_encoded(file)})" for file in shown]
+    """A stage's pictures, inside the page: a browser need not reach the worker's files. Large ones are named there."""
+    parts = [f"### {file.stem}\n{_shown(file)}" for file in files]
     if parts:
         create_markdown_artifact("\n\n".join(parts), key=f"{key_of(name)}-pictures", description=f"Pictures of {name}")
 
 
-def _encoded(file: Path) -> str:
-    return base64.b64encode(file.read_bytes()).decode()
+def _shown(file: Path) -> str:
+    if (size := file.stat().st_size) > LARGEST_PICTURE_BYTES:
+        return f"{size / 1e6:.1f} MB, too large for this page: `{file}`"
+    return f"![{file.stem}](data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()})"
 
 
 def key_of(name: str) -> str:
