@@ -31,7 +31,7 @@ for name in ("checkpoint.pt", "history.csv", "summary.json"):
     (out / name).write_bytes(os.urandom(100_000))
 """
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers"), pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers"), pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")
@@ -110,4 +110,4 @@ def test_a_remote_where_nobody_listens_is_given_up_soon_and_may_be_tried_again(
     started = time.monotonic()
     with pytest.raises(Passing, match="Could not connect"):
         workspace.push(["train"], print)
-    assert time.monotonic() - started < 120
+    assert time.monotonic() - started < 300

@@ -21,8 +21,8 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 from servers import Sshd, postgres, sshd
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers"), pytest.mark.timeout(900)]
-PATIENCE_S = 600  # on a machine that has much else to do
+pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers"), pytest.mark.timeout(3600)]
+PATIENCE_S = 1200  # on a machine that has much else to do
 SENT = {"train": "gpu", "compare": "gpu", "tune": "gpu"}
 SMALLEST = {
     "datasets__tumgaid__subjects": "{train: 3, validation: 2, test: 4, elapsed: {train: 1, validation: 1, test: 2}}",
@@ -200,7 +200,8 @@ def test_a_killed_workers_training_is_noticed_tried_again_and_continued(site: Si
     site.workers.pop("one").wait()
     site.staffed("one")
     site.fleet.completed(run, PATIENCE_S)
-    assert [one["state"]["type"] for one in sorted(site.sent(run), key=started)][:2] == ["CRASHED", "COMPLETED"]
+    ends = [one["state"]["type"] for one in sorted(site.sent(run), key=started)]
+    assert (ends[0], ends[-1]) == ("CRASHED", "COMPLETED")
     client = MlflowClient(site.databases["mlflow"])
     experiment = client.get_experiment_by_name("dmt")
     assert experiment is not None
