@@ -9,10 +9,10 @@ from typing import Any
 
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 
-from pipelines import versions
+from pipelines import graph, versions
 from pipelines.versions import Version
 
-LARGEST_PICTURE_BYTES = 400_000
+LARGEST_PICTURE_BYTES = 1_000_000  # they lie in the database of the Prefect server
 
 
 def of_run(outcomes: Sequence[Any], version: Version, last: Version | None) -> None:
@@ -32,13 +32,13 @@ def of_run(outcomes: Sequence[Any], version: Version, last: Version | None) -> N
 
 def of_stage(name: str) -> None:
     """What a stage's outputs have to show: a link to the training in MLflow, metrics, pictures."""
-    kind, _, system = name.partition("@")
-    if kind in ("train", "tune"):
-        link(name, Path("data/models" if kind == "train" else "data/studies", system, "checkpoint.pt"))
-    if kind == "evaluate":
-        metrics(name, Path(f"data/metrics/{system}.json"))
-    if kind == "report":
-        pictures(name, Path("data/metrics", system, "pictures"))
+    record = graph.lock()[name]
+    for file in graph.metrics(record):
+        metrics(name, file)
+    for out in graph.outs(record):
+        if (checkpoint := out / "checkpoint.pt").is_file():
+            link(name, checkpoint)
+        pictures(name, sorted(out.rglob("*.png")))
 
 
 def metrics(name: str, file: Path) -> None:
@@ -67,16 +67,17 @@ def link(name: str, checkpoint: Path) -> None:
         create_link_artifact(address, link_text=f"{name} in MLflow", key=key_of(name))
 
 
-def pictures(name: str, folder: Path) -> None:
-    """The pictures of a report, inside the page: a browser need not reach the worker's files."""
-    shown = [file for file in sorted(folder.glob("*.png")) if file.stat().st_size <= LARGEST_PICTURE_BYTES]
-    parts = [f"### {file.stem}\n![{file.stem}](data:image/png;base64,{_encoded(file)})" for file in shown]
+def pictures(name: str, files: Sequence[Path]) -> None:
+    """A stage's pictures, inside the page: a browser need not reach the worker's files. Large ones are named there."""
+    parts = [f"### {file.stem}\n{_shown(file)}" for file in files]
     if parts:
-        create_markdown_artifact("\n\n".join(parts), key=key_of(name), description=f"Pictures of {name}")
+        create_markdown_artifact("\n\n".join(parts), key=f"{key_of(name)}-pictures", description=f"Pictures of {name}")
 
 
-def _encoded(file: Path) -> str:
-    return base64.b64encode(file.read_bytes()).decode()
+def _shown(file: Path) -> str:
+    if (size := file.stat().st_size) > LARGEST_PICTURE_BYTES:
+        return f"{size / 1e6:.1f} MB, too large for this page: `{file}`"
+    return f"![{file.stem}](data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()})"
 
 
 def key_of(name: str) -> str:

@@ -6,6 +6,7 @@ from threading import Semaphore
 from typing import Any
 
 from prefect import flow, get_run_logger, task
+from prefect.cache_policies import NO_CACHE
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.task_runners import ThreadPoolTaskRunner
@@ -100,21 +101,23 @@ def passed(order: graph.Graph, chosen: Sequence[str], how: How, helpers: Mapping
     """Every chosen stage once all before it are done; independent ones side by side. A failure names the stages that failed."""
     if unknown := sorted(set(how.pools) - {name.partition("@")[0] for name in order}):
         raise commands.Failed(f"how.pools names {', '.join(unknown)}, which is no stage of dvc.yaml")
-    stale, here = workspace.stale(), Semaphore(how.side_by_side)
-    patient = {"retries": len(how.attempts_after_s), "retry_delay_seconds": list(how.attempts_after_s)}
-    one, help_with = work.stage.with_options(**patient), work.assist.with_options(**patient)
+    versions.check_names(how.branch, how.tag)
+    stale, here, again = workspace.stale(), Semaphore(how.side_by_side), how.attempts_after_s
+    one, help_with = work.stage.with_options(**work.patient(again)), work.assist.with_options(**work.patient(again))
     futures: dict[str, PrefectFuture[Outcome]] = {}
-    helping: list[PrefectFuture[None]] = []
+    helping: list[tuple[str, PrefectFuture[None]]] = []
     for name in chosen:
         before: Any = {upstream: futures[upstream] for upstream in order[name]}  # Prefect waits for them and passes results
         pool = how.pools.get(name.partition("@")[0], "")
         slot = nullcontext() if pool else here
-        futures[name] = one.submit(name, pool, order[name], name in stale, before, slot)
-        helping += [
-            help_with.submit(name, pool, order[name], name in stale, before) for _ in range((helpers or {}).get(name, 0))
-        ]
-    for future in (*futures.values(), *helping):
+        futures[name] = one.submit(name, pool, order[name], name in stale, before, slot, again)
+        for _ in range((helpers or {}).get(name, 0)):
+            helping.append((name, help_with.submit(name, pool, order[name], name in stale, before)))
+    for future in (*futures.values(), *(future for _, future in helping)):
         future.wait()
+    for name, future in helping:
+        if not future.state.is_completed():
+            get_run_logger().warning(f"a helper of {name} failed, the others did its trials: {future.state.message}")
     failed = {name: future.state for name, future in futures.items() if not future.state.is_completed()}
     if failed:
         reasons = [f"{name}: {state.message}" for name, state in failed.items() if state.name != "NotReady"]
@@ -126,7 +129,7 @@ def conclude(outcomes: Sequence[Outcome], how: How) -> None:
     """Share everything through the DVC remote, keep the version, and show what it changed."""
     log = get_run_logger().info
     if workspace.has_remote():
-        share.with_options(retries=len(how.attempts_after_s), retry_delay_seconds=list(how.attempts_after_s))()
+        share.with_options(**work.patient(how.attempts_after_s))()
     else:
         log("DVC has no default remote: data and run cache stay on this machine")
     last = next(iter(versions.listed()), None)
@@ -134,7 +137,7 @@ def conclude(outcomes: Sequence[Outcome], how: How) -> None:
     artifacts.of_run(outcomes, version, last)
 
 
-@task(retry_condition_fn=work.can_pass, task_run_name="push")
+@task(retry_condition_fn=work.can_pass, task_run_name="push", cache_policy=NO_CACHE)
 def share() -> None:
     """Push data and run cache."""
     workspace.push([], get_run_logger().info)

@@ -11,12 +11,13 @@ from pipelines import commands
 
 Graph = Mapping[str, tuple[str, ...]]  # each stage's direct upstream stages, in topological order
 
+LOCK = Path("dvc.lock")
 _EDGE = re.compile(r'^"(?P<before>[^"]+)"(?: -> "(?P<after>[^"]+)")?;$')
 
 
-def read(folder: Path | None = None) -> Graph:
+def read() -> Graph:
     """The graph of the workspace, from `dvc dag`."""
-    return parse(commands.run(["dvc", "dag", "--dot"], lambda _: None, folder=folder))
+    return parse(commands.run(["dvc", "dag", "--dot"], lambda _: None))
 
 
 def parse(lines: Collection[str]) -> Graph:
@@ -66,13 +67,22 @@ def _is_of(name: str, choice: Collection[str], part: int) -> bool:
     return not choice or name.partition("@")[part] in choice
 
 
-def lock(folder: Path = Path()) -> dict[str, Any]:
+def lock() -> dict[str, Any]:
     """What dvc.lock records of every stage; nothing before the first run."""
-    path = folder / "dvc.lock"
-    return YAML(typ="safe").load(path)["stages"] if path.is_file() else {}
+    return YAML(typ="safe").load(LOCK)["stages"] if LOCK.is_file() else {}
 
 
-def write_lock(stages: Mapping[str, Any], folder: Path) -> None:
+def outs(record: Mapping[str, Any]) -> list[Path]:
+    """A stage's outputs, files and folders, by its record in dvc.lock."""
+    return [Path(out["path"]) for out in record.get("outs", [])]
+
+
+def metrics(record: Mapping[str, Any]) -> list[Path]:
+    """Those of a stage's outputs that hold metrics."""
+    return [path for path in outs(record) if path.is_relative_to("data/metrics") and path.suffix == ".json"]
+
+
+def write_lock(stages: Mapping[str, Any]) -> None:
     """A dvc.lock with these records."""
-    with (folder / "dvc.lock").open("w") as file:
+    with LOCK.open("w") as file:
         YAML().dump({"schema": "2.0", "stages": dict(stages)}, file)

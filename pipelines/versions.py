@@ -49,6 +49,7 @@ def record(flow_run: str, *, branch: str = "", tag: str = "", publish: bool = Fa
     What git does not take in a name becomes -, and a name that is taken gets a number. `publish` pushes the version, the
     branch and the tag to the remote `origin`.
     """
+    check_names(branch, tag)
     version = describe(unused(flow_run), flow_run)
     parent = workspace.asked("git", "rev-parse", "--verify", "--quiet", f"refs/heads/{branch}") if branch else None
     commit = commit_of(version, parent or version.commit)
@@ -57,17 +58,26 @@ def record(flow_run: str, *, branch: str = "", tag: str = "", publish: bool = Fa
         refs[f"refs/heads/{branch}"] = commit
     if tag:
         refs[f"refs/tags/{tag}"] = commit
-    if branch and workspace.asked("git", "symbolic-ref", "--quiet", "--short", "HEAD") == branch:
-        raise commands.Failed(
-            f"branch {branch} is checked out in this workspace, a commit from here would leave its files behind; "
-            "name another branch for versions"
-        )
     for ref, points_at in refs.items():
         workspace.git("update-ref", ref, points_at)
     if publish:
         commands.run(["git", "push", "--quiet", "origin", *(f"{ref}:{ref}" for ref in refs)], log)
     log(f"version {version.name}: {commit}" + (f", branch {branch}" if branch else "") + (f", tag {tag}" if tag else ""))
     return version
+
+
+def check_names(branch: str, tag: str) -> None:
+    """`Failed` for a branch or tag that cannot name a version: git refuses it, it is checked out here, or it names another."""
+    for what, name, ref in (("branch", branch, f"refs/heads/{branch}"), ("tag", tag, f"refs/tags/{tag}")):
+        if name and workspace.asked("git", "check-ref-format", ref) is None:
+            raise commands.Failed(f"{name!r} is no name that git takes for a {what}; choose another, such as results or v1")
+    if branch and workspace.asked("git", "symbolic-ref", "--quiet", "--short", "HEAD") == branch:
+        raise commands.Failed(
+            f"branch {branch} is checked out in this workspace, a commit from here would leave its files behind; "
+            "name another branch for versions"
+        )
+    if tag and workspace.asked("git", "rev-parse", "--verify", "--quiet", f"refs/tags/{tag}"):
+        raise commands.Failed(f"tag {tag} names another commit already; name another tag for this version")
 
 
 def unused(flow_run: str) -> str:
@@ -82,10 +92,10 @@ def describe(name: str, flow_run: str) -> Version:
     """The version that the workspace is now."""
     records = graph.lock()
     metrics = {
-        path: flattened(json.loads(Path(path).read_text()))
+        path.as_posix(): flattened(json.loads(path.read_text()))
         for stage in records.values()
-        for path in (out["path"] for out in stage.get("outs", []))
-        if path.startswith("data/metrics/") and path.endswith(".json") and Path(path).is_file()
+        for path in graph.metrics(stage)
+        if path.is_file()
     }
     return Version(
         name=name,

@@ -15,7 +15,7 @@ from prefect.client.orchestration import SyncPrefectClient, get_client
 from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
-from prefect.runtime import flow_run
+from prefect.runtime import flow_run, task_run
 from prefect.states import Cancelling
 
 from pipelines import artifacts, commands, graph, workspace
@@ -57,6 +57,11 @@ def can_pass(_task: object, _run: object, state: State[Any]) -> bool:
     return False
 
 
+def patient(attempts_after_s: Sequence[float]) -> dict[str, Any]:
+    """A task's options for so many further attempts, each after its wait."""
+    return {"retries": len(attempts_after_s), "retry_delay_seconds": list(attempts_after_s)}
+
+
 @task(retry_condition_fn=can_pass, task_run_name="{name}", cache_policy=NO_CACHE)
 def stage(
     name: str,
@@ -65,6 +70,7 @@ def stage(
     stale: bool,
     before: Mapping[str, Outcome],
     slot: AbstractContextManager[Any],
+    attempts_after_s: Sequence[float],
 ) -> Outcome:
     """Bring one stage up to date: on a pool's worker where one is named, else here while holding the slot."""
     if unchanged(stale, before):
@@ -74,12 +80,26 @@ def stage(
         started = time.monotonic()
         if pool:
             send("stage", name, pool, upstream)
-            came, where = workspace.reproduce(name, log, pull=True, may_run=False), f"pool {pool}"
+            came, where = taken(name, attempts_after_s), f"pool {pool}"
         else:
             came, where = workspace.reproduce(name, log, pull=workspace.has_remote()), "here"
     if came != UP_TO_DATE:
         artifacts.of_stage(name)
     return Outcome(name, came, where, time.monotonic() - started)
+
+
+def taken(name: str, attempts_after_s: Sequence[float]) -> str:
+    """What came of a stage that a worker has made. Taking it is tried again by itself: the worker does nothing twice."""
+    try:
+        return take.with_options(**patient(attempts_after_s))(name)
+    except commands.Passing as error:
+        raise commands.Failed(f"{name} was made by a worker, and every attempt to take it here failed: {error}") from error
+
+
+@task(retry_condition_fn=can_pass, task_run_name="take {name}", cache_policy=NO_CACHE)
+def take(name: str) -> str:
+    """Bring a stage's result here from the run cache of the remote."""
+    return workspace.reproduce(name, get_run_logger().info, pull=True, may_run=False)
 
 
 @task(retry_condition_fn=can_pass, task_run_name="help {name}", cache_policy=NO_CACHE)
@@ -116,7 +136,8 @@ def send(kind: str, name: str, pool: str, upstream: Sequence[str]) -> None:
             "add one: dvc remote add --default store URL"
         )
     commit = workspace.committed()
-    workspace.push(list(upstream), log)
+    if upstream:  # of no stages DVC would push all
+        workspace.push(list(upstream), log)
     records = graph.lock()
     inputs = Inputs(
         repository=workspace.git("remote", "get-url", "origin"),
@@ -130,6 +151,7 @@ def send(kind: str, name: str, pool: str, upstream: Sequence[str]) -> None:
             parameters={"name": name, "inputs": vars(inputs)},
             flow_run_name=f"{name} for {flow_run.name}",
             tags=[f"{SENT_BY}{flow_run.id}"],
+            idempotency_key=f"{task_run.id}-{task_run.run_count}",  # a request whose answer is lost is sent again
             timeout=0,
         )
         await_end(client, sent, name, pool)
@@ -197,7 +219,7 @@ def prepare(inputs: Inputs, log: workspace.Log) -> None:
         commands.run(["git", "fetch", "--quiet", inputs.repository, inputs.commit], log)
     commands.run(["git", "checkout", "--quiet", "--force", "--detach", inputs.commit], log)
     Path("params.yaml").write_text(inputs.params)
-    graph.write_lock(inputs.lock, Path())
+    graph.write_lock(inputs.lock)
     os.environ.setdefault("PEOPLE_STATE", str(STATE))
     log(f"checkpoints of trainings that are cut short stay in {workspace.state('checkpoints')}")
     cache = os.environ.get("PEOPLE_CACHE") or str(workspace.state("cache"))

@@ -9,9 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-from ruamel.yaml import YAML
+from threading import Lock
 
 from pipelines import commands
 
@@ -19,6 +17,7 @@ Log = Callable[[str], object]
 DVC = ("dvc", "--wait-for-lock")
 RUNNING, RESTORED = re.compile(r"Running stage '"), re.compile(r"is cached - skipping run")
 SECONDS_BETWEEN_NOTES = 30.0
+FETCHING = Lock()  # stages are sent side by side, and two fetches of one ref fail
 
 
 def state(*parts: str) -> Path:
@@ -64,12 +63,15 @@ def reproduce(name: str, log: Log, *, pull: bool, may_run: bool = True) -> str:
 
     With `may_run` false the stage is not allowed to compute anything here: its result must come from the run cache.
     """
-    came = "up to date"
+    came, silent = "up to date", ""
 
     def watch(line: str) -> None:
-        nonlocal came
+        nonlocal came, silent
         log(line)
+        silent = line if commands.is_passing(line) else silent
         came = "restored" if RESTORED.search(line) else "ran" if RUNNING.search(line) else came
+        if came == "ran" and not may_run and silent:
+            raise commands.Passing(f"{name} was computed by a worker, and the remote that has its result was silent:\n{silent}")
         if came == "ran" and not may_run:
             raise commands.Failed(
                 f"{name} was computed by a worker, but its result is not in the run cache of the DVC remote that this "
@@ -81,8 +83,17 @@ def reproduce(name: str, log: Log, *, pull: bool, may_run: bool = True) -> str:
 
 
 def push(names: list[str], log: Log) -> None:
-    """Share what these stages made, and the record of how, through the remote."""
-    commands.run([*DVC, "push", "--run-cache", *names], log)
+    """Share what these stages made, and the record of how, through the remote.
+
+    The first file that a silent remote does not take ends it: DVC would try every other file in turn, for minutes each.
+    """
+
+    def watch(line: str) -> None:
+        log(line)
+        if line.startswith("ERROR: ") and commands.is_passing(line):
+            raise commands.Passing(f"`dvc push` was ended at the first file that the remote did not take:\n{line}")
+
+    commands.run([*DVC, "push", "--run-cache", *names], watch)
 
 
 def git(*arguments: str, **extra: str) -> str:
@@ -100,14 +111,24 @@ def asked(*command: str) -> str | None:
 
 
 def committed() -> str:
-    """The commit that is checked out, if it says all there is: a worker elsewhere sees nothing that is not committed."""
-    if others := sorted(set(git("diff", "--name-only", "HEAD").splitlines()) - {"dvc.lock", "params.yaml"}):
+    """The commit that is checked out, if it says all there is and others can fetch it: a worker elsewhere sees nothing else."""
+    changed = set(git("diff", "--name-only", "HEAD").splitlines()) - {"dvc.lock", "params.yaml"}
+    folders = {path.partition("/")[0] for path in git("ls-files").splitlines() if "/" in path}
+    new = {path for path in git("ls-files", "--others", "--exclude-standard").splitlines() if path.partition("/")[0] in folders}
+    if changed or new:
         raise commands.Failed(
-            f"{', '.join(others)} changed and not committed: workers on other machines clone the commit; commit and push first"
+            f"{', '.join(sorted(changed | new))} changed and not committed: workers on other machines clone the commit; "
+            "commit and push first"
         )
-    return git("rev-parse", "HEAD")
+    commit, origin = git("rev-parse", "HEAD"), git("remote", "get-url", "origin")
+    if not is_published(commit):
+        with FETCHING:
+            commands.run(["git", "fetch", "--quiet", "origin"], lambda _: None)
+        if not is_published(commit):
+            raise commands.Failed(f"no branch of {origin} holds commit {commit[:10]}, and workers clone that; push first")
+    return commit
 
 
-def params() -> dict[str, Any]:
-    """params.yaml as DVC reads it."""
-    return YAML(typ="safe", pure=True).load(Path("params.yaml"))
+def is_published(commit: str) -> bool:
+    """Whether a branch of `origin`, as this checkout knows it, holds the commit."""
+    return bool(git("for-each-ref", "--contains", commit, "refs/remotes/origin"))

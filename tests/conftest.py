@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from jaxtyping import install_import_hook
+from ruamel.yaml import YAML
 
 ROOT = Path(__file__).parent.parent
 _hook = install_import_hook("people", "beartype.beartype")
@@ -59,6 +60,28 @@ def workspace(copy: Path) -> Path:
             shutil.copy2(ROOT / name, copy / name)
     run(["git", "init", "--quiet"], copy)
     return copy
+
+
+def only(folder: Path, system: str) -> None:
+    """Leave a workspace's params.yaml with this system and the dataset that it reads: a test of flows needs no others."""
+    yaml, path = YAML(), folder / "params.yaml"
+    params = yaml.load(path)
+    kept = {system, params["systems"][system]["dataset"]}
+    for block in params.values():
+        for name in [name for name in block if name not in kept] if isinstance(block, dict) else ():
+            del block[name]
+    yaml.dump(params, path)
+
+
+def fewest(folder: Path) -> None:
+    """Leave the systems in a workspace's params.yaml the fewest epochs, trials and comparisons with which every stage runs."""
+    yaml, path = YAML(), folder / "params.yaml"
+    params = yaml.load(path)
+    for system in params["systems"].values():
+        system["training"]["epochs"] = 1
+        system["compare"] |= {"epochs": 1, "variants": dict(list(system["compare"]["variants"].items())[:1])}
+        system["search"] |= {"epochs": 1, "trials": 1}
+    yaml.dump(params, path)
 
 
 def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:

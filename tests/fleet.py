@@ -37,7 +37,7 @@ class Fleet:
         request = Request(f"{self.url}/{path}", data, {"Content-Type": "application/json"})
         for _ in range(20):
             try:
-                with urlopen(request, timeout=20) as answer:
+                with urlopen(request, timeout=120) as answer:
                     return json.loads(answer.read() or b"null")
             except HTTPError as error:
                 if error.code != 503:  # SQLite is busy: clients try again
@@ -79,7 +79,7 @@ class Fleet:
     def state(self, run: str) -> str:
         return self.ask(f"flow_runs/{run}")["state"]["type"]
 
-    def ended(self, run: str, within_s: float = 300) -> str:
+    def ended(self, run: str, within_s: float = 400) -> str:
         """Wait for a run's end: its state."""
         self.until(lambda: self.state(run) in FINAL, within_s, run)
         return self.state(run)
@@ -112,7 +112,7 @@ class Fleet:
         found = self.ask("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
         return {artifact["key"]: artifact for artifact in found}
 
-    def completed(self, run: str, within_s: float = 300) -> None:
+    def completed(self, run: str, within_s: float = 400) -> None:
         """Wait for the end of a run that must come to it well."""
         if self.ended(run, within_s) != "COMPLETED":
             pytest.fail(f"{self.state(run)}: {self.message(run)}\n{self.log(run)}")

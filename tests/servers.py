@@ -18,7 +18,7 @@ import psycopg2
 import pytest
 
 PASSWORD = "p@ss/w%rd"  # an address must escape it
-READY_WITHIN_S = 60.0
+READY_WITHIN_S = 300.0  # on a machine that has much else to do
 
 
 @dataclass(frozen=True)

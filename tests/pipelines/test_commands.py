@@ -38,6 +38,9 @@ def test_of_a_progress_bar_only_a_state_now_and_then_is_kept():
         "ERROR: unexpected error - [Errno 111] Connect call failed ('127.0.0.1', 2222)",
         "ERROR: failed to reproduce 'train@dmt': failed to run: python -m stages.train dmt, exited with -9",
         "ssh: Could not resolve hostname store: Temporary failure in name resolution",
+        "fatal: Could not read from remote repository.",
+        "sqlalchemy.exc.OperationalError: (psycopg2.OperationalError) connection to 127.0.0.1 failed: Connection refused",
+        "ConnectionError: the Dask scheduler tcp://127.0.0.1:8786 was lost; see that it runs, then run the stage again",
     ],
 )
 def test_a_lock_a_silent_remote_and_a_killed_process_can_pass(line: str):
@@ -51,6 +54,8 @@ def test_a_lock_a_silent_remote_and_a_killed_process_can_pass(line: str):
         "ValueError: training.epochs must be at least 1, got 0; correct params.yaml",
         "ERROR: failed to reproduce 'validate@tumgaid': failed to run: python -m stages.validate tumgaid, exited with 1",
         "data/raw is missing",
+        "ValueError: the condition must be one of n, b, s, got 'timed out'; correct the label",
+        "the recording of n01 timed out: Broken pipe, exited with -9",
     ],
 )
 def test_bad_data_and_bad_parameters_do_not_pass(line: str):
@@ -60,15 +65,24 @@ def test_bad_data_and_bad_parameters_do_not_pass(line: str):
     assert line in str(caught.value)
 
 
+def test_what_a_stage_printed_before_its_mistake_does_not_make_it_one_that_passes():
+    said = ["TimeoutError: timed out", "During handling of the above exception, another exception occurred:", "KeyError: 'n07'"]
+    with pytest.raises(commands.Failed, match="will not help"):
+        commands.run([*PYTHON, f"import sys; print({chr(10).join(said)!r}); sys.exit(1)"], lambda _: None)
+
+
 def test_a_command_killed_from_outside_can_pass():
     with pytest.raises(commands.Passing, match="killed by signal 9"):
         commands.run([*PYTHON, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"], lambda _: None)
 
 
-def test_a_command_that_takes_too_long_is_ended():
+def test_a_command_is_ended_when_a_line_of_it_is_reason_enough():
+    def watch(line: str) -> None:
+        raise commands.Passing(line)
+
     started = time.monotonic()
-    with pytest.raises(commands.Passing, match="longer than it may"):
-        commands.run([*PYTHON, "import time; time.sleep(60)"], lambda _: None, limit_s=1)
+    with pytest.raises(commands.Passing, match="that will do"):
+        commands.run([*PYTHON, "import time; print('that will do'); time.sleep(60)"], watch)
     assert time.monotonic() - started < 10
 
 

@@ -45,6 +45,7 @@ def test_a_folder_without_stages_is_refused():
 
 
 def test_the_graph_of_this_project_is_dvcs(root, monkeypatch: pytest.MonkeyPatch):
-    order = graph.read(root)
+    monkeypatch.chdir(root)
+    order = graph.read()
     assert "flow@tumgaid" in order["train@dmt"]
     assert {"train@dmt", "tune@dmt"} <= set(order["evaluate@dmt"])

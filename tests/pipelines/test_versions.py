@@ -116,6 +116,17 @@ def test_the_branch_that_is_checked_out_is_refused_and_nothing_is_recorded(proje
     assert versions.listed() == []
 
 
+@pytest.mark.parametrize("names", [{"branch": "two words"}, {"tag": "a..b"}, {"tag": "taken"}])
+def test_a_name_that_git_refuses_or_that_names_another_version_is_refused_and_nothing_is_recorded(project: Path, names: dict):
+    made(1)
+    sh("git", "tag", "taken")
+    commits = sh("git", "count-objects")
+    with pytest.raises(Failed, match=r"choose another|name another"):
+        versions.record("otter", **names)
+    assert versions.listed() == []
+    assert sh("git", "count-objects") == commits
+
+
 def test_a_published_version_reaches_other_clones(project: Path, tmp_path: Path):
     sh("git", "clone", "--quiet", "--bare", ".", str(tmp_path / "origin"))
     sh("git", "remote", "add", "origin", str(tmp_path / "origin"))
