@@ -22,15 +22,15 @@ run: $(READY) ## the whole pipeline, from rendered people to the registered mode
 
 real: $(READY) ## the same on recordings of real walks: make real ARCHIVE=path/to/kinect-gait.tar.xz [MOTION=kinectgait]
 	@test -n "$(ARCHIVE)" || { echo "make real wants ARCHIVE=path/to/kinect-gait.tar.xz (or a folder with its contents)"; exit 2; }
-	python -m stages.configure --profile real --set datasets.tumgaid.source=$(or $(MOTION),kinectgait) --set datasets.tumgaid.archive=$(ARCHIVE)
+	python -m stages.configure --profile real $(foreach dataset,tumgaid casiab,--set datasets.$(dataset).source=$(or $(MOTION),kinectgait) --set datasets.$(dataset).archive=$(ARCHIVE))
 	dvc repro
 	@python -m stages.report --where
 
 test: $(READY) ## every test but those of servers and workers; those on real recordings skip where the recordings are absent
 	python -m pytest --numprocesses auto --dist loadgroup -m "not servers"
 
-test-all: $(READY) ## these too: Prefect, MLflow, PostgreSQL, OpenSSH and workers as real processes
-	python -m pytest --numprocesses auto --dist loadgroup
+test-all: test ## then these, which have the cores for themselves: Prefect, MLflow, PostgreSQL, OpenSSH and workers as real processes
+	python -m pytest -m servers
 
 check: $(READY) ## format, lint, types, architecture
 	ruff format --check .
