@@ -147,15 +147,13 @@ def template(tmp_path_factory: pytest.TempPathFactory, server: Fleet) -> Path:
 
 
 @pytest.fixture(scope="module")
-def place(template: Path, server: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def place(template: Path, server: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder that a worker of the pool `cpu` works in, for all tests."""
     folder = tmp_path_factory.mktemp("place")
     (folder / "project").mkdir()
     here = {"PEOPLE_WORKSPACE": str(folder / "project"), "PEOPLE_REPOSITORY": str(template), "ORDERS": str(folder / "orders")}
-    worker = server.worker("cpu", "here", folder / "worker", **here)
-    yield folder
-    worker.terminate()
-    worker.wait(timeout=60)
+    server.worker("cpu", "here", folder / "worker", **here)
+    return folder
     assert not processes(**here), "the worker is gone, and something that it started lives on"
 
 

@@ -169,7 +169,7 @@ def test_two_workers_share_the_trainings_and_the_coordinator_computes_none_of_th
     hashes = {out["md5"] for stage in stages_of((site.project / "dvc.lock").read_bytes()).values() for out in stage["outs"]}
     assert all((site.folder / "store/files/md5" / digest[:2] / digest[2:]).exists() for digest in hashes)
     site.staffed("one")
-    site.set(systems__dmt__training__momentum=0.8)
+    site.set(systems__dmt__training__optimizer__momentum=0.8)
     alone = site.fleet.start("reproduce/fleet")
     site.fleet.completed(alone, PATIENCE_S)
     with capsys.disabled():
