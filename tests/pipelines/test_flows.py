@@ -147,13 +147,18 @@ def template(tmp_path_factory: pytest.TempPathFactory, server: Fleet) -> Path:
 
 
 @pytest.fixture(scope="module")
-def place(template: Path, server: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def place(template: Path, server: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """The folder that a worker of the pool `cpu` works in, for all tests."""
     folder = tmp_path_factory.mktemp("place")
     (folder / "project").mkdir()
     here = {"PEOPLE_WORKSPACE": str(folder / "project"), "PEOPLE_REPOSITORY": str(template), "ORDERS": str(folder / "orders")}
-    server.worker("cpu", "here", folder / "worker", **here)
-    return folder
+    with server.worker("cpu", "here", folder / "worker", 2, **here) as worker:
+        yield folder
+        worker.terminate()
+        try:
+            worker.wait(timeout=60)
+        except subprocess.TimeoutExpired:
+            worker.kill()  # Prefect's own farewell to its server can hang; what counts is that no stage outlives the worker
     assert not processes(**here), "the worker is gone, and something that it started lives on"
 
 
