@@ -1,12 +1,13 @@
 """GaitTAKE on real silhouettes: trained on the gallery of USF HumanID, it identifies the half cycles of a probe set.
 
-    python -m benchmarks.usf path/to/usf-silhouettes --seeds 3
+    python -m benchmarks.usf path/to/usf-silhouettes --seeds 3 [--channels 32,64,128,128]
 
 The 71 people are the same in both, as the challenge has it; probe A was filmed by another camera. Nothing is chosen by the
 probe set: the last step's network is judged. Beside it the nearest averaged silhouette.
 """
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,7 @@ from people.systems.gaittake.objective import Objective
 from people.weighting import total
 
 MODEL = Config(
-    channels=(32, 64, 128, 128),
+    channels=(16, 32, 64, 64),
     temporal_aggregation=False,
     glconv=True,
     parts=8,
@@ -51,25 +52,27 @@ def main() -> None:
     parser.add_argument("--probe", default="A", choices=usf.PROBES)
     parser.add_argument("--steps", type=int, default=600)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--channels", help="of the first convolution and of each GLConv; those of GaitGL are 32,64,128,128")
     asked = parser.parse_args()
     gallery, probe = usf.read(asked.folder, usf.GALLERY), usf.read(asked.folder, asked.probe)
     nearest = hit_share(cdist(averaged(probe), averaged(gallery)), gallery, probe)
     print(f"nearest averaged silhouette: {nearest:.1%}", flush=True)
+    model = replace(MODEL, channels=tuple(map(int, asked.channels.split(",")))) if asked.channels else MODEL
     found = []
     for seed in range(1, asked.seeds + 1):
-        network = trained(gallery, asked.steps, seed)
+        network = trained(gallery, model, asked.steps, seed)
         distance = distances.mean_strip_distance(embedded(network, probe), embedded(network, gallery))
         found.append(hit_share(distance.numpy(), gallery, probe))
         print(f"gaittake, seed {seed}: {found[-1]:.1%} of {len(probe.subject)} half cycles", flush=True)
     print(f"gaittake: {np.mean(found):.1%} ± {np.std(found):.1%}")
 
 
-def trained(gallery: usf.HalfCycles, steps: int, seed: int) -> Network:
+def trained(gallery: usf.HalfCycles, model: Config, steps: int, seed: int) -> Network:
     """Adam on batches of 8 people x 8 half cycles, moved by up to a pixel; the rate falls to a tenth for the last third."""
     torch.manual_seed(seed)
     subjects = np.unique(gallery.subject)
     spec = {"size_hw": list(gallery.silhouettes.shape[2:]), "subjects": subjects.tolist(), "keypoints": False}
-    network, objective = Network(MODEL, spec).train(), Objective(Terms(**TERMS), spec)
+    network, objective = Network(model, spec).train(), Objective(Terms(**TERMS), spec)
     adam = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.MultiStepLR(adam, [2 * steps // 3])
     batches = IdentityBatches(gallery.subject.tolist(), 8, 8, steps, seed)

@@ -34,18 +34,6 @@ def in_picture(
     return (np.stack([x, y, keypoints_px[..., 2]], axis=-1) * inside[..., None]).astype(np.float32)
 
 
-def in_frame(
-    keypoints: Float[np.ndarray, "frame 17 3"], box_xyxy_px: Float[np.ndarray, "frame 4"], size_hw: Sequence[int]
-) -> Float[np.ndarray, "frame 17 3"]:
-    """The way back from a picture's pixels to its frame's; a joint that is not there stays (0, 0, 0)."""
-    height, width = size_hw
-    x0, y0, x1, y1 = (side[:, None] for side in box_xyxy_px.T)
-    x = x0 + keypoints[..., 0] / width * (x1 - x0)
-    y = y0 + keypoints[..., 1] / height * (y1 - y0)
-    there = keypoints[..., 2:] > 0
-    return (np.stack([x, y, keypoints[..., 2]], axis=-1) * there).astype(np.float32)
-
-
 def similarity(
     found: Float[np.ndarray, "frame 17 3"], true: Float[np.ndarray, "frame 17 3"], area_px: Float[np.ndarray, " frame"]
 ) -> Float[np.ndarray, " frame"]:
