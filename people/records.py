@@ -1,5 +1,6 @@
 """What one row of data means: plain records, with units and axis order in the names."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -54,6 +55,22 @@ COCO_KEYPOINTS = (
     "right_ankle",
 )
 
+# What is said of a pedestrian; the classes of each attribute in the order of Market-1501's codes 1, 2, ...
+ATTRIBUTES: dict[str, tuple[str, ...]] = {
+    "age": ("young", "teenager", "adult", "old"),
+    "backpack": ("no", "yes"),
+    "bag": ("no", "yes"),
+    "handbag": ("no", "yes"),
+    "clothes": ("dress", "pants"),  # type of lower-body clothing
+    "down": ("long", "short"),  # length of lower-body clothing
+    "up": ("long", "short"),  # length of sleeves
+    "hair": ("short", "long"),
+    "hat": ("no", "yes"),
+    "gender": ("male", "female"),
+    "upper_colour": ("black", "white", "red", "purple", "yellow", "gray", "blue", "green", "other"),
+    "lower_colour": ("black", "white", "pink", "purple", "yellow", "gray", "blue", "green", "brown", "other"),
+}
+
 
 @dataclass(frozen=True, eq=False)
 class Motion:
@@ -94,6 +111,7 @@ class Take:
     `session` counts the days of recording from 0: clothes are a subject's own and change from one session to the next.
     `identity_seed` fixes body, hair and clothes (the same in all takes of a subject), `seed` what differs from take to take.
     `split` is where the subject belongs in a dataset that is to be written, None for a recording on its own.
+    `appearance` are the twelve `ATTRIBUTES` that the person must show, by name; None draws clothes at random.
     """
 
     subject_id: str
@@ -105,6 +123,7 @@ class Take:
     identity_seed: int
     seed: int
     split: Split | None = None
+    appearance: Mapping[str, str] | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,6 +148,20 @@ class ProbeSet:
     group: str
     gallery: tuple[str, ...]
     probes: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class PhotoSet:
+    """One protocol over photos: every query (a clip_id) ranks the gallery without itself.
+
+    With `same_camera_removed`, also without the photos of its own person by its own camera, as Market-1501's official
+    evaluation.
+    """
+
+    name: str
+    queries: tuple[str, ...]
+    gallery: tuple[str, ...]
+    same_camera_removed: bool
 
 
 @dataclass(frozen=True, eq=False)

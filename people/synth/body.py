@@ -1,6 +1,7 @@
 """Bodies with volume: every part is a tube of elliptic rings strung along the bones, so that joints bend without seams."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from jaxtyping import Float, Int
@@ -8,7 +9,8 @@ from jaxtyping import Float, Int
 from people.records import JOINTS, Motion, Sex
 
 COLUMNS = 16  # vertices round a ring; the first is repeated as the last one, where the texture's two ends meet
-HAIR_STYLES = ("bald", "short", "bob", "long", "tail")
+HAIR_RGB = np.array([[35, 28, 25], [70, 48, 32], [110, 78, 48], [175, 140, 90], [120, 60, 35]], np.float32)  # before it greys
+_THICK = {"short": 0.07, "bob": 0.16, "long": 0.14, "tail": 0.08, "flowing": 0.2}  # against the skull's half width
 _ANGLE = np.linspace(0, 2 * np.pi, COLUMNS + 1, dtype=np.float32)
 # Round a ring: 0 is the person's left side (the upper side's left for feet), a quarter turn the front (the top for feet).
 LEFT, FRONT = np.cos(_ANGLE), np.sin(_ANGLE)
@@ -32,7 +34,13 @@ class Shape:
     girth: Float[np.ndarray, " 5"]  # own variation of chest, waist, hips, legs, arms
     skin_rgb: Float[np.ndarray, " 3"]
     hair_rgb: Float[np.ndarray, " 3"]
-    hair_style: str
+    hair_style: str  # bald, or one that `hair_region` knows
+    head: float = 1.0  # the head's size against an adult's of the same height
+
+    @property
+    def head_m(self) -> float:
+        """The body height to which an average adult has a head of this size."""
+        return self.height_m * self.head * (0.97 if self.sex == "female" else 1.0)
 
 
 def draw_shape(motion: Motion, identity_seed: int) -> Shape:
@@ -45,13 +53,11 @@ def draw_shape(motion: Motion, identity_seed: int) -> Shape:
     sex: Sex = motion.sex or ("female" if chance[0] < 0.5 else "male")
     woman = sex == "female"
     age = motion.age_years if motion.age_years is not None else 18 + 57 * chance[1]
-    height = motion.height_m or _height_of(motion)
+    height = motion.height_m or height_of(motion)
     drawn = (23.6 + 0.055 * (age - 40) + 3.2 * normal[0]) if woman else (25.2 + 0.035 * (age - 40) + 2.8 * normal[0])
     bmi = motion.weight_kg / height**2 if motion.weight_kg else drawn
     grey = np.clip((age - 38) / 30 + 0.25 * normal[1], 0, 0.9)
-    hair = np.array(
-        [[35, 28, 25], [70, 48, 32], [110, 78, 48], [175, 140, 90], [120, 60, 35]][int(chance[2] * 4.99)], np.float32
-    )
+    hair = HAIR_RGB[int(chance[2] * 4.99)]
     light = np.array([228, 188, 162], np.float32)
     styles = ("short", "bob", "long", "tail") if woman else ("bald", "short", "bob")
     odds = (0.15 + 0.004 * max(age - 30, 0), 0.25, 0.35) if woman else (0.05 + 0.006 * max(age - 30, 0), 0.95)
@@ -69,7 +75,7 @@ def draw_shape(motion: Motion, identity_seed: int) -> Shape:
     )
 
 
-def _height_of(motion: Motion) -> float:
+def height_of(motion: Motion) -> float:
     """Body height from the joints, where the record has none: the head's middle is at about 0.93 of it."""
     above = motion.joints_m[:, JOINTS.index("head"), 2] - motion.joints_m[..., 2].min(axis=1)
     return float(np.clip(np.median(above) / 0.915, 1.2, 2.2))
@@ -80,9 +86,9 @@ def hair_region(style: str) -> tuple[Float[np.ndarray, " ring"], float]:
     above = HEAD[:, 0]
     if style == "bald":
         return np.where((above < 0.03) & (above > -0.04), 1.75, 0.0), 0.03
-    ends = {"short": -0.03, "bob": -0.058, "long": -0.058, "tail": -0.035}[style]
+    ends = {"short": -0.03, "bob": -0.058, "long": -0.058, "tail": -0.035, "flowing": -0.058}[style]
     reach = np.interp(above, [-0.03, 0.0, 0.03, 0.05], [1.7, 1.95, 2.2, 3.2])
-    return np.where(above >= ends, reach, 0.0), {"short": 0.07, "bob": 0.16, "long": 0.14, "tail": 0.08}[style]
+    return np.where(above >= ends, reach, 0.0), _THICK[style]
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +138,9 @@ def skeleton(joints_m: Float[np.ndarray, "frame joint 3"], shape: Shape) -> Skel
     head = _axes(chest[0] + left, unit(above + 1.5 * up + 0.35 * chest[2]) - 0.25 * chest[2])
     joint["hips"] = hips
     joint["skull"] = joint["neck"] + above * np.clip(
-        np.linalg.norm(joint["head"] - joint["neck"], axis=1, keepdims=True), 0.1 * shape.height_m, 0.135 * shape.height_m
+        np.linalg.norm(joint["head"] - joint["neck"], axis=1, keepdims=True) * np.float32(shape.head),
+        0.1 * shape.height_m * shape.head,
+        0.135 * shape.height_m * shape.head,
     )
     return Skeleton(joint, pelvis, chest, head)
 
@@ -203,7 +211,8 @@ def trunk(
     )
 
 
-def faces(rings: list[int]) -> Int[np.ndarray, "face 3"]:
+@lru_cache(maxsize=64)
+def faces(rings: tuple[int, ...]) -> Int[np.ndarray, "face 3"]:
     """Triangles between the rings of every tube, outsides turning counter-clockwise."""
     found, first = [], 0
     column = np.arange(COLUMNS)
@@ -213,7 +222,9 @@ def faces(rings: list[int]) -> Int[np.ndarray, "face 3"]:
             below = here + COLUMNS + 1
             found += [np.stack([here, here + 1, below], axis=1), np.stack([here + 1, below + 1, below], axis=1)]
         first += count * (COLUMNS + 1)
-    return np.concatenate(found)
+    triangles = np.concatenate(found)
+    triangles.setflags(write=False)
+    return triangles
 
 
 def surface(rings: Rings, swell: Float[np.ndarray, "ring column"]) -> Float[np.ndarray, "frame ring column 3"]:

@@ -7,13 +7,16 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from people.records import COCO_KEYPOINTS, JOINTS, Condition, Rendered, Take
-from people.synth.body import COLUMNS, Shape, Skeleton, draw_shape, skeleton, unit
+from people.records import COCO_KEYPOINTS, JOINTS, Condition, Motion, Rendered, Take
+from people.synth.body import COLUMNS, Shape, Skeleton, skeleton, unit
 from people.synth.camera import FIELD_M, NEAR_M, Camera, camera_at
-from people.synth.clothes import Outfit, draw_outfit, texture
+from people.synth.clothes import Outfit
 from people.synth.figure import Figure
 from people.synth.raster import Fragments, rasterise
-from people.synth.scene import background, sensor_noise, shadow
+from people.synth.scene import ROOM, Light, sensor_noise, shadow
+from people.synth.street import STREET
+from people.synth.textures import texture
+from people.synth.wardrobe import check_appearance, dressed
 
 FINE = 2  # pixels are sampled at FINE x FINE places and averaged
 _BATCH_PIXELS = 160 * 120 * 8
@@ -32,42 +35,45 @@ def render(take: Take, *, size_hw: tuple[int, int]) -> Iterator[Rendered]:
         raise ValueError(f"the motion of {take.subject_id} {take.sequence} has no frames; give at least one")
     if not (np.isfinite(take.motion.joints_m).all() and np.isfinite(take.motion.forward_m).all()):
         raise ValueError(f"the motion of {take.subject_id} {take.sequence} has joints that are not finite; repair it first")
+    if take.appearance is not None:
+        check_appearance(take.appearance, take.condition)
     camera_at(take.view_deg, size_hw)
     return _frames(take, size_hw)
 
 
 def _frames(take: Take, size_hw: tuple[int, int]) -> Iterator[Rendered]:
     """Renders in batches of frames: many small array operations cost more than few large ones."""
-    shape = draw_shape(take.motion, take.identity_seed)
-    outfit = draw_outfit(shape, take.condition, take.session, take.identity_seed)
+    motion, shape, outfit = dressed(take)
     figure = Figure(shape, outfit)
     painted = _Atlas(figure, outfit, FIELD_M / size_hw[0] / 3)
+    place = ROOM if take.appearance is None else STREET
     camera = camera_at(take.view_deg, size_hw)
     rng = np.random.default_rng([take.seed, 31])
     gain = float(rng.uniform(0.93, 1.06))
-    room = (background(take.session, float(take.view_deg), size_hw) * np.float32(gain)).astype(np.float32)
+    room = (place.background(take.session, float(take.view_deg), size_hw) * np.float32(gain)).astype(np.float32)
     noise = sensor_noise(rng, size_hw)
-    joints = _placed(take, outfit, shape)
+    joints = _placed(motion, outfit, shape)
     batch = max(_BATCH_PIXELS // (size_hw[0] * size_hw[1]), 1)
     for start in range(0, len(joints), batch):
         frame = skeleton(joints[start : start + batch], shape)
         _add_tips(frame, shape)
-        seen = _Seen(figure, painted, frame, camera, gain)
+        seen = _Seen(figure, painted, frame, camera, place.light, gain)
         keypoints = _keypoints(frame, shape, seen, camera)
         for i in range(len(keypoints)):
             offset = int(rng.integers(len(noise) - room.size))
             yield seen.rendered(i, room, noise[offset : offset + room.size].reshape(room.shape), keypoints[i])
 
 
-def _placed(take: Take, outfit: Outfit, shape: Shape) -> Float[np.ndarray, "frame joint 3"]:
+def _placed(motion: Motion, outfit: Outfit, shape: Shape) -> Float[np.ndarray, "frame joint 3"]:
     """Joints in the world: along the path, centred on its middle, with arms held off a body that is wider than the skeleton."""
-    motion = take.motion
     joints = motion.joints_m.astype(np.float32).copy()
     middle = (motion.forward_m[0] + motion.forward_m[-1]) / 2
     size, index = shape.height_m, JOINTS.index
     hips = 0.098 * (shape.bmi / 22.5) ** 0.65 * shape.girth[2] + outfit.torso_ease(np.array([1.0]))[0]
     for side, sign in (("left", 1), ("right", -1)):
-        clear = (hips + 0.026 + outfit.ease_sleeve) * size
+        # An arm hangs outside a bag at the hip.
+        bag = 0.05 if outfit.bag is not None and outfit.bag.side == sign else 0.0
+        clear = (hips + 0.026 + outfit.ease_sleeve + bag) * size
         room = sign * (joints[:, index(f"{side}_wrist"), 1] - joints[:, index("pelvis"), 1])
         push = sign * np.float32(np.clip(clear - np.median(room), 0, 0.12))
         for name, share in (("elbow", 0.6), ("wrist", 1.0), ("hand", 1.0)):
@@ -123,7 +129,7 @@ def _between(corner: Float[np.ndarray, "pixel 3"], share: Float[np.ndarray, "2 p
 class _Seen:
     """Some frames of a figure as the camera sees it: colour and cover of the pixels round the body."""
 
-    def __init__(self, figure: Figure, painted: _Atlas, frame: Skeleton, camera: Camera, gain: float) -> None:
+    def __init__(self, figure: Figure, painted: _Atlas, frame: Skeleton, camera: Camera, light: Light, gain: float) -> None:
         places, normals = figure.vertices(frame)
         frames = len(places)
         places, normals = places.reshape(frames, -1, 3), normals.reshape(frames, -1, 3)
@@ -133,7 +139,7 @@ class _Seen:
         points[..., :2] = (points[..., :2] - self.origin[:, None, ::-1]) * FINE
         height, width = self.crop_hw
         self.fragments = rasterise(points, figure.faces, (height * FINE, width * FINE), NEAR_M)
-        self.pictures = self._coloured(painted, _light(normals, camera) * np.float32(gain), places.shape[1], frames)
+        self.pictures = self._coloured(painted, _light(normals, camera, light) * np.float32(gain), places.shape[1], frames)
 
     def _coloured(
         self, painted: _Atlas, light: Float[np.ndarray, "frame vertex"], vertices: int, frames: int
@@ -175,11 +181,12 @@ def _crop(points: Float[np.ndarray, "frame vertex 3"], size_hw: tuple[int, int])
     return np.minimum(low, size - extent), (int(extent[0]), int(extent[1]))
 
 
-def _light(normals: Float[np.ndarray, "frame vertex 3"], camera: Camera) -> Float[np.ndarray, "frame vertex"]:
-    """Lambert's law for a lamp above and left of the camera, and a ceiling that is brighter than the floor."""
+def _light(normals: Float[np.ndarray, "frame vertex 3"], camera: Camera, light: Light) -> Float[np.ndarray, "frame vertex"]:
+    """Lambert's law for a lamp above and left of the camera, and a ceiling or sky that is brighter than the floor."""
     lamp = -0.55 * camera.axes[0] - 0.75 * camera.axes[1] - 0.65 * camera.axes[2]
     lamp = (lamp / np.linalg.norm(lamp)).astype(np.float32)
-    return np.float32(0.46) + np.float32(0.1) * normals[..., 2] + np.float32(0.56) * np.maximum(normals @ lamp, 0)
+    even, above, beam = (np.float32(share) for share in light)
+    return even + above * normals[..., 2] + beam * np.maximum(normals @ lamp, 0)
 
 
 def _darken(filled: Float[np.ndarray, "height width 3"], camera: Camera, feet_m: Float[np.ndarray, "foot 3"]) -> None:
@@ -209,7 +216,7 @@ def _bounds(mask: np.ndarray, part: tuple[slice, slice]) -> Float[np.ndarray, " 
 def _keypoints(frame: Skeleton, shape: Shape, seen: _Seen, camera: Camera) -> Float[np.ndarray, "frame 17 3"]:
     """COCO's keypoints: hidden where the surface in their pixel is nearer than the body round the joint is thick."""
     left, up, forward = frame.head
-    skull, size = frame.joint["skull"], np.float32(shape.height_m)
+    skull, size = frame.joint["skull"], np.float32(shape.height_m * shape.head)
     place = dict(frame.joint)
     place["nose"] = skull + size * (0.06 * forward - 0.016 * up)
     for side, sign in (("left", 1), ("right", -1)):

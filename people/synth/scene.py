@@ -1,6 +1,8 @@
 """The room: a wall and a floor that stand still, soft shadows on the floor, a little noise in the sensor."""
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -11,6 +13,21 @@ from people.synth.camera import DISTANCE_M, Camera, camera_at
 WALL_BEHIND_M = 3.5  # behind the path's middle
 NOISE_LEVELS = 1.6  # standard deviation of the sensor's noise, of 255
 _LEVELS = 64
+
+
+class Light(NamedTuple):
+    """How bright a surface is: everywhere, more if it faces upwards, more if it faces the lamp."""
+
+    even: float
+    above: float
+    lamp: float
+
+
+class Place(NamedTuple):
+    """Where people are recorded: the picture of the empty place by number, view and size, and its light."""
+
+    background: Callable[[int, float, tuple[int, int]], Float[np.ndarray, "height width 3"]]
+    light: Light
 
 
 @lru_cache(maxsize=32)
@@ -35,7 +52,10 @@ def background(session: int, view_deg: float, size_hw: tuple[int, int]) -> Float
     return room
 
 
-def _cloudy(
+ROOM = Place(background, Light(even=0.46, above=0.1, lamp=0.56))
+
+
+def cloudy(
     rng: np.random.Generator, x: Float[np.ndarray, "height width"], y: Float[np.ndarray, "height width"], period_m: float
 ) -> Float[np.ndarray, "height width"]:
     """Smooth noise fixed to the surface's coordinates (metres), repeating after 64 periods."""
@@ -49,7 +69,7 @@ def _wall(
 ) -> Float[np.ndarray, "height width 3"]:
     """A plastered wall with panels, a skirting board and some pictures."""
     colour = rng.uniform(130, 200) + rng.uniform(-6, 6, 3)
-    grain = 5 * _cloudy(rng, x, z, 0.35) + 4 * _cloudy(rng, x, z, 0.09) + 3 * _cloudy(rng, x, z, 0.035)
+    grain = 5 * cloudy(rng, x, z, 0.35) + 4 * cloudy(rng, x, z, 0.09) + 3 * cloudy(rng, x, z, 0.035)
     wall = colour + grain[..., None]
     joint = np.abs(np.mod(x + rng.random(), 1.25) - 0.6) < 0.018
     wall = np.where(joint[..., None], wall - 28, wall)
@@ -57,7 +77,7 @@ def _wall(
         left, low = rng.uniform(-4, 3.5), rng.uniform(0.9, 1.7)
         wide, high = rng.uniform(0.4, 1.0), rng.uniform(0.4, 0.9)
         inside = (x > left) & (x < left + wide) & (z > low) & (z < low + high)
-        picture = rng.uniform(80, 200) + rng.uniform(-30, 30, 3) + 22 * _cloudy(rng, x, z, 0.12)[..., None]
+        picture = rng.uniform(80, 200) + rng.uniform(-30, 30, 3) + 22 * cloudy(rng, x, z, 0.12)[..., None]
         wall = np.where(inside[..., None], picture, wall)
     return np.where((z < 0.12)[..., None], colour * 0.55, wall)
 
@@ -69,7 +89,7 @@ def _floor(
     colour = rng.uniform(95, 150) + rng.uniform(-7, 7, 3)
     shade = rng.normal(0, 7, (_LEVELS, _LEVELS))
     tile = shade[np.mod(np.floor(x * 2), _LEVELS).astype(int), np.mod(np.floor(y * 2), _LEVELS).astype(int)]
-    grain = tile + 4 * _cloudy(rng, x, y, 0.25) + 4 * _cloudy(rng, x, y, 0.06)
+    grain = tile + 4 * cloudy(rng, x, y, 0.25) + 4 * cloudy(rng, x, y, 0.06)
     joint = (np.mod(x, 0.5) < 0.014) | (np.mod(y, 0.5) < 0.014)
     return colour + (grain - 18 * joint)[..., None]
 
