@@ -1,6 +1,7 @@
 """Folders of images on the disk or inside zip files: written, listed and decoded alike.
 
-A place names such a folder: `image/p001/n01`, or `image/p001.zip!p001/n01` inside a zip file.
+A place names such a folder: `image/p001/n01`, or `image/p001.zip!p001/n01` inside a zip file; or one image of it, as
+`query/0002_c1s1_000451_00.jpg`, alike.
 """
 
 import errno
@@ -12,6 +13,7 @@ import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 
 import cv2
@@ -120,7 +122,13 @@ def in_order(names: Iterable[str]) -> list[str]:
 
 
 def frames(root: Path, place: str) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    """The images of one place, decoded to RGB in order; one that is missing, cut short or damaged is an error that names it."""
+    """The images of one place, decoded to RGB in order; one that is missing, cut short or damaged is an error that names it.
+
+    A grey image has three equal channels, an alpha channel is dropped.
+    """
+    if place.lower().endswith(IMAGES):
+        yield decode(_content(root, place), f"{root / place}")
+        return
     path, _, inside = place.partition("!")
     if not (root / path).exists():
         raise ValueError(
@@ -138,6 +146,24 @@ def frames(root: Path, place: str) -> Iterator[UInt8[np.ndarray, "height width 3
             except _BROKEN as error:
                 raise ValueError(f"{where}: expected a whole image, but {error}; copy or write the zip file again") from None
             yield decode(content, where)
+
+
+def _content(root: Path, place: str) -> bytes:
+    """The file of one image."""
+    path, _, inside = place.partition("!")
+    try:
+        if not inside:
+            return (root / path).read_bytes()
+        status = (root / path).stat()
+        return _kept_open(root / path, status.st_mtime_ns, status.st_size).read(inside)
+    except (KeyError, *_BROKEN) as error:
+        raise ValueError(f"{root / place}: expected a whole image, but {error}; copy or write it again") from None
+
+
+@lru_cache(maxsize=8)
+def _kept_open(path: Path, mtime_ns: int, size_bytes: int) -> zipfile.ZipFile:
+    """A zip file whose table of contents is read once in a process, not for every image, as long as the file is the same."""
+    return zipfile.ZipFile(path)
 
 
 def size(root: Path, place: str) -> dict[str, int]:

@@ -1,5 +1,6 @@
 """What an index of clips must fulfil, row by row (pandera) and across rows, and what becomes of the rows that do not.
 
+A photo is a clip of one frame; indexes of photos have further columns.
 A rule is a function from an index to its faults; `check` applies rules and parts the index in good rows and quarantined ones.
 One row of a quarantine table is one fault: the clip, the column, the rule, the value that came and the remedy.
 """
@@ -16,6 +17,8 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.typing import Series
 
+from people.records import ATTRIBUTES
+
 Rule = Callable[[pd.DataFrame], pd.DataFrame]
 Frames = Callable[[Path, str], Iterator[np.ndarray]]
 
@@ -27,16 +30,18 @@ TEXT_COLUMNS = (
     "split",
     "sequence",
     "condition",
-    "gender",
     "frames",
     "root",
+    "kind",
+    "role",
+    *ATTRIBUTES,
     *PLACE_COLUMNS,
 )
 FLOAT_COLUMNS = ("view_deg", "age_years", "frame_rate_hz")
 
 
 class Clips(pa.DataFrameModel):
-    """The index: one row per clip. Empty gender, age or view means that it is not known."""
+    """The index: one row per clip. Empty gender, age, view or frame rate, or another attribute, means that it is not known."""
 
     dataset: Series[str]
     clip_id: Series[str] = pa.Field(str_length={"min_value": 1})
@@ -50,22 +55,36 @@ class Clips(pa.DataFrameModel):
     age_years: Series[float] = pa.Field(in_range={"min_value": 0, "max_value": 130}, nullable=True)
     frames: Series[str] = pa.Field(str_length={"min_value": 1})
     frame_count: Series[int] = pa.Field(ge=1)
-    frame_rate_hz: Series[float] = pa.Field(gt=0)
+    frame_rate_hz: Series[float] = pa.Field(gt=0, nullable=True)
     height_px: Series[int] = pa.Field(ge=0)  # 0 where the first image does not decode, which `decodable` then names
     width_px: Series[int] = pa.Field(ge=0)
     root: Series[str]
     masks: Series[str] | None  # datasets that have silhouettes, true keypoints and empty scenes say where they lie
     keypoints: Series[str] | None
     background: Series[str] | None
+    kind: Series[str] | None = pa.Field(isin=["person", "distractor", "junk"])  # and those of photos, who they show
+    role: Series[str] | None = pa.Field(isin=["train", "query", "gallery"])
+    camera: Series[int] | None = pa.Field(ge=1)
 
 
-CLIPS = Clips.to_schema()
+CLIPS = Clips.to_schema().add_columns(
+    {
+        name: pa.Column(str, pa.Check.isin(classes), nullable=True, required=False)
+        for name, classes in ATTRIBUTES.items()
+        if name != "gender"
+    }
+)
 
 REMEDY = "correct the dataset's files or the reader that wrote this value, then ingest again"
 REMEDIES = {
     "split": "list the subject in exactly one of the split's id lists, then ingest again",
     "gender": "correct the subject's entry in the table of genders (or empty it if unknown), then ingest again",
     "age_years": "correct the subject's entry in the table of ages (or empty it if unknown), then ingest again",
+    **{
+        name: "correct the person's row in the table of attributes, then ingest again"
+        for name in ATTRIBUTES
+        if name != "gender"
+    },
     "frame_count": "put the clip's frames back, or remove the clip's folder, then ingest again",
     "frames": "replace the damaged or missing images of the clip, then ingest again",
 }
@@ -100,8 +119,8 @@ def check(clips: pd.DataFrame, *rules: Rule) -> tuple[pd.DataFrame, pd.DataFrame
 
 
 def _within_and_across_rows(clips: pd.DataFrame) -> pd.DataFrame:
-    rules = (in_schema, listed_once, one_per_subject("split"), one_per_subject("gender"), one_per_subject("age_years"))
-    return pd.concat([rule(clips) for rule in rules])
+    once = ("split", "gender", "age_years", *(name for name in ATTRIBUTES if name in clips and name != "gender"))
+    return pd.concat([rule(clips) for rule in (in_schema, listed_once, *map(one_per_subject, once))])
 
 
 def in_schema(clips: pd.DataFrame) -> pd.DataFrame:
@@ -129,7 +148,7 @@ def listed_once(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def one_per_subject(column: str) -> Rule:
-    """Every clip of a subject says the same: splits are disjoint in subjects, a person has one gender and one age."""
+    """Every clip of a subject says the same: splits are disjoint in subjects, a person has one gender, one age and so on."""
 
     def rule(clips: pd.DataFrame) -> pd.DataFrame:
         said: dict[str, set[str]] = {}
@@ -204,13 +223,14 @@ def _table(clip_ids: Any, column: Any, rule: Any, values: Any) -> pd.DataFrame:
 
 
 def summary(clips: pd.DataFrame, good: pd.DataFrame, quarantine: pd.DataFrame) -> dict[str, Any]:
-    """The outcome of `check` in numbers."""
+    """The outcome of `check` in numbers; who no label names is no subject."""
+    people = good[good["kind"] == "person"] if "kind" in good else good
     return {
         "clips": len(clips),
         "valid_clips": len(good),
         "bad_share": len(set(quarantine["clip_id"])) / len(set(clips["clip_id"])),
         "subjects": dict(
-            sorted(Counter(split for split, _ in set(zip(good["split"], good["subject_id"], strict=True))).items())
+            sorted(Counter(split for split, _ in set(zip(people["split"], people["subject_id"], strict=True))).items())
         ),
         "faults": dict(sorted(Counter(quarantine["rule"]).items())),
     }

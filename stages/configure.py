@@ -20,7 +20,7 @@ from people import datasets
 from stages.common import PARAMS
 
 PROFILES = Path(__file__).parent / "profiles"
-BLOCKS_PER_DATASET = ("datasets", "validate", "flow", "silhouettes", "poses")
+BLOCKS_PER_DATASET = ("datasets", "validate", "flow", "silhouettes", "poses", "crops")
 
 Change = tuple[tuple[str, ...], Any]
 

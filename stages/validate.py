@@ -15,18 +15,20 @@ from stages.common import output, params, state
 from stages.executors import pool
 
 LISTED = 20
+RULES = {  # by the name of their limits in params.yaml; a dataset names those that mean something for it
+    "age_years": lambda years: schemas.ages_within(*years),
+    "min_frames": schemas.at_least_frames,
+}
 
 
 def main(key: str) -> None:
     dataset, limits = datasets.find(key), params("validate", key)
+    rules = [rule(limits[name]) for name, rule in RULES.items() if name in limits]
+    if unknown := sorted(set(limits) - {*RULES, "max_bad_share"}):
+        raise ValueError(f"validate.{key}.{unknown[0]} is no rule: there are {', '.join(RULES)}; correct params.yaml")
     clips = schemas.load(Path("data/index", key, "clips.csv"))
     with pool() as (executor, _), tqdm(total=len(clips), desc=f"validating {key}", unit="clip", mininterval=1.0) as bar:
-        good, quarantine = schemas.check(
-            clips,
-            schemas.ages_within(*limits["age_years"]),
-            schemas.at_least_frames(limits["min_frames"]),
-            schemas.decodable(dataset.frames, executor, done=bar.update),
-        )
+        good, quarantine = schemas.check(clips, *rules, schemas.decodable(dataset.frames, executor, done=bar.update))
     bad_share = len(set(quarantine["clip_id"])) / len(set(clips["clip_id"]))
     if bad_share > limits["max_bad_share"] or good.empty:
         refuse(key, quarantine, bad_share, limits["max_bad_share"])

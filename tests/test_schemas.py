@@ -182,3 +182,34 @@ def test_the_summary_counts_clips_subjects_and_faults():
         "subjects": {"test": 1, "validation": 1},
         "faults": {"at least 26 frames": 2},
     }
+
+
+def photos(**changes: dict[str, object]) -> pd.DataFrame:
+    """The same six clips as photos of one frame, each of its subject's attributes."""
+    clips = index().assign(kind="person", role="train", camera=1, frame_count=1, frame_rate_hz=np.nan, hat="no", age="adult")
+    for clip_id, values in changes.items():
+        for column, value in values.items():
+            clips.loc[clips["clip_id"] == clip_id, column] = value
+    return clips
+
+
+def test_photos_have_no_frame_rate_and_attributes_that_are_classes_or_not_known():
+    unknown = {"hat": None, "age": None}
+    assert found(photos(**{"p003/n01": {"kind": "distractor", **unknown}, "p003/n02": {"kind": "junk", **unknown}})) == []
+    faults = found(photos(**{"p001/n01": {"kind": "dog", "role": "none", "camera": 0}}))
+    assert [(column, value) for _, column, _, value in faults] == [("kind", "dog"), ("role", "none"), ("camera", "0")]
+    both = {clip: {"hat": "maybe"} for clip in ("p002/n01", "p002/n02")}
+    assert [fault[:2] for fault in found(photos(**both))] == [("p002/n01", "hat"), ("p002/n02", "hat")]
+
+
+def test_a_person_has_one_class_of_each_attribute_in_all_photos():
+    assert found(photos(**{"p001/n01": {"hat": "yes"}})) == [
+        ("p001/n01", "hat", "a subject has one hat", "no, yes"),
+        ("p001/n02", "hat", "a subject has one hat", "no, yes"),
+    ]
+
+
+def test_an_index_of_photos_survives_its_csv_file_even_where_no_attribute_is_known(tmp_path: Path):
+    clips = photos().assign(hat=pd.Series([None] * 6, dtype="str"), subject_id="0000", camera=3)
+    clips.to_csv(tmp_path / "clips.csv", index=False)
+    pd.testing.assert_frame_equal(schemas.load(tmp_path / "clips.csv"), clips)

@@ -45,6 +45,25 @@ validate:
   casiab: {min_frames: 4, age_years: [1, 110], max_bad_share: 0.05}
 """
 
+PHOTOS = """
+seed: 4
+datasets:
+  market1501:
+    source: parametric
+    archive: nothing
+    subjects: {train: 1, validation: 1, test: 1}
+    cameras: 2
+    photos_per_camera: [2, 2]
+    distractors: 1
+    junk: 5
+    frames_per_sequence: 6
+    frame_rate_hz: 25
+    size_hw: [64, 48]
+    jpeg_quality: 90
+validate:
+  market1501: {max_bad_share: 0.05}
+"""
+
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
@@ -136,6 +155,19 @@ def test_people_seen_from_two_views_pass_through_both_stages_with_silhouettes_ke
     assert (valid[list(schemas.PLACE_COLUMNS)] != "").all(axis=None)
     assert set(valid["split"]) == {"train", "validation", "test"}
     assert set(valid["view_deg"]) == {0.0, 90.0}
+
+
+def test_photos_pass_through_both_stages_by_the_rules_that_their_block_names(project: Path):
+    Path("params.yaml").write_text(PHOTOS)
+    ingest.main("market1501")
+    validate.main("market1501")
+    valid = schemas.load(Path("data/valid/market1501/clips.csv"))
+    assert valid["kind"].value_counts().to_dict() == {"person": 12, "junk": 5, "distractor": 1}
+    summary = json.loads(Path("data/valid/market1501/summary.json").read_text())
+    assert summary["subjects"] == {"test": 1, "train": 1, "validation": 1}
+    Path("params.yaml").write_text(PHOTOS.replace("max_bad_share", "min_pixels: 9, max_bad_share"))
+    with pytest.raises(ValueError, match=r"validate\.market1501\.min_pixels is no rule: there are age_years, min_frames"):
+        validate.main("market1501")
 
 
 def test_a_parameter_that_the_plan_of_a_dataset_does_not_know_is_refused(project: Path):

@@ -1,0 +1,68 @@
+"""Every valid photo of a dataset in one size, packed into one store with all that the index says of it.
+
+python -m stages.crops market1501
+"""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from people import datasets, schemas
+from people.video.crops import Config, resized
+from people.video.store import Field, StoreWriter
+from stages.common import params
+from stages.executors import in_order, pool
+
+AT_ONCE = 64  # photos in a task: one alone would cost less than its journey to another process
+
+
+def main(dataset: str) -> None:
+    config = Config(**params("crops", dataset))
+    write(Path("data/crops", dataset), dataset, schemas.load(Path("data/valid", dataset, "clips.csv")), config)
+
+
+def write(path: Path, dataset: str, clips: pd.DataFrame, config: Config, workers: int | None = None) -> None:
+    """The store of these photos at `path`, in their order: the same bytes with any number of workers."""
+    if clips.empty:
+        raise ValueError(f"no valid photo of {dataset} to pack; look at data/valid/{dataset}/quarantine.csv")
+    fields, meta = {"image": Field("uint8", (*config.size_hw, 3))}, {"dataset": dataset, "size_hw": config.size_hw}
+    rows = clips.to_dict("records")
+    batches = [rows[start : start + AT_ONCE] for start in range(0, len(rows), AT_ONCE)]
+    frames = sum(clips["frame_count"].tolist())
+    with pool(workers) as (executor, at_once), StoreWriter(path, fields, meta, expected_frames=frames) as store:
+        made = in_order(executor, some_clips, ((dataset, batch, config) for batch in batches), ahead=4 * at_once)
+        with tqdm(total=len(rows), desc=f"crops {dataset}", unit="clip", mininterval=1.0) as bar:
+            for batch, images in zip(batches, made, strict=True):
+                for row, image in zip(batch, images, strict=True):
+                    store.append(row, {"image": image})
+                    bar.update()
+    print(f"{path}: {len(store.rows)} clips, {store.frames} images of {config.size_hw[0]} x {config.size_hw[1]} px")
+
+
+def some_clips(dataset: str, rows: Sequence[dict[str, Any]], config: Config) -> list[np.ndarray]:
+    """The frames of some clips in one size."""
+    return [one_clip(dataset, row, config) for row in rows]
+
+
+def one_clip(dataset: str, row: dict[str, Any], config: Config) -> np.ndarray:
+    """The frames of one clip, a photo's single one, in one size."""
+    root = Path(row["root"])
+    try:
+        images = resized(datasets.find(dataset).frames(root, row["frames"]), (config.size_hw[0], config.size_hw[1]))
+        if len(images) != row["frame_count"]:
+            raise ValueError(
+                f"it was validated with {row['frame_count']} frames and has {len(images)} now; run dvc repro validate@{dataset}"
+            )
+    except (ValueError, OSError, cv2.error) as error:
+        raise ValueError(f"clip {row['clip_id']} ({root / row['frames']}): {error}") from error
+    return images
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
