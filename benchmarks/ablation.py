@@ -1,15 +1,18 @@
-"""What each of GaitTAKE's ingredients is worth on test subjects, over several seeds, on the stores of this workspace.
+"""What each of a system's ingredients is worth on test subjects, over several seeds, on the stores of this workspace.
 
-python -m benchmarks.ablation --seeds 3 --variants baseline,attention,keypoints,all --steps 1000
+python -m benchmarks.ablation gaittake --seeds 3 --variants baseline,attention,keypoints,all --steps 1000
+python -m benchmarks.ablation reid --seeds 3 --metrics retrieval.official.map,attributes.balanced_accuracy.mean
 
-Variants are those of systems.gaittake.compare in params.yaml, and `all`, the system as it is. Each is trained from every seed
-for so many steps; its best epoch on validation subjects is judged on test subjects, one view as gallery at a time. Every
-outcome is a line of the results file (JSON): a second call goes on with what is missing, also in the middle of a training.
+Variants are those of systems.<system>.compare in params.yaml, and `all`, the system as it is. Each is trained from every seed
+for so many steps; its best epoch on validation subjects is judged as `evaluate` judges. Every outcome is a line of the results
+file (JSON): a second call goes on with what is missing, also in the middle of a training. Columns are the metrics that are
+named, or the `COLUMNS` of the system's score.py, with the baselines in the last row.
 """
 
 import argparse
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,54 +25,69 @@ from stages.compare import FULL, variants
 from stages.prepare import prepare, recipe
 from stages.progress import Bar
 
-SYSTEM = "gaittake"
-CONDITIONS = ("NM", "BG", "CL", "mean")
+Columns = Mapping[str, tuple[str, str | None]]  # what is shown under a title: our metric, and that of the baseline
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("system", choices=systems.names())
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--variants", help="names parted by commas; all of them if left out")
     parser.add_argument("--steps", type=int, help="of each training; those of params.yaml if left out")
-    parser.add_argument("--results", type=Path, default=state("ablation.jsonl"))
+    parser.add_argument("--metrics", help="names parted by commas; the system's own columns if left out")
+    parser.add_argument("--results", type=Path, help="a file in the project's state if left out")
     asked = parser.parse_args()
-    config, problem = recipe_of(asked.steps), prepare(SYSTEM)
-    there = variants(problem.config, params("systems", SYSTEM, "compare", "variants"))
+    system, results = asked.system, asked.results or state(f"ablation-{asked.system}.jsonl")
+    problem = prepare(system)
+    config = recipe_of(system, asked.steps, steps_of(problem, recipe(system)))
+    there = variants(problem.config, params("systems", system, "compare", "variants"))
     names = asked.variants.split(",") if asked.variants else list(there)
     if unknown := [name for name in names if name not in there]:
         parser.error(f"no such variant: {', '.join(unknown)}; params.yaml has {', '.join(there)} ({FULL}: nothing changed)")
     fabric, seeds = launch(config), range(params("seed"), params("seed") + asked.seeds)
-    known = {line["key"]: line for line in lines(asked.results)}
-    with Bar(len(names) * len(seeds) * config.epochs, SYSTEM) as bar:
+    known = {line["key"]: line for line in lines(results)}
+    with Bar(len(names) * len(seeds) * config.epochs, system) as bar:
         wanted = []
         for seed in seeds:  # one seed of every variant before the next: half of a run is a whole comparison
             for name in names:
                 other = problem.changed(**there[name])
-                key = states.key(run=training.run_key(other, config, seed), score=params("systems", SYSTEM, "score"))
+                key = states.key(run=training.run_key(other, config, seed), score=params("systems", system, "score"))
                 wanted.append(key)
                 if key in known:
                     bar.skip(config.epochs)
                     continue
                 bar.name = f"{name}, seed {seed}"
                 known[key] = {"key": key, "variant": name, "seed": seed, **judged(other, config, seed, fabric, bar, key)}
-                with asked.results.open("a") as file:
+                with results.open("a") as file:
                     file.write(json.dumps(known[key]) + "\n")
-    steps = config.epochs * config.batches.per_epoch
-    print(f"\nrank-1 in % on test subjects, {steps} steps, mean and standard deviation over {len(seeds)} seeds\n")
-    print(table([known[key] for key in wanted]).to_string())
+    columns = {name: (name, None) for name in asked.metrics.split(",")} if asked.metrics else of_system(system)
+    steps = config.epochs * steps_of(problem, config)
+    print(f"\n{system}, {steps} steps, mean and standard deviation over {len(seeds)} seeds; shares in %\n")
+    print(table([known[key] for key in wanted], columns).to_string())
 
 
-def recipe_of(steps: int | None) -> training.Config:
+def of_system(system: str) -> Columns:
+    """The columns that the system's score names."""
+    return systems.find(system, "score").COLUMNS
+
+
+def steps_of(problem: training.Problem, config: training.Config) -> int:
+    """How many steps an epoch has."""
+    subjects = problem.train.targets(problem.spec)["subject"].tolist()
+    return len(config.batches.of(subjects, 0, rank=0, world=1))
+
+
+def recipe_of(system: str, steps: int | None, per_epoch: int) -> training.Config:
     """The system's recipe for so many steps: milestones stay at the same share of the training."""
-    config = recipe(SYSTEM)
+    config = recipe(system)
     if steps is None:
         return config
-    epochs = math.ceil(steps / config.batches.per_epoch)
+    epochs = math.ceil(steps / per_epoch)
     schedule = config.schedule
     if isinstance(schedule, Milestones):
         moved = sorted({max(1, round(epoch * epochs / config.epochs)) for epoch in schedule.epochs})
         schedule = Milestones(schedule.name, schedule.factor, moved)
-    return recipe(SYSTEM, epochs=epochs, schedule=schedule)
+    return recipe(system, epochs=epochs, schedule=schedule)
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -84,15 +102,16 @@ def judged(
     problem: training.Problem, config: training.Config, seed: int, fabric: Any, bar: Bar, key: str
 ) -> dict[str, float | dict[str, float]]:
     """Train, and judge the epoch that is best on validation subjects."""
-    folder, epoch = state("checkpoints", "ablation", key[:16]), None
+    system, epoch = problem.system, None
+    folder = state("checkpoints", "ablation", key[:16])
     for epoch in training.fit(problem, config, seed=seed, fabric=fabric, checkpoint_folder=folder, on_step=bar.step):
         bar.epoch(epoch)
     assert epoch is not None
     network = problem.model.Network(problem.model.Config(**problem.config["model"]), problem.spec)
     network.load_state_dict(epoch.best["network"])
-    score, data = systems.find(SYSTEM, "score"), systems.find(SYSTEM, "data")
-    settings = checkpoints.config_of(score.Config, params("systems", SYSTEM, "score"))
-    reads = {slot: Path(path) for slot, path in params("systems", SYSTEM, "reads").items()}
+    score, data = systems.find(system, "score"), systems.find(system, "data")
+    settings = checkpoints.config_of(score.Config, params("systems", system, "score"))
+    reads = {slot: Path(path) for slot, path in params("systems", system, "reads").items()}
     samples = checkpoints.config_of(data.Config, problem.config["data"])
     results = score.evaluate(network.eval(), problem.spec, problem.statistics, reads, samples, settings, seed)
     remove(folder)
@@ -100,22 +119,26 @@ def judged(
     return {"validation_score": epoch.best["watched"]["score"], "best_epoch": epoch.best["epoch"], "metrics": found}
 
 
-def table(outcomes: list[dict[str, Any]]) -> pd.DataFrame:
-    """Rank-1 of each variant and condition as mean±deviation, gait energy images in the last row."""
+def table(outcomes: list[dict[str, Any]], columns: Columns) -> pd.DataFrame:
+    """Each variant's metrics as mean±deviation over seeds, the baselines in the last row."""
     rows: dict[str, dict[str, str]] = {}
     for name in dict.fromkeys(outcome["variant"] for outcome in outcomes):
-        rows[name] = row([outcome["metrics"] for outcome in outcomes if outcome["variant"] == name], "rank_1")
-    rows["gait energy images"] = row([outcomes[0]["metrics"]], "gei_rank_1")
-    return pd.DataFrame(rows).T
+        metrics = [outcome["metrics"] for outcome in outcomes if outcome["variant"] == name]
+        rows[name] = {title: shown(ours, metrics) for title, (ours, _) in columns.items()}
+    # a baseline knows no network, but a variant that lacks a task lacks its baseline too
+    trivial = [{name: value for outcome in outcomes for name, value in outcome["metrics"].items()}]
+    if baselines := {title: shown(baseline, trivial) for title, (_, baseline) in columns.items() if baseline}:
+        rows["baseline"] = baselines
+    return pd.DataFrame.from_dict(rows, orient="index").fillna("")
 
 
-def row(metrics: list[dict[str, float]], measure: str) -> dict[str, str]:
-    shown = {}
-    for name in CONDITIONS:
-        if (key := f"single_view.{measure}.{name}") in metrics[0]:
-            values = 100 * pd.Series([one[key] for one in metrics])
-            shown[name] = f"{values.mean():.1f}" + (f"±{values.std():.1f}" if len(values) > 1 else "")
-    return shown
+def shown(metric: str, metrics: list[dict[str, float]]) -> str:
+    """A metric's mean±deviation: years as they are, all else in %; nothing where the variant has no such metric."""
+    values = pd.Series([one[metric] for one in metrics if metric in one])
+    if values.empty:
+        return ""
+    values = values if metric.endswith("_years") else 100 * values
+    return f"{values.mean():.1f}" + (f"±{values.std():.1f}" if len(values) > 1 else "")
 
 
 if __name__ == "__main__":

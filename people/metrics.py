@@ -30,6 +30,35 @@ def balanced_accuracy(
     return float(recall.mean()) if len(recall) else float("nan")
 
 
+def confusions(
+    predicted: Int[np.ndarray, " row"], true: Int[np.ndarray, " row"], groups: Int[np.ndarray, " row"], shape: tuple[int, int]
+) -> Int[np.ndarray, "group true predicted"]:
+    """How often each class is taken for each, in each group of rows; `shape`: how many groups and classes there are."""
+    count, classes = shape
+    cells = (groups * classes + true) * classes + _same_length(predicted, true)
+    return np.bincount(cells, minlength=count * classes**2).reshape(count, classes, classes)
+
+
+def right_share(confusion: Num[np.ndarray, "true predicted"]) -> float:
+    """Accuracy, from how often each class (row) is taken for each (column): the share on the diagonal; NaN of nothing."""
+    total = confusion.sum()
+    return float(np.trace(confusion) / total) if total > 0 else float("nan")
+
+
+def mean_recall(confusion: Num[np.ndarray, "true predicted"]) -> float:
+    """Balanced accuracy, from the same: the mean over the classes that occur of the share that is taken for what it is."""
+    of_class = confusion.sum(axis=1)
+    occurs = of_class > 0
+    return float((np.diag(confusion)[occurs] / of_class[occurs]).mean()) if occurs.any() else float("nan")
+
+
+def macro_f1(confusion: Num[np.ndarray, "true predicted"]) -> float:
+    """The mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that occur or are predicted."""
+    both = confusion.sum(axis=0) + confusion.sum(axis=1)
+    occurs = both > 0
+    return float((2 * np.diag(confusion)[occurs] / both[occurs]).mean()) if occurs.any() else float("nan")
+
+
 def mean_absolute_error(
     predicted: Num[np.ndarray, " row"], true: Num[np.ndarray, " row"], weights: Float[np.ndarray, " row"] | None = None
 ) -> float:
@@ -137,6 +166,14 @@ def equilibrium_accuracy(
 ) -> float:
     """Accuracy at the equilibrium point, where the true positive rate equals the true negative rate: 1 - equal error rate."""
     return 1.0 - equal_error_rate(scores, positive, weights)
+
+
+def roc_auc(
+    scores: Float[np.ndarray, " pair"], positive: Bool[np.ndarray, " pair"], weights: Float[np.ndarray, " pair"] | None = None
+) -> float:
+    """Area under the ROC curve: how often a positive scores above a negative, equal scores counting half."""
+    false_rate, true_rate, _ = roc(scores, positive, weights)
+    return float(np.trapezoid(true_rate, false_rate))
 
 
 def average_precision(

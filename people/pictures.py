@@ -97,3 +97,32 @@ def flow_strip(windows_px: Float[np.ndarray, "window frame 2 height width"], lab
         chosen = np.linspace(0, len(window) - 1, min(shown, len(window))).round().astype(int)
         rows.append(tiled([enlarged(flow_colours(window[frame], full), 2) for frame in chosen], columns=len(chosen)))
     return labelled(rows, labels)
+
+
+def framed(picture: Picture, rgb: tuple[int, int, int], width_px: int = 3) -> Picture:
+    """A picture with a frame of one colour around it."""
+    height, width = picture.shape[:2]
+    sheet = np.full((height + 2 * width_px, width + 2 * width_px, 3), rgb, dtype=np.uint8)
+    sheet[width_px : width_px + height, width_px : width_px + width] = picture
+    return sheet
+
+
+def confusion(share: Float[np.ndarray, "row column"], names: Sequence[str], cell_px: int = 44, margin_px: int = 76) -> Picture:
+    """A square table of shares, darker where larger, in % where they show; names of rows at the left, of columns above."""
+    size_px = margin_px + cell_px * len(names)
+    sheet = np.full((size_px, size_px, 3), 255, dtype=np.uint8)
+
+    def written(text: str, x: int, y: int, level: int) -> None:
+        cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (level,) * 3, 1, cv2.LINE_AA)
+
+    for row, name in enumerate(names):
+        middle = margin_px + cell_px * row + cell_px // 2
+        written(name, 4, middle + 4, 0)
+        written(name, middle - cell_px // 2 + 2, margin_px - (8 if row % 2 else 24), 0)
+        for column, value in enumerate(share[row]):
+            top, left = margin_px + cell_px * row, margin_px + cell_px * column
+            known = float(np.nan_to_num(value))
+            sheet[top : top + cell_px - 1, left : left + cell_px - 1] = np.round(255 - known * np.array([220, 160, 60]))
+            if known >= 0.005:
+                written(f"{100 * known:.0f}", left + 10, top + cell_px // 2 + 4, 255 if known > 0.6 else 0)
+    return sheet

@@ -40,6 +40,7 @@ def main(system: str) -> None:
         quarantine=pd.read_csv(Path("data/valid", dataset, "quarantine.csv")),
         people=people(Path("data/valid", dataset)),
         tables={path.stem: pd.read_csv(path) for path in in_order((metrics / "tables").glob("*.csv"), captions)},
+        curves={path.stem: curve(pd.read_csv(path)) for path in in_order((metrics / "curves").glob("*.csv"), captions)},
         pictures={path.stem: picture(path.read_bytes()) for path in sorted((metrics / "pictures").glob("*.png"))},
         captions=captions,
         metrics=json.loads(metrics.with_suffix(".json").read_text()),
@@ -89,7 +90,8 @@ def subjects(folder: Path) -> pd.DataFrame:
     """How many people and clips each split holds, how many of them are women, and how old they are."""
     rows = []
     for split, clips in clip_table(folder).groupby("split", sort=False):
-        each = clips.groupby("subject_id").first()
+        known = clips.query("kind == 'person'") if "kind" in clips else clips  # distractors and junk are nobody
+        each = known.groupby("subject_id").first()
         ages_years = each["age_years"].dropna()
         rows.append(
             {
@@ -105,17 +107,51 @@ def subjects(folder: Path) -> pd.DataFrame:
 
 
 def people(folder: Path) -> dict[str, Markup]:
-    """A strip of frames for each condition and session, from a subject of the test split who has the most of them."""
-    test = clip_table(folder).query("split == 'test'")
-    subject = test["subject_id"].value_counts(sort=True).sort_index(kind="stable").idxmax()
+    """Strips of frames of people of the test split, or where it has none, of validation; of photos one by each camera."""
+    clips = clip_table(folder)
+    split = "test" if "test" in set(clips["split"]) else "validation"
+    shown = clips.query(f"split == {split!r}")
+    return photo_strips(shown) if set(shown["frame_count"]) == {1} else clip_strips(shown)
+
+
+def clip_strips(clips: pd.DataFrame) -> dict[str, Markup]:
+    """A strip of frames for each condition and session, from the subject who has the most clips."""
     strips = {}
-    shown = test.query(f"subject_id == {subject!r}").drop_duplicates(["session", "condition"])
-    for clip in shown.to_dict("records"):
-        frames = list(datasets.find(clip["dataset"]).frames(Path(clip["root"]), clip["frames"]))
-        chosen = [frames[round(i)] for i in np.linspace(0, len(frames) - 1, FRAMES_SHOWN)]
-        _, png = cv2.imencode(".png", cv2.cvtColor(np.hstack(chosen), cv2.COLOR_RGB2BGR))
-        strips[f"session {clip['session'] + 1}, {clip['condition']} ({clip['clip_id']})"] = picture(png.tobytes())
+    of_one = clips.query(f"subject_id == {most_seen(clips)!r}")
+    for clip in of_one.drop_duplicates(["session", "condition"]).to_dict("records"):
+        shown = frames(clip)
+        chosen = [shown[round(i)] for i in np.linspace(0, len(shown) - 1, FRAMES_SHOWN)]
+        strips[f"session {clip['session'] + 1}, {clip['condition']} ({clip['clip_id']})"] = strip(chosen)
     return strips
+
+
+def photo_strips(photos: pd.DataFrame) -> dict[str, Markup]:
+    """A strip of photos for each condition, one by each camera, from the subject who has the most of them."""
+    strips = {}
+    for condition, alike in photos.groupby("condition", sort=False):
+        subject = most_seen(alike)
+        of_one = alike.query(f"subject_id == {subject!r}")
+        chosen = of_one.drop_duplicates("camera").sort_values(by="camera").to_dict("records")
+        cameras = ", ".join(str(photo["camera"]) for photo in chosen)
+        strips[f"{condition} {subject}, by camera {cameras}"] = strip([frames(photo)[0] for photo in chosen])
+    return strips
+
+
+def most_seen(clips: pd.DataFrame) -> str:
+    """Who has the most clips; of equals the first by name."""
+    return str(clips["subject_id"].value_counts(sort=True).sort_index(kind="stable").idxmax())
+
+
+def frames(clip: dict[str, Any]) -> list[np.ndarray]:
+    return list(datasets.find(clip["dataset"]).frames(Path(clip["root"]), clip["frames"]))
+
+
+def strip(frames_rgb: list[np.ndarray]) -> Markup:
+    """Frames side by side, as high as the first."""
+    height = frames_rgb[0].shape[0]
+    alike = [cv2.resize(one, (round(one.shape[1] * height / one.shape[0]), height)) for one in frames_rgb]
+    _, png = cv2.imencode(".png", cv2.cvtColor(np.hstack(alike), cv2.COLOR_RGB2BGR))
+    return picture(png.tobytes())
 
 
 def clip_table(folder: Path) -> pd.DataFrame:
@@ -123,7 +159,7 @@ def clip_table(folder: Path) -> pd.DataFrame:
 
 
 def convergence(folder: Path) -> Markup:
-    """Validation error of identification over epochs, one curve per variant, mean and range over seeds."""
+    """The validation error that training watches over epochs, one curve per variant, mean and range over seeds."""
     areas = pd.read_csv(folder / "areas.csv").drop_duplicates("variant").set_index("variant")["area_mean"]
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     axes = figure.subplots()
@@ -132,7 +168,7 @@ def convergence(folder: Path) -> Markup:
         epochs = seeds.index.to_numpy()
         (line,) = axes.plot(epochs, seeds.mean(axis=1), label=f"{variant} ({areas.to_dict()[variant]:.4f})")
         axes.fill_between(epochs, seeds.min(axis=1), seeds.max(axis=1), color=line.get_color(), alpha=0.15, lw=0)
-    axes.set(xlabel="epoch", ylabel="identification error, validation subjects")
+    axes.set(xlabel="epoch", ylabel="watched error, validation subjects")
     axes.legend(title="area under the curve: lower is better")
     return drawing(figure)
 
@@ -146,11 +182,30 @@ def areas(folder: Path) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def curve(points: pd.DataFrame) -> Markup:
+    """A line for each column over the first; columns named *_marked are points, and a first column of text names the lines."""
+    figure = Figure(figsize=(8, 4), layout="constrained")
+    axes = figure.subplots()
+    first, *others = points.columns
+    named = pd.api.types.is_string_dtype(points[first])
+    x, drawn = (others[0], others[1:]) if named else (first, others)
+    for name, part in points.groupby(first, sort=False) if named else [("", points)]:
+        for column in drawn:
+            title, marked, _ = column.partition("_marked")
+            label = f"{name}: {title}" if name and len(drawn) > 1 else str(name or title)
+            axes.plot(part[x], part[column], "o" if marked else "-", ms=4, zorder=3 if marked else 2, label=label)
+    axes.set(xlabel=x.replace("_", " "), ylabel=drawn[0].replace("_", " ") if len(drawn) == 1 else "")
+    axes.legend()
+    return drawing(figure)
+
+
 def training(history: Path) -> Markup:
-    """Every curve of the training: loss terms on the left, what is watched on validation subjects on the right."""
+    """Every curve of the training: loss terms, what is watched on validation subjects, and weights of terms that change."""
     curves = pd.read_csv(history)
-    figure = Figure(figsize=(10, 4), layout="constrained")
-    left, right = figure.subplots(1, 2)
+    weights = {name: curves[name].to_numpy(float) for name in curves.columns if name.startswith("lambda/")}
+    weights = {name: values for name, values in weights.items() if np.ptp(values) > 0}
+    figure = Figure(figsize=(13 if weights else 10, 4), layout="constrained")
+    left, right, *third = figure.subplots(1, 3 if weights else 2)
     for name in curves.columns:
         values = curves[name].to_numpy(float)
         if name.startswith("train/"):
@@ -160,7 +215,10 @@ def training(history: Path) -> Markup:
             right.plot(curves["epoch"], values / highest, label=f"{name.removeprefix('error/')} (maximum {highest:.3g})")
     left.set(xlabel="epoch", ylabel="training loss, unweighted", yscale="symlog")
     right.set(xlabel="epoch", ylabel="validation error, share of its maximum")
-    for axes in (left, right):
+    for name, values in weights.items():
+        third[0].plot(curves["epoch"], values, label=name.removeprefix("lambda/"))
+        third[0].set(xlabel="epoch", ylabel="weight of the loss term")
+    for axes in (left, right, *third):
         axes.legend()
     return drawing(figure)
 

@@ -2,7 +2,15 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import accuracy_score, average_precision_score, balanced_accuracy_score, roc_curve
+from sklearn.metrics import (
+    accuracy_score,
+    average_precision_score,
+    balanced_accuracy_score,
+    confusion_matrix,
+    f1_score,
+    roc_auc_score,
+    roc_curve,
+)
 
 from people import metrics
 
@@ -178,3 +186,44 @@ def test_the_same_seed_gives_the_same_interval_and_a_constant_has_none() -> None
 
     assert interval(1) == interval(1)
     assert metrics.bootstrap_interval(lambda drawn: 0.5, 5, resamples=50, confidence=0.9, seed=1) == (0.5, 0.5)
+
+
+@pytest.mark.parametrize("classes", [2, 5])
+def test_measures_of_a_confusion_equal_those_of_scikit_learn_for_every_group_and_for_any_weights(
+    classes: int, generator: np.random.Generator
+) -> None:
+    predicted, true, groups = (generator.integers(0, count, 90) for count in (classes, classes, 3))
+    counts = metrics.confusions(predicted, true, groups, (3, classes))
+    weights = np.array([2.0, 0.0, 1.0])
+    for group in range(3):
+        mine = groups == group
+        assert (counts[group] == confusion_matrix(true[mine], predicted[mine], labels=np.arange(classes))).all()
+    total, of_row = np.tensordot(weights, counts, axes=1), weights[groups]
+    expected = {
+        metrics.right_share: np.average(predicted == true, weights=of_row),
+        metrics.mean_recall: balanced_accuracy_score(true, predicted, sample_weight=of_row),
+        metrics.macro_f1: f1_score(true, predicted, average="macro", sample_weight=of_row),
+    }
+    for measure, value in expected.items():
+        assert measure(total) == pytest.approx(value)
+
+
+def test_a_class_that_is_never_true_nor_predicted_counts_in_no_mean() -> None:
+    confusion = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
+    assert metrics.mean_recall(confusion) == pytest.approx((3 / 4 + 1) / 2)
+    assert metrics.macro_f1(confusion) == pytest.approx((6 / 7 + 8 / 9) / 2)
+    assert metrics.right_share(confusion) == pytest.approx(7 / 8)
+
+
+def test_nothing_measured_is_not_a_number() -> None:
+    nothing = np.zeros((2, 2))
+    for measure in (metrics.right_share, metrics.mean_recall, metrics.macro_f1):
+        assert np.isnan(measure(nothing))
+
+
+def test_the_area_under_the_roc_is_how_often_a_positive_scores_above_a_negative(generator: np.random.Generator) -> None:
+    scores, positive = generator.integers(0, 9, 120).astype(float), generator.random(120) < 0.3
+    weights = generator.integers(0, 3, 120).astype(float)
+    above = np.sign(scores[positive][:, None] - scores[~positive][None, :])
+    assert metrics.roc_auc(scores, positive) == pytest.approx(((above + 1) / 2).mean())
+    assert metrics.roc_auc(scores, positive, weights) == pytest.approx(roc_auc_score(positive, scores, sample_weight=weights))

@@ -1,11 +1,10 @@
-"""torchvision's detectors with their COCO weights, on frames: Mask R-CNN for silhouettes, Keypoint R-CNN for poses.
+"""torchvision's detectors with their COCO weights, on frames: Mask R-CNN for silhouettes, Keypoint R-CNN for poses, and
+Faster R-CNN for whether there is anybody.
 
 Nothing is downloaded: the weights are a file that is named, or that lies in torch's cache of downloaded weights.
 """
 
 import functools
-import hashlib
-import re
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,32 +14,19 @@ import torch
 from jaxtyping import Float, UInt8
 from torchvision.models import detection
 
+from people.video import pretrained
+
 PERSON = 1  # of COCO's classes
 _MADE: dict[str, tuple[Callable[..., Any], Any]] = {
+    "fasterrcnn": (detection.fasterrcnn_resnet50_fpn, detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1),
     "maskrcnn": (detection.maskrcnn_resnet50_fpn, detection.MaskRCNN_ResNet50_FPN_Weights.COCO_V1),
     "keypointrcnn": (detection.keypointrcnn_resnet50_fpn, detection.KeypointRCNN_ResNet50_FPN_Weights.COCO_V1),
 }
 
 
 def weights_file(detector: str, named: str) -> Path:
-    """The weights file `named`, or where none is, torchvision's own in torch's cache.
-
-    Its name ends in the first eight digits of its SHA-256, as torchvision's do: weights that change change a parameter.
-    """
-    weights = _MADE[detector][1]
-    usual = weights.url.rpartition("/")[2]
-    path = Path(named) if named else Path(torch.hub.get_dir(), "checkpoints", usual)
-    if not path.is_file():
-        raise ValueError(
-            f"{path} is no file: expected the weights {type(weights).__name__}.{weights.name} of torchvision, {usual}; put the "
-            "file there, or name its place with `weights` in params.yaml"
-        )
-    found = re.search(r"-([0-9a-f]{8})\.pth$", path.name)
-    with path.open("rb") as file:
-        begins = hashlib.file_digest(file, "sha256").hexdigest()[:8]
-    if not found or found[1] != begins:
-        raise ValueError(f"{path} should end in -{begins}.pth, the beginning of its SHA-256; fetch it again, or rename it")
-    return path
+    """The weights file `named`, or where none is, torchvision's own in torch's cache; see `people.video.pretrained`."""
+    return pretrained.weights_file(_MADE[detector][1], named)
 
 
 @functools.lru_cache(maxsize=1)  # one process looks at many clips
@@ -66,6 +52,12 @@ def person_keypoints(frames_rgb: Iterable[UInt8[np.ndarray, "_ _ 3"]], weights: 
             keypoints[:, :2] = found["keypoints"][0, :, :2].cpu()
             keypoints[:, 2] = 2 * (found["keypoints_scores"][0] > 0).cpu()
         yield (keypoints * (keypoints[:, 2:] > 0)).numpy()
+
+
+def person_scores(frames_rgb: Iterable[UInt8[np.ndarray, "_ _ 3"]], weights: Path) -> Iterator[float]:
+    """How sure Faster R-CNN is of the likeliest person in each frame, from 0 to 1; 0 where nobody is found."""
+    for _, found in _found("fasterrcnn", frames_rgb, weights):
+        yield float(found["scores"][found["labels"] == PERSON].max()) if (found["labels"] == PERSON).any() else 0.0
 
 
 @torch.no_grad()

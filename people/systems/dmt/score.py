@@ -24,6 +24,13 @@ from people.systems.dmt.windows import Windows, extract
 
 DECISIONS = ("majority_vote", "softmax_product", "svm", "nearest_neighbours")
 OURS, BASELINE, PAPER = "ours", "baseline", "paper (TUM-GAID)"
+# What a table of several trainings shows: the metric, and that of the baseline.
+COLUMNS = {
+    "rank-1": ("identification.nearest_neighbours.Avg", f"identification.{MEAN_FLOW}.Avg"),
+    "gender": ("gender.accuracy", "gender.baseline"),
+    "age, years": ("age.mae_years", "age.baseline_mae_years"),
+    "verification": ("verification.equilibrium_accuracy", f"verification.{MEAN_FLOW}_equilibrium_accuracy"),
+}
 AVERAGES = {"current": "Avg", "elapsed": "TAvg"}  # the mean of each group's columns, behind the group
 
 

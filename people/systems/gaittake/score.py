@@ -29,6 +29,8 @@ MEASURES: dict[str, Callable[[Found], Float[np.ndarray, "probe gallery"]]] = {
     "map": lambda found: found.precision,
 }
 MEAN = "mean"
+# What a table of several trainings shows: the metric, and that of the baseline.
+COLUMNS = {name: (f"single_view.rank_1.{name}", f"single_view.gei_rank_1.{name}") for name in ("NM", "BG", "CL", MEAN)}
 FRAMES_SHOWN = 8
 
 
