@@ -22,7 +22,6 @@ from people.sampling import IdentityBatches
 from people.systems.gaittake.model import Config, Network
 from people.systems.gaittake.objective import Config as Terms
 from people.systems.gaittake.objective import Objective
-from people.weighting import total
 
 MODEL = Config(
     channels=(16, 32, 64, 64),
@@ -87,7 +86,7 @@ def trained(gallery: usf.HalfCycles, model: Config, steps: int, seed: int) -> Ne
             outputs = network(inputs(silhouette))
         terms = objective(outputs, {"subject": subject, "identity": subject})
         adam.zero_grad()
-        total(terms, objective.lambdas()).backward()
+        objective.weighting.total(terms).backward()
         adam.step()
         schedule.step()
     return network.eval()

@@ -7,7 +7,6 @@ from typing import Any, Literal
 import torch
 from lightning.fabric import Fabric
 from lightning.fabric.strategies.ddp import DDPStrategy
-from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import MultiStepLR, ReduceLROnPlateau
 
@@ -55,7 +54,7 @@ class Identities:
 
 @dataclass(frozen=True)
 class Sgd:
-    """Stochastic gradient descent with momentum."""
+    """Stochastic gradient descent with momentum; each group of parameters brings its own `weight_decay`."""
 
     name: str
     momentum: float
@@ -63,8 +62,8 @@ class Sgd:
     def __post_init__(self) -> None:
         check("training.optimizer.", self, {"momentum": (0 <= self.momentum < 1, "in [0, 1)")})
 
-    def of(self, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> Optimizer:
-        return torch.optim.SGD(parameters, lr=learning_rate, momentum=self.momentum, weight_decay=weight_decay)
+    def of(self, groups: Iterable[dict[str, Any]], learning_rate: float) -> Optimizer:
+        return torch.optim.SGD(groups, lr=learning_rate, momentum=self.momentum)
 
 
 @dataclass(frozen=True)
@@ -73,8 +72,8 @@ class Adam:
 
     name: str
 
-    def of(self, parameters: Iterable[nn.Parameter], learning_rate: float, weight_decay: float) -> Optimizer:
-        return torch.optim.Adam(parameters, lr=learning_rate, weight_decay=weight_decay)
+    def of(self, groups: Iterable[dict[str, Any]], learning_rate: float) -> Optimizer:
+        return torch.optim.Adam(groups, lr=learning_rate)
 
 
 @dataclass(frozen=True)

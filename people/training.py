@@ -7,11 +7,11 @@ after each epoch is therefore all that a killed run needs to go on with the same
 import math
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from people import states
 from people.loading import InOrder, Loader, Recent, Samples, over_ranks, rows
 from people.recipe import Config, resolve_precision
-from people.weighting import TaskStopping, total
+from people.weighting import TaskStopping
 
 STEPS_BETWEEN_CHECKS = 50  # each check waits for the device
 STATE_FILE = "state.pt"
@@ -63,8 +63,9 @@ class Problem:
 class Epoch:
     """One epoch's outcome: its named numbers, whether it is the best so far, and the checkpoint of the best.
 
-    `metrics`: "train/<term>" (mean over the epoch, unweighted), "train/total", "learning_rate", "lambda/<term>",
-    "train_error/<task>", "error/<task>" and "score" (validation subjects). A run that was killed yields what it had done
+    `metrics`: "train/<term>" (mean over the epoch, unweighted), "train/total", "train/<name>" of what the objective monitors,
+    "learning_rate", "lambda/<term>" (as the epoch began), "train_error/<task>", "error/<task>" and "score" (validation
+    subjects). A run that was killed yields what it had done
     before once more, with `replayed` set and `best` already that of the newest of them.
     """
 
@@ -100,7 +101,8 @@ def fit(
     checkpoint_folder: Path | None = None,
     on_step: Callable[[int, int], None] | None = None,
 ) -> Iterator[Epoch]:
-    """Minimise L = L_main + Σ λ_t L_t epoch by epoch; what is yielded may be logged, compared, or ended by leaving the loop.
+    """Minimise the objective's weighted terms epoch by epoch; what is yielded may be logged, compared, or ended by
+    leaving the loop.
 
     With a `checkpoint_folder` a run that was killed continues. `on_step(done, steps)` is called after each step of an epoch.
     """
@@ -129,7 +131,7 @@ def deterministic(fabric: Fabric) -> None:
 
 
 class _Step(nn.Module):
-    """Network and objective as one module, so that processes that train together share the buffers of both."""
+    """Network and objective as one module: processes that train together share the buffers and the gradients of both."""
 
     network: nn.Module
     objective: Any
@@ -138,11 +140,32 @@ class _Step(nn.Module):
         super().__init__()
         self.network, self.objective = network, objective
 
-    def forward(self, batch: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+    def forward(self, batch: dict[str, Tensor], stopped: Collection[str]) -> "_Taken":
         outputs = {name: value.float() for name, value in self.network(batch).items()}
         device = next(iter(outputs.values())).device.type
         with torch.autocast(device, enabled=False):  # losses in float32, whatever the network computes in
-            return outputs, self.objective(outputs, batch)
+            terms = self.objective(outputs, batch)
+            loss = self.objective.weighting.total(terms, stopped)
+            with torch.no_grad():
+                monitored = self.objective.monitored(outputs, batch)
+        return _Taken(outputs, terms, loss, monitored)
+
+    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
+        """The parameters, those of the weighting in a group that does not decay: 0 is where a learned weight starts."""
+        learned = list(self.objective.weighting.parameters())
+        of_weighting = {id(parameter) for parameter in learned}
+        others = [parameter for parameter in self.parameters() if id(parameter) not in of_weighting]
+        groups = [{"params": others, "weight_decay": weight_decay}, {"params": learned, "weight_decay": 0.0}]
+        return [group for group in groups if group["params"]]
+
+
+class _Taken(NamedTuple):
+    """What one step gave."""
+
+    outputs: dict[str, Tensor]
+    terms: dict[str, Tensor]
+    loss: Tensor
+    monitored: dict[str, Tensor]
 
 
 class _Run:
@@ -152,9 +175,11 @@ class _Run:
         self.problem, self.config, self.seed, self.fabric = problem, config, seed, fabric
         self._start_random(0)
         network = problem.model.Network(problem.model.Config(**problem.config["model"]), problem.spec)
+        if hasattr(problem.model, "pretrain"):  # here, for a trained network is built without the file of its first weights
+            problem.model.pretrain(network)
         objective = problem.objective.Objective(problem.objective.Config(**problem.config["objective"]), problem.spec)
         self.step = _Step(network, objective)
-        self.plain_optimizer = config.optimizer.of(self.step.parameters(), config.learning_rate, config.weight_decay)
+        self.plain_optimizer = config.optimizer.of(self.step.parameter_groups(config.weight_decay), config.learning_rate)
         self.schedule = config.schedule.of(self.plain_optimizer)
         self.stopping = TaskStopping(**asdict(config.task_stopping)) if config.task_stopping else None
         self.module, self.optimizer = fabric.setup(self.step, self.plain_optimizer)
@@ -187,7 +212,7 @@ class _Run:
         """Train on one epoch's batches, then watch the validation subjects; whether the epoch is the best so far."""
         self._start_random(number)
         lambdas, rate = self._lambdas(), self.plain_optimizer.param_groups[0]["lr"]
-        terms, train_errors = self._train(number, lambdas, on_step)
+        terms, train_errors = self._train(number, on_step)
         watched = self.watch()
         row = {f"train/{name}": value for name, value in terms.items()}
         row |= {"learning_rate": rate} | {f"lambda/{name}": value for name, value in lambdas.items()}
@@ -204,27 +229,29 @@ class _Run:
         return is_best
 
     def _lambdas(self) -> dict[str, float]:
-        stopped = self.stopping.stopped if self.stopping else set()
-        return {name: 0.0 if name in stopped else value for name, value in self.step.objective.lambdas().items()}
+        weights = self.step.objective.weighting.lambdas()
+        return {name: 0.0 if name in self._stopped() else value for name, value in weights.items()}
 
-    def _train(
-        self, number: int, lambdas: dict[str, float], on_step: Callable[[int, int], None] | None
-    ) -> tuple[dict[str, float], dict[str, float]]:
+    def _stopped(self) -> set[str]:
+        return self.stopping.stopped if self.stopping else set()
+
+    def _train(self, number: int, on_step: Callable[[int, int], None] | None) -> tuple[dict[str, float], dict[str, float]]:
         """One pass: the mean of each term, and the errors on the epoch's last samples, as many as there are to be validated."""
         self.module.train()
         seen, recent = _Seen(number, self.fabric), Recent(len(self.in_order.share))
+        stopped = frozenset(self._stopped())
         for done, batch in enumerate(self.training.epoch(number), start=1):
-            outputs, terms = self.module(batch)
-            loss = total(terms, lambdas)
+            taken = self.module(batch, stopped)
             self.optimizer.zero_grad()
-            self.fabric.backward(loss)
+            self.fabric.backward(taken.loss)
             norm = self.fabric.clip_gradients(
                 self.module, self.optimizer, max_norm=self.config.clip_gradient_norm, error_if_nonfinite=False
             )
             self.optimizer.step()
             self.step.objective.step_end()
-            seen.add({**terms, "total": loss, "gradient": torch.as_tensor(norm)}, rows(batch))
-            recent.add(outputs, batch)
+            logged = {**taken.terms, "total": taken.loss, **taken.monitored, "gradient": torch.as_tensor(norm)}
+            seen.add(logged, rows(batch))
+            recent.add(taken.outputs, batch)
             if on_step is not None:
                 on_step(done, len(self.training))
         means = seen.means()

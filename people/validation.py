@@ -14,6 +14,8 @@ PAIRED_WINDOWS = (
     2048  # the equal error rate looks at all pairs of at most this many samples: two million pairs, sorted in a moment
 )
 
+QUERIES = 256  # at a time, against all photos: bounds memory
+
 
 class Watched(TypedDict):
     """One epoch's verdict: `score` (higher is better) selects the model, `errors` (lower is better) are kept per task."""
@@ -26,6 +28,17 @@ def error_rate(logits: Float[Tensor, "sample class"], target: Int[Tensor, " samp
     """The share of samples whose largest logit is not their class; -1 is unknown and does not count (NaN if all are)."""
     known = target >= 0
     return (logits.argmax(1) != target)[known].double().mean().item()
+
+
+def balanced_accuracy(logits: Float[Tensor, "sample class"], target: Int[Tensor, " sample"]) -> float:
+    """The mean over the classes that occur of the share of their samples whose largest logit is theirs (the mean recall).
+
+    A target of -1 is unknown and does not count (NaN if all are).
+    """
+    known = target >= 0
+    target, right = target[known], (logits.argmax(1) == target)[known]
+    recalls = [right[target == one].double().mean() for one in target.unique()]
+    return torch.stack(recalls).mean().item() if recalls else torch.nan
 
 
 def mean_absolute_error(prediction: Float[Tensor, " sample"], target: Float[Tensor, " sample"]) -> float:
@@ -128,6 +141,26 @@ def across_views(
     by_condition = [answers[answers[:, 0] == name, 1:].mean(0) for name in answers[:, 0].unique()]
     rank_1, precision = torch.stack(by_condition).mean(0).tolist() if by_condition else (torch.nan, torch.nan)
     return 1 - rank_1, 1 - precision
+
+
+def mean_average_precision(
+    embedding: Float[Tensor, "sample channel"], subject: Int[Tensor, " sample"], camera: Int[Tensor, " sample"]
+) -> float:
+    """Mean average precision (step form) of every photo as a query against all photos, by Euclidean distance.
+
+    Photos of the query's person by the query's camera, itself among them, are left out; a query whose person no other camera
+    saw asks nothing. Of equally near photos the first counts as nearer. NaN where nothing is asked.
+    """
+    features, precisions = _centred(embedding), []
+    for queries in torch.arange(len(subject), device=subject.device).split(QUERIES):
+        person, place = subject[queries, None] == subject, camera[queries, None] == camera
+        right = person & ~place
+        asked = right.any(1)
+        distance = _squared_distance(features[queries], features).masked_fill(person & place, torch.inf)[asked]
+        hit = right[asked].gather(1, distance.sort(dim=1, stable=True).indices).double()
+        rank = torch.arange(1, hit.shape[1] + 1, device=hit.device)
+        precisions.append((hit.cumsum(1) / rank * hit).sum(1) / hit.sum(1))
+    return torch.cat(precisions).mean().item()
 
 
 def _centred(signature: Float[Tensor, "sample channel"]) -> Float[Tensor, "sample channel"]:

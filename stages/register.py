@@ -30,7 +30,7 @@ from stages.common import output, params, tracking_uri
 ALIAS = "champion"
 WRAPPER = Path(__file__).with_name("served.py")
 LIBRARY = Path(checkpoints.__file__).parent
-REQUIREMENTS = ("torch", "numpy", "jaxtyping", "mlflow")
+REQUIREMENTS = ("torch", "torchvision", "numpy", "jaxtyping", "mlflow")
 
 
 def main() -> None:

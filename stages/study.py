@@ -65,8 +65,11 @@ class Search:
                 raise ValueError(f"search.ranges.{key} must be [low, high], 0 < low < high, got {limits}; correct params.yaml")
 
     def baseline(self, objective: Mapping[str, Any]) -> dict[str, float]:
-        """The values that params.yaml gives to what is searched: the first trial."""
-        values = {key: looked_up(objective, key) for key in self.ranges}
+        """The numbers that params.yaml gives to what is searched: the first trial. A word there, such as a weight that is
+        learned, is no place to begin a search of numbers: the sampler chooses in its place.
+        """
+        found = {key: looked_up(objective, key) for key in self.ranges}
+        values: dict[str, float] = {key: value for key, value in found.items() if not isinstance(value, str)}
         for key, value in values.items():
             low, high = self.ranges[key]
             if not low <= value <= high:
@@ -77,17 +80,17 @@ class Search:
         return values
 
 
-def looked_up(block: Mapping[str, Any], key: str) -> float:
-    """The number at a dotted key."""
+def looked_up(block: Mapping[str, Any], key: str) -> float | str:
+    """The number or the word at a dotted key."""
     value: Any = block
     for part in key.split("."):
         if not isinstance(value, Mapping) or part not in value:
             there = ", ".join(map(str, value)) if isinstance(value, Mapping) else repr(value)
             raise ValueError(f"search.ranges.{key}: the objective has no {part!r} there but {there}; correct params.yaml")
         value = value[part]
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"search.ranges.{key}: a number can be searched, objective.{key} is {value!r}; correct params.yaml")
-    return float(value)
+    return value if isinstance(value, str) else float(value)
 
 
 def nested(values: Mapping[str, float]) -> dict[str, Any]:

@@ -32,7 +32,8 @@ def forced_again(small_run: Path) -> tuple[dict, dict]:
 def test_every_stage_leaves_its_result(small_run: Path):
     lock = hashes(small_run)
     assert {name.split("@")[0] for name in lock} == {
-        "ingest", "validate", "flow", "silhouettes", "poses", "train", "compare", "tune", "evaluate", "register", "report",
+        "ingest", "validate", "flow", "silhouettes", "poses", "crops",
+        "train", "compare", "tune", "evaluate", "register", "report",
     }  # fmt: skip
     assert all((small_run / path).exists() for outs in lock.values() for path in outs)
 

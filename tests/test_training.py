@@ -11,6 +11,7 @@ import pytest
 import tiny
 import torch
 from lightning.fabric import Fabric
+from torch import nn
 
 from people import recipe, states, training
 from people.loading import InOrder
@@ -30,7 +31,7 @@ def fit(fabric: Fabric) -> Callable[..., list[training.Epoch]]:
     return run
 
 
-def train(dropout: float, devices: int, kill_at: tuple[int, int]) -> None:
+def train(dropout: float, devices: int, kill_at: tuple[int, int], weight: float | None = 0.1) -> None:
     """In a process of its own: train with the state in ./state, keep the best checkpoint of every rank and the curve."""
     config = tiny.config(devices=devices, batches={"samples": 30})
     fabric, done_epochs, epoch = recipe.launch(config), 0, None
@@ -39,7 +40,7 @@ def train(dropout: float, devices: int, kill_at: tuple[int, int]) -> None:
         if (done_epochs + 1, done) == kill_at:
             processes.kill_now()
 
-    problem = tiny.problem(dropout=dropout)
+    problem = tiny.problem(dropout=dropout, weight=weight)
     for epoch in training.fit(problem, config, seed=1, fabric=fabric, checkpoint_folder=Path("state"), on_step=on_step):
         done_epochs = epoch.number
         print("replayed" if epoch.replayed else "trained", epoch.number, flush=True)
@@ -82,11 +83,12 @@ def test_a_run_that_is_killed_in_mid_epoch_ends_with_the_weights_of_an_uninterru
     assert newest.read_bytes() == newest_whole.read_bytes()
 
 
-def test_two_processes_follow_the_curve_of_one_and_have_equal_weights(tmp_path: Path):
+@pytest.mark.parametrize("weight", [0.1, None], ids=["given", "learned"])
+def test_two_processes_follow_the_curve_of_one_and_have_equal_weights(tmp_path: Path, weight: float | None):
     both, port = tmp_path / "both", str(processes.free_port())
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "NODE_RANK": "0"}
-    ranks = [processes.start(train, both, 0.0, 2, (0, 0), LOCAL_RANK=str(rank), **shared) for rank in (0, 1)]
-    alone = processes.start(train, tmp_path / "alone", 0.0, 1, (0, 0))
+    ranks = [processes.start(train, both, 0.0, 2, (0, 0), weight, LOCAL_RANK=str(rank), **shared) for rank in (0, 1)]
+    alone = processes.start(train, tmp_path / "alone", 0.0, 1, (0, 0), weight)
     assert [processes.exit_code(process) for process in (*ranks, alone)] == [0, 0, 0], (both / "output").read_text()
     assert (both / "best-0.pt").read_bytes() == (both / "best-1.pt").read_bytes()
     curve, curve_alone = (pd.read_csv(folder / "history.csv") for folder in (both, tmp_path / "alone"))
@@ -288,7 +290,7 @@ def test_a_block_s_number_out_of_range_is_named_with_its_rule(block: str, value:
 
 def test_adam_takes_the_step_that_it_takes_by_hand():
     parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-    optimizer = tiny.config(optimizer={"name": "adam"}).optimizer.of([parameter], 0.1, 0.0)
+    optimizer = tiny.config(optimizer={"name": "adam"}).optimizer.of([{"params": [parameter], "weight_decay": 0.0}], 0.1)
     (parameter * torch.tensor([3.0, 0.5])).sum().backward()
     optimizer.step()  # the first step of Adam is the learning rate against the gradient's sign
     torch.testing.assert_close(parameter.detach(), torch.tensor([0.9, -2.1]), rtol=0, atol=1e-5)
@@ -309,6 +311,34 @@ def test_the_learning_rate_falls_after_its_milestones_whatever_the_error_also_wh
 
 def test_without_task_stopping_every_weight_stays(fit):
     assert [epoch.metrics["lambda/age"] for epoch in fit(task_stopping=None)] == [0.1] * 4
+
+
+def test_learned_weights_are_trained_without_weight_decay_saved_and_resumed(fit, fabric: Fabric, tmp_path: Path):
+    learned, decay = tiny.problem(weight=None), {"weight_decay": 0.9, "learning_rate": 0.01}
+    whole = fit(learned, task_stopping=None, **decay)
+    assert whole[0].metrics["lambda/age"] == 1
+    assert whole[-1].metrics["lambda/age"] != 1
+    config = tiny.config(task_stopping=None, **decay)
+    for epoch in training.fit(learned, config, seed=1, fabric=fabric, checkpoint_folder=tmp_path):
+        if epoch.number == 2:
+            break
+    resumed = fit(learned, tmp_path, task_stopping=None, **decay)
+    assert states.serialized(resumed[-1].best) == states.serialized(whole[-1].best)
+    pd.testing.assert_frame_equal(resumed[-1].history, whole[-1].history, check_exact=True)
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "sgd", "momentum": 0.9}, {"name": "adam"}])
+def test_a_learned_weight_that_the_loss_does_not_move_is_not_moved_by_decay(optimizer: dict):
+    step = training._Step(nn.Linear(2, 1), tiny.Objective(tiny.ObjectiveConfig(None), {}))
+    with torch.no_grad():
+        step.objective.weighting.s.fill_(1.0)
+        step.network.weight.fill_(1.0)
+    made = tiny.config(optimizer=optimizer).optimizer.of(step.parameter_groups(0.5), 0.1)
+    for parameter in step.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    made.step()
+    assert step.objective.weighting.s.tolist() == [1.0]
+    assert (step.network.weight < 1).all()
 
 
 IDENTITIES = {"people": 4, "clips": 5, "per_epoch": 6}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.metrics import roc_curve
+from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_curve
 
 from people import validation
 
@@ -69,3 +69,51 @@ def test_a_common_offset_changes_no_error():
     moved = signature.double() + 1e6
     for error in (validation.nearest_neighbour_error, validation.equal_error_rate):
         assert error(moved, subject, clip) == pytest.approx(error(signature, subject, clip), abs=1e-6)
+
+
+def photographed(seed: int, photos: int = 70) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    generator = np.random.default_rng(seed)
+    subject, camera = generator.integers(0, 9, photos), generator.integers(1, 4, photos)
+    subject[:2] = [100, 101]  # two people with one photo each: no queries, but in everybody's gallery
+    embedding = generator.normal(size=(102, 6))[subject] + generator.normal(size=(photos, 6))
+    return torch.tensor(embedding, dtype=torch.float32), torch.tensor(subject), torch.tensor(camera)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_mean_average_precision_leaves_out_the_person_s_photos_by_the_same_camera(seed: int, monkeypatch: pytest.MonkeyPatch):
+    embedding, subject, camera = photographed(seed)
+    by_loop, by_sklearn = [], []
+    for query in range(len(subject)):
+        others = [i for i in range(len(subject)) if not (subject[i] == subject[query] and camera[i] == camera[query])]
+        distance = [float((embedding[i] - embedding[query]).double().norm()) for i in others]
+        right = [bool(subject[i] == subject[query]) for i in others]
+        if not any(right):
+            continue
+        found, precisions = 0, []
+        for rank, place in enumerate(np.argsort(distance, kind="stable"), start=1):
+            if right[place]:
+                found += 1
+                precisions.append(found / rank)
+        by_loop.append(np.mean(precisions))
+        by_sklearn.append(average_precision_score(right, [-one for one in distance]))
+    ours = validation.mean_average_precision(embedding, subject, camera)
+    assert ours == pytest.approx(np.mean(by_loop)) == pytest.approx(np.mean(by_sklearn))
+    monkeypatch.setattr(validation, "QUERIES", 7)
+    assert validation.mean_average_precision(embedding, subject, camera) == pytest.approx(ours, abs=1e-12)
+
+
+def test_where_nobody_was_seen_twice_there_is_no_mean_average_precision():
+    embedding, subject, _ = photographed(0)
+    assert np.isnan(validation.mean_average_precision(embedding, subject, torch.ones_like(subject)))
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_balanced_accuracy_is_the_mean_recall_of_the_classes_that_occur(seed: int):
+    generator = torch.Generator().manual_seed(seed)
+    logits, target = torch.randn(40, 4, generator=generator), torch.randint(-1, 3, (40,), generator=generator)
+    known = target >= 0
+    predicted = logits[:, :3].argmax(1)
+    logits[:, 3] = -9  # a class that nobody has and nobody is called
+    expected = balanced_accuracy_score(target[known], predicted[known])
+    assert validation.balanced_accuracy(logits, target) == pytest.approx(expected)
+    assert np.isnan(validation.balanced_accuracy(logits, torch.full((40,), -1)))

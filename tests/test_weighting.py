@@ -1,9 +1,11 @@
 """How terms are weighted, and when a task stops: cases worked by hand."""
 
+import math
+
 import pytest
 import torch
 
-from people.weighting import TaskStopping, total
+from people.weighting import Fixed, Scale, TaskStopping, Uncertainty, total
 
 
 def fed(errors: list[float], validation: float, weight: float = 0.5, window: int = 2, threshold: float = 1.0) -> TaskStopping:
@@ -27,6 +29,80 @@ def test_a_weight_of_zero_keeps_the_graph_and_passes_no_gradient():
 def test_a_term_without_a_weight_is_refused():
     with pytest.raises(ValueError, match="age"):
         total({"identity": torch.tensor(1.0), "age": torch.tensor(1.0)}, {"identity": 1.0})
+
+
+EQ_2 = {"attributes": Scale(1.0, 2.0), "identity": Scale(0.5, 2.0)}
+EQ_3 = {"attributes": Scale(1.0, 1.0), "identity": Scale(1.0, 2.0)}
+LOSSES = {"attributes": torch.tensor(0.7), "identity": torch.tensor(0.2)}
+
+
+def descended(weighting: Uncertainty, terms: dict[str, torch.Tensor], steps: int = 400) -> Uncertainty:
+    """The weighting after steps down the gradient of its total, the terms being constant."""
+    optimizer = torch.optim.SGD(weighting.parameters(), lr=0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        weighting.total(terms).backward()
+        optimizer.step()
+        weighting.step_end()
+    return weighting
+
+
+def test_given_weights_are_the_weighted_sum_and_a_stopped_term_weighs_nothing():
+    weights = {"identity": 1.0, "age": 0.2}
+    terms = {"identity": torch.tensor(2.0), "age": torch.tensor(5.0)}
+    assert Fixed(weights).lambdas() == weights
+    assert Fixed(weights).total(terms).item() == total(terms, weights).item() == pytest.approx(3.0)
+    assert Fixed(weights).total(terms, {"age"}).item() == 2.0
+    assert not list(Fixed(weights).parameters())
+
+
+def test_uncertainty_weighting_is_eq_2_term_by_term():
+    weighting = Uncertainty(EQ_2, {}, (-3, 3))
+    assert weighting.lambdas() == {"attributes": 1.0, "identity": 0.5}  # s = 0
+    with torch.no_grad():
+        weighting.s.copy_(torch.tensor([0.4, -0.3]))
+    expected = 0.7 * math.exp(-0.8) + 0.2 * math.exp(0.6) / 2 + 0.4 - 0.3
+    assert weighting.total(LOSSES).item() == pytest.approx(expected)
+
+
+def test_at_its_optimum_eq_2_gives_both_tasks_half_and_eq_3_gives_attributes_one():
+    found = descended(Uncertainty(EQ_2, {}, (-3, 3)), LOSSES)
+    variance = (2 * found.s).exp().tolist()  # σ² = exp 2s
+    assert variance == pytest.approx([2 * 0.7, 0.2], rel=1e-3)  # σ_ar² = 2 L_ar, σ_id² = L_id
+    assert [found.lambdas()[name] * LOSSES[name].item() for name in EQ_2] == pytest.approx([0.5, 0.5], rel=1e-3)
+    printed = descended(Uncertainty(EQ_3, {}, (-3, 3)), LOSSES)
+    assert [printed.lambdas()[name] * LOSSES[name].item() for name in EQ_3] == pytest.approx([1.0, 0.5], rel=1e-3)
+
+
+def test_given_and_learned_weights_may_be_mixed():
+    weighting = Uncertainty({"identity": Scale(0.5, 2.0)}, {"junk": 0.3}, (-3, 3))
+    terms = {"junk": torch.tensor(2.0), "identity": torch.tensor(4.0)}
+    assert weighting.lambdas() == {"identity": 0.5, "junk": 0.3}
+    assert weighting.total(terms).item() == pytest.approx(0.3 * 2 + 0.5 * 4)
+
+
+def test_a_stopped_term_moves_its_learned_weight_no_more():
+    weighting = Uncertainty(EQ_2, {}, (-3, 3))
+    assert weighting.total(LOSSES, {"attributes"}).item() == pytest.approx(0.5 * 0.2)
+    weighting.total(LOSSES, {"attributes"}).backward()
+    assert weighting.s.grad is not None
+    assert weighting.s.grad[0] == 0
+    assert weighting.s.grad[1] != 0
+
+
+def test_a_loss_that_reaches_zero_takes_its_s_to_the_bound_and_it_comes_back():
+    weighting = descended(Uncertainty(EQ_2, {}, (-1, 2)), LOSSES | {"identity": torch.tensor(0.0)})
+    assert weighting.s[1].item() == -1
+    assert descended(weighting, LOSSES | {"identity": torch.tensor(1.0)}).s[1].item() == pytest.approx(0, abs=1e-3)
+
+
+def test_a_learned_weight_of_no_term_or_without_room_is_refused():
+    with pytest.raises(ValueError, match="junk"):
+        Uncertainty(EQ_2, {}, (-3, 3)).total(LOSSES | {"junk": torch.tensor(1.0)})
+    with pytest.raises(ValueError, match="needs a term whose weight is learned"):
+        Uncertainty({}, {"identity": 1.0}, (-3, 3))
+    with pytest.raises(ValueError, match="low < 0 < high"):
+        Uncertainty(EQ_2, {}, (0, 3))
 
 
 def test_the_criterion_of_a_task_by_hand():

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from people import training
+from people.weighting import Fixed, Scale, Uncertainty
 
 SUBJECTS, SAMPLES_EACH, CHANNELS = 6, 20, 8
 
@@ -66,13 +67,17 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    weight: float
+    weight: float | None  # None: learned
 
 
 class Objective(nn.Module):
     def __init__(self, config: ObjectiveConfig, spec: dict[str, Any]) -> None:
         super().__init__()
-        self.config = config
+        self.weighting = (
+            Uncertainty({"age": Scale(1.0, 2.0)}, {"identity": 1.0}, (-3, 3))
+            if config.weight is None
+            else Fixed({"identity": 1.0, "age": config.weight})
+        )
         self.register_buffer("steps", torch.tensor(0))
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -82,11 +87,12 @@ class Objective(nn.Module):
             "age": ((outputs["age_years"] - batch["age_years"]) / 10).square().mean(),
         }
 
-    def lambdas(self) -> dict[str, float]:
-        return {"identity": 1.0, "age": self.config.weight}
+    def monitored(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return {"steps": self.steps.float()}
 
     def step_end(self) -> None:
         self.steps += 1
+        self.weighting.step_end()
 
 
 def watch(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Any]:
@@ -126,7 +132,7 @@ def config(**changes: Any) -> training.Config:
 
 
 def problem(
-    *, train: Any = None, validation: Any = None, weight: float = 0.1, dropout: float = 0.2, data_digest: str = "made up"
+    *, train: Any = None, validation: Any = None, weight: float | None = 0.1, dropout: float = 0.2, data_digest: str = "made up"
 ) -> training.Problem:
     train = Samples(shift=1) if train is None else train
     return training.Problem(

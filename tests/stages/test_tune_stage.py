@@ -182,6 +182,12 @@ def test_a_search_that_makes_no_sense_is_refused_with_its_key(changes: dict[str,
         search(**changes).baseline(OBJECTIVE)
 
 
+def test_a_word_is_no_place_to_begin_with_and_the_sampler_chooses_a_number():
+    learned = {"lambda": {"gender": "learned", "age": 0.2}, "margin": {"verification": 0.5}}
+    asked = search(ranges={"lambda.gender": [0.1, 10.0], "lambda.age": [0.1, 1.0]})
+    assert asked.baseline(learned) == {"lambda.age": 0.2}
+
+
 def test_dotted_values_replace_those_of_the_objective_and_no_others():
     values = {"lambda.gender": 0.7, "margin.verification": 3.0}
     changed = merged(OBJECTIVE, nested(values), "objective")

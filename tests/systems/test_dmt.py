@@ -290,7 +290,7 @@ def trained(network: model.Network, terms: objective.Objective, batch: dict[str,
     for _ in range(steps):
         optimizer.zero_grad()
         named = terms(network(batch), batch)
-        sum(weight * named[name] for name, weight in terms.lambdas().items()).backward()
+        sum(weight * named[name] for name, weight in terms.weighting.lambdas().items()).backward()
         torch.nn.utils.clip_grad_norm_(network.parameters(), 5.0)
         optimizer.step()
         terms.step_end()
@@ -323,7 +323,7 @@ def test_the_network_learns_the_ages_of_a_batch(train: data.Samples):
 def test_each_term_reaches_the_trunk_and_together_they_reach_every_parameter(train: data.Samples):
     network, terms = made(train), objective.Objective(objective.Config(**OBJECTIVE), data.spec(train))
     batch = batch_of(train, list(range(0, len(train), 2)))
-    for name in terms.lambdas():
+    for name in terms.weighting.lambdas():
         network.zero_grad()
         terms(network(batch), batch)[name].backward()
         assert network.trunk[0].weight.grad.abs().sum() > 0, name

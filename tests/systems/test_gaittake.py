@@ -161,9 +161,9 @@ def test_there_is_a_cross_entropy_where_it_has_a_weight_and_the_network_must_hav
     plain = objective.Objective(objective.Config(**OBJECTIVE), {})
     weighted = {**OBJECTIVE, "lambda": {"batch_all": 0.5, "cross_entropy": 1.0}}
     with_head = objective.Objective(objective.Config(**weighted), {})
-    assert set(plain(outputs, batch)) == set(plain.lambdas()) == {"weighted", "batch_all"}
+    assert set(plain(outputs, batch)) == set(plain.weighting.lambdas()) == {"weighted", "batch_all"}
     terms = with_head({**outputs, "logits": logits}, batch)
-    assert set(terms) == set(with_head.lambdas()) == {"weighted", "batch_all", "cross_entropy"}
+    assert set(terms) == set(with_head.weighting.lambdas()) == {"weighted", "batch_all", "cross_entropy"}
     of_strips = [torch.nn.functional.cross_entropy(logits[:, strip], batch["identity"]) for strip in range(3)]
     assert terms["cross_entropy"].item() == pytest.approx(torch.stack(of_strips).mean().item(), rel=1e-5)
     with pytest.raises(ValueError, match="the network has no head"):

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from people import losses, validation
 from people.validation import Watched
+from people.weighting import Fixed
 
 MAIN = "identity"
 WATCHED = MAIN  # the error by which the learning rate falls and trainings are compared
@@ -53,6 +54,7 @@ class Objective(nn.Module):
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
         self.config = config
+        self.weighting = Fixed({MAIN: 1.0, **{task: config.lambdas[task] for task in AUXILIARIES}})
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("margin", torch.tensor(float(config.margin["verification"])))
         self._margin_of_batch: Tensor | None = None
@@ -66,9 +68,9 @@ class Objective(nn.Module):
             terms[task] = getattr(self, f"_{task}")(outputs, batch) if self.config.lambdas[task] else 0.0 * silent[task].sum()
         return terms
 
-    def lambdas(self) -> dict[str, float]:
-        """The weight of each term: 1 for the main task."""
-        return {MAIN: 1.0, **{task: self.config.lambdas[task] for task in AUXILIARIES}}
+    def monitored(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """What is logged beside the terms: nothing."""
+        return {}
 
     def step_end(self) -> None:
         """One optimisation step is done: count it, and let an adaptive margin follow the batch just seen."""

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from people import distances, losses, validation
 from people.validation import Watched
+from people.weighting import Fixed
 
 MAIN = "weighted"
 WATCHED = "identity"  # the error by which the learning rate falls and trainings are compared
@@ -45,7 +46,9 @@ class Objective(nn.Module):
 
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
-        self.config = config
+        self.config, given = config, config.lambdas
+        further = [term for term in AUXILIARIES if term != "cross_entropy" or given[term] > 0]
+        self.weighting = Fixed({MAIN: 1.0, **{term: given[term] for term in further}})
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A number with a graph for each term, every strip of the embedding for itself, the mean over strips."""
@@ -66,10 +69,10 @@ class Objective(nn.Module):
             terms["cross_entropy"] = losses.softmax_log_loss(logits.flatten(0, 1), identity)
         return terms
 
-    def lambdas(self) -> dict[str, float]:
-        """The weight of each term: 1 for the main one."""
-        given = self.config.lambdas
-        return {MAIN: 1.0, **{term: given[term] for term in AUXILIARIES if term != "cross_entropy" or given[term] > 0}}
+    def monitored(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The share of triplets that still violate the margin of the batch-all loss, which itself stays near the margin."""
+        margin = self.config.margin["batch_all"]
+        return {"active_triplets": losses.active_triplets(outputs["embedding"], batch["subject"], margin)}
 
     def step_end(self) -> None:
         """One optimisation step is done: nothing here counts them."""

@@ -1,0 +1,238 @@
+"""The network of attributes and re-identification: a ResNet for photos of pedestrians, and three ways to its heads."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from torchvision.models import ResNet18_Weights
+from torchvision.models.resnet import BasicBlock
+
+from people.nn import LEAK, SeparateLinear, leaky
+from people.video import pretrained
+
+TYPES = ("resnet", "conv_head", "self_attention")
+TASKS = ("identity", "attributes", "junk")
+IMAGENET = "imagenet"
+STAGES, READ_BY_CONVOLUTIONS = 4, 3  # the paper's convolutions read the maps of the third stage
+
+
+@dataclass(frozen=True)
+class Config:
+    """What the network is made of.
+
+    `type`: how the attributes are read, see `Network`. `tasks`: which heads there are. `widths` and `blocks`: of the four
+    stages of the ResNet, ResNet-18 has (64, 128, 256, 512) and (2, 2, 2, 2). `weights`: what it starts from: "" is random,
+    "imagenet" torchvision's file in torch's cache, else a file in its format. `hidden`: the channels of the feature v, and of
+    each token of self-attention. `embedding`: of the embedding. `head_channels`: of each attribute's convolution. `heads`: of
+    self-attention.
+    """
+
+    type: str
+    tasks: Sequence[str]
+    widths: Sequence[int]
+    blocks: Sequence[int]
+    weights: str
+    hidden: int
+    embedding: int
+    head_channels: int
+    heads: int
+
+    def __post_init__(self) -> None:
+        for name in ("tasks", "widths", "blocks"):
+            object.__setattr__(self, name, tuple(getattr(self, name)))
+        if self.type not in TYPES:
+            raise ValueError(f"reid.model.type must be one of {', '.join(TYPES)}, got {self.type!r}; correct params.yaml")
+        if not set(self.tasks) <= set(TASKS) or len(set(self.tasks)) < len(self.tasks) or not set(self.tasks) - {"junk"}:
+            raise ValueError(
+                f"reid.model.tasks must be some of {', '.join(TASKS)}, each once, and identity or attributes among them, got "
+                f"{list(self.tasks)}; correct params.yaml"
+            )
+        for name in ("widths", "blocks"):
+            values = getattr(self, name)
+            if len(values) != STAGES or min(values) < 1:
+                raise ValueError(f"reid.model.{name} must be {STAGES} numbers >= 1, got {list(values)}; correct it")
+        for name in ("hidden", "embedding", "head_channels", "heads"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"reid.model.{name} must be at least 1, got {getattr(self, name)}; correct params.yaml")
+        if self.type != "resnet" and self.hidden != self.widths[-1]:
+            raise ValueError(
+                f"reid.model.hidden must be {self.widths[-1]}, the last of widths, where the type is {self.type}: its feature "
+                f"v is the ResNet's own; got {self.hidden}"
+            )
+        if self.type == "self_attention" and self.hidden % self.heads:
+            raise ValueError(f"reid.model.heads must divide hidden, {self.hidden}, got {self.heads}; correct params.yaml")
+
+
+class Trunk(nn.Module):
+    """ResNet without its classifier, for upright photos: the first convolution halves the height alone, max-pooling nothing.
+
+    Names and layers are those of torchvision, whose strides there are (2, 2) and 2: its weights fit. A photo of 128x64 has
+    maps of 16x16 after the third stage.
+    """
+
+    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
+        super().__init__()
+        self.stages = [f"layer{number}" for number in range(1, len(widths) + 1)]
+        self.conv1 = nn.Conv2d(3, widths[0], 7, stride=(2, 1), padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=(1, 1), padding=1)
+        before = widths[0]
+        for name, width, count in zip(self.stages, widths, blocks, strict=True):
+            self.add_module(name, _stage(before, width, count, stride=1 if name == self.stages[0] else 2))
+            before = width
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, image: Float[Tensor, "sample 3 height width"]) -> list[Float[Tensor, "sample _ _ _"]]:
+        """The maps after each stage."""
+        maps, after = self.maxpool(self.relu(self.bn1(self.conv1(image)))), []
+        for name in self.stages:
+            maps = self.get_submodule(name)(maps)
+            after.append(maps)
+        return after
+
+
+def _stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:
+    shortcut = None
+    if stride != 1 or channels_in != channels_out:
+        shortcut = nn.Sequential(
+            nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False), nn.BatchNorm2d(channels_out)
+        )
+    first = BasicBlock(channels_in, channels_out, stride, shortcut)
+    return nn.Sequential(first, *(BasicBlock(channels_out, channels_out) for _ in range(blocks - 1)))
+
+
+class ConvHeads(nn.Module):
+    """Of each attribute: 3x3 convolution of the maps, BatchNorm, LeakyReLU, flattened (one convolution does all of them)."""
+
+    def __init__(self, channels_in: int, attributes: int, channels: int) -> None:
+        super().__init__()
+        self.attributes = attributes
+        self.convolution = nn.Conv2d(channels_in, attributes * channels, 3, padding=1, bias=False)
+        self.norm = nn.BatchNorm2d(attributes * channels)
+
+    def forward(self, maps: Float[Tensor, "sample channel row column"]) -> Float[Tensor, "sample attribute feature"]:
+        return leaky(self.norm(self.convolution(maps))).unflatten(1, (self.attributes, -1)).flatten(2)
+
+
+class Attention(nn.Module):
+    """Multi-head self-attention over the attributes' tokens and v, without a residual connection, then LayerNorm."""
+
+    def __init__(self, tokens: int, channels_in: int, channels: int, heads: int) -> None:
+        super().__init__()
+        self.tokens = SeparateLinear(tokens, channels_in, channels) if tokens else None
+        self.attention = nn.MultiheadAttention(channels, heads, batch_first=True)
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(
+        self, features: Float[Tensor, "sample attribute feature"] | None, v: Float[Tensor, "sample channel"]
+    ) -> Float[Tensor, "sample token channel"]:
+        """The attended tokens, that of v last."""
+        tokens = v[:, None]
+        if self.tokens is not None and features is not None:
+            tokens = torch.cat([self.tokens(features), tokens], dim=1)
+        return self.norm(self.attention(tokens, tokens, tokens, need_weights=False)[0])
+
+
+class Network(nn.Module):
+    """From photos of pedestrians to an embedding, twelve attributes, and whether there is a pedestrian at all.
+
+    `resnet`: the feature v is a linear map of the ResNet's pooled maps, from which everything is read. `conv_head`: v is what
+    is pooled, and each attribute has a convolution of its own on the maps of the third stage. `self_attention`: the features of
+    these convolutions and v are tokens that attend to each other. `spec`: "size_hw" of a photo, "attributes" (their classes).
+    """
+
+    def __init__(self, config: Config, spec: dict[str, Any]) -> None:
+        super().__init__()
+        self.config = config
+        classes: Mapping[str, Sequence[str]] = spec["attributes"] if "attributes" in config.tasks else {}
+        by_convolution = config.type != "resnet" and len(classes) > 0
+        # without a head that sees v, the last stage has nothing to do
+        stages = STAGES if config.type != "conv_head" or set(config.tasks) & {"identity", "junk"} else READ_BY_CONVOLUTIONS
+        self.trunk = Trunk(config.widths[:stages], config.blocks[:stages])
+        self.feature = nn.Linear(config.widths[-1], config.hidden) if config.type == "resnet" else None
+        channels = config.widths[READ_BY_CONVOLUTIONS - 1]
+        self.convolutions = ConvHeads(channels, len(classes), config.head_channels) if by_convolution else None
+        flat = config.head_channels * math.prod(map_size_hw(spec["size_hw"]))
+        self.attention = Attention(len(classes), flat, config.hidden, config.heads) if config.type == "self_attention" else None
+        read = flat if config.type == "conv_head" else config.hidden
+        self.attributes = nn.ModuleDict({name: nn.Linear(read, _logits(named)) for name, named in classes.items()})
+        self.identity = _identity(config) if "identity" in config.tasks else None
+        self.junk = nn.Linear(config.hidden, 1) if "junk" in config.tasks else None
+        # a convolution follows its weights' layout
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Of each sample what the tasks ask for: "embedding" (sample, channel), the logits (sample, class) of each attribute by
+        its name, and of "person" (no, yes). Two classes have one logit z, given as (0, z): its sigmoid is their softmax.
+
+        `batch`: "image" (sample, 3, height, width), minus the mean and divided by the deviation of its channels.
+        """
+        image = batch["image"]
+        if self.training and len(image) == 1 and isinstance(self.identity, nn.Sequential):
+            raise ValueError("a training batch of reid needs two samples, got 1: BatchNorm of v has nothing to compare")
+        maps = self.trunk(image.contiguous(memory_format=torch.channels_last))
+        features = self.convolutions(maps[READ_BY_CONVOLUTIONS - 1]) if self.convolutions is not None else None
+        if len(maps) < STAGES:
+            assert features is not None
+            return self._attributes(features)
+        v = maps[-1].mean((2, 3))
+        v = self.feature(v) if self.feature is not None else v
+        person = {"person": _binary(self.junk(leaky(v)))} if self.junk is not None else {}
+        if self.attention is not None:
+            tokens = self.attention(features, v)
+            features, v = tokens[:, :-1], tokens[:, -1]
+        elif features is None:
+            features = leaky(v)[:, None].expand(-1, len(self.attributes), -1)
+        embedding = {"embedding": self.identity(v).float()} if self.identity is not None else {}
+        return embedding | self._attributes(features) | person
+
+    def _attributes(self, features: Float[Tensor, "sample attribute channel"]) -> dict[str, Tensor]:
+        read = zip(self.attributes.items(), features.unbind(1), strict=True)
+        logits = {name: head(feature).float() for (name, head), feature in read}
+        return {name: _binary(values) if values.shape[1] == 1 else values for name, values in logits.items()}
+
+
+def map_size_hw(size_hw: Sequence[int]) -> tuple[int, int]:
+    """Rows and columns of the third stage's maps, from which attributes are read, of photos of `size_hw`."""
+    height, width = size_hw
+    return -(-height // 8), -(-width // 4)
+
+
+def pretrain(network: Network) -> None:
+    """Give the ResNet the weights that the configuration names; where it names none it keeps its random ones."""
+    if not (named := network.config.weights):
+        return
+    file = pretrained.weights_file(ResNet18_Weights.IMAGENET1K_V1, "" if named == IMAGENET else named)
+    found = torch.load(file, map_location="cpu", weights_only=True)
+    wanted = network.trunk.state_dict()
+    unfit = sorted(name for name in wanted if name not in found or found[name].shape != wanted[name].shape)
+    if unfit:
+        raise ValueError(
+            f"{file} does not fit reid.model with widths {list(network.config.widths)} and blocks "
+            f"{list(network.config.blocks)}: {len(unfit)} of its arrays are missing or of another shape, first {unfit[0]}; "
+            "ResNet-18 has [64, 128, 256, 512] and [2, 2, 2, 2]"
+        )
+    network.trunk.load_state_dict({name: found[name] for name in wanted})
+
+
+def _identity(config: Config) -> nn.Module:
+    embedding = nn.Linear(config.hidden, config.embedding)
+    if config.type != "resnet":
+        return embedding
+    return nn.Sequential(nn.BatchNorm1d(config.hidden), nn.LeakyReLU(LEAK), embedding)
+
+
+def _logits(classes: Sequence[str]) -> int:
+    return 1 if len(classes) == 2 else len(classes)
+
+
+def _binary(logit: Float[Tensor, "sample 1"]) -> Float[Tensor, "sample 2"]:
+    return functional.pad(logit.float(), (1, 0))

@@ -1,0 +1,154 @@
+"""What is minimised: triplets of photos, the mean of twelve cross-entropies, person or not; and what training watches."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from people import losses, validation
+from people.records import ATTRIBUTES
+from people.validation import Watched
+from people.weighting import Fixed, Scale, Uncertainty
+
+MAIN = "identity"
+WATCHED = "combined"  # the error by which the learning rate falls and trainings are compared
+TERMS = ("identity", "attributes", "junk")
+HEADS = {"identity": "embedding", "attributes": next(iter(ATTRIBUTES)), "junk": "person"}  # an output that shows the task
+LEARNED = "learned"
+# The paper's eq. 2 is 1/σ² of a cross-entropy and 1/(2σ²) of the triplet loss with s = log σ; its eq. 3 as printed is no
+# re-parametrisation of it. Person or not is a cross-entropy as the attributes are.
+CLASSIFICATION = {"eq_2": Scale(1.0, 2.0), "eq_3": Scale(1.0, 1.0)}
+DISTANCE = {"eq_2": Scale(0.5, 2.0), "eq_3": Scale(1.0, 2.0)}
+
+
+@dataclass(frozen=True, init=False)
+class Config:
+    """The weight λ of each term, and the triplet loss' margin.
+
+    A λ is "learned", a number above 0, or 0 for a task that the model lacks. `uncertainty`: which of the paper's equations
+    a learned λ follows, `bounds` the limits of its s = log σ.
+    """
+
+    lambdas: dict[str, float | str]
+    margin: dict[str, float]
+    uncertainty: str
+    bounds: tuple[float, float]
+
+    def __init__(
+        self, *, margin: Mapping[str, float | int], uncertainty: str, bounds: Sequence[float | int], **weights: Any
+    ) -> None:
+        if set(weights) != {"lambda"}:  # a word of Python, therefore taken by name
+            raise ValueError(f"reid.objective has the keys lambda, margin, uncertainty and bounds, got {sorted(weights)} too")
+        given = {term: one if one == LEARNED else _number(term, one) for term, one in weights["lambda"].items()}
+        if set(given) != set(TERMS) or not any(given.values()):
+            raise ValueError(
+                f"reid.objective.lambda must give {', '.join(TERMS)} a weight each, one of them not 0, got {given}; correct "
+                "params.yaml"
+            )
+        if set(margin) != {"identity"} or not margin["identity"] > 0:
+            raise ValueError(
+                f"reid.objective.margin must give identity a distance > 0, got {dict(margin)}; correct params.yaml"
+            )
+        if uncertainty not in CLASSIFICATION:
+            raise ValueError(f"reid.objective.uncertainty must be one of {', '.join(CLASSIFICATION)}, got {uncertainty!r}")
+        if len(bounds) != 2 or not bounds[0] < 0 < bounds[1]:
+            raise ValueError(
+                f"reid.objective.bounds must be [low, high], low < 0 < high, got {list(bounds)}; correct params.yaml"
+            )
+        object.__setattr__(self, "lambdas", given)
+        object.__setattr__(self, "margin", {term: float(distance) for term, distance in margin.items()})
+        object.__setattr__(self, "uncertainty", uncertainty)
+        object.__setattr__(self, "bounds", (float(bounds[0]), float(bounds[1])))
+
+
+def _number(term: str, given: Any) -> float:
+    if isinstance(given, bool) or not isinstance(given, (int, float)) or given < 0:
+        raise ValueError(
+            f"reid.objective.lambda.{term} must be {LEARNED!r} or a number >= 0, got {given!r}; correct params.yaml"
+        )
+    return float(given)
+
+
+class Objective(nn.Module):
+    """The named loss terms, unweighted: one for each task whose λ is not 0, which the network must have just then."""
+
+    def __init__(self, config: Config, spec: dict[str, Any]) -> None:
+        super().__init__()
+        self.config = config
+        self.attributes = tuple(spec["attributes"])
+        self.weighting = weighting(config)
+
+    def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """A number with a graph for each term.
+
+        identity: the batch-all triplet loss (eq. 1) of people whose identity is known: junk is nobody, neither like nor unlike
+        anyone. attributes: the mean of the twelve cross-entropies, each over the photos whose class is known. junk: likewise.
+        """
+        self._check(outputs)
+        return {term: getattr(self, f"_{term}")(outputs, batch) for term in TERMS if self.config.lambdas[term]}
+
+    def monitored(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """The share of triplets that still violate the margin: the loss itself stays near the margin while it succeeds."""
+        if "embedding" not in outputs:
+            return {}
+        embedding, margin = outputs["embedding"][:, None], self.config.margin["identity"]
+        return {"active_triplets": losses.active_triplets(embedding, batch["identity"], margin)}
+
+    def step_end(self) -> None:
+        """One optimisation step is done: learned weights stay within their bounds."""
+        self.weighting.step_end()
+
+    def _check(self, outputs: dict[str, Tensor]) -> None:
+        for term, head in HEADS.items():
+            if (head in outputs) != bool(self.config.lambdas[term]):
+                raise ValueError(
+                    f"reid.objective.lambda.{term} is {self.config.lambdas[term]!r}, but the network has "
+                    f"{'a' if head in outputs else 'no'} head for it: a weight needs {term} among reid.model.tasks, and a task "
+                    "there a weight that is not 0"
+                )
+
+    def _identity(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        embedding = outputs["embedding"][:, None]  # one strip
+        return losses.batch_all_triplet(embedding, batch["identity"], self.config.margin["identity"])
+
+    def _attributes(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        # of two classes the logits are (0, z): their cross-entropy is the binary one of z
+        return torch.stack([losses.softmax_log_loss(outputs[name], batch[name]) for name in self.attributes]).mean()
+
+    def _junk(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
+        return losses.softmax_log_loss(outputs["person"], batch["person"])
+
+
+def weighting(config: Config) -> Fixed | Uncertainty:
+    """How the terms are weighted: fixed weights, or uncertainty weighting where one is learned."""
+    asked = {term: weight for term, weight in config.lambdas.items() if weight}
+    fixed = {term: float(weight) for term, weight in asked.items() if weight != LEARNED}
+    if len(fixed) == len(asked):
+        return Fixed(fixed)
+    scales = {term: (DISTANCE if term == "identity" else CLASSIFICATION)[config.uncertainty] for term in TERMS}
+    return Uncertainty({term: scales[term] for term in TERMS if asked.get(term) == LEARNED}, fixed, config.bounds)
+
+
+def watch(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Watched:
+    """The errors of a whole split from its concatenated outputs and targets, and the score that selects the model.
+
+    identity: 1 - mean average precision of people's photos, those of the query's person by the query's camera left out;
+    attributes: 1 - the mean balanced accuracy; junk: the error of persons and of junk, each weighing a half. combined: 1 - the
+    geometric mean of what identity and attributes get right, where the model has both. The score is -combined.
+    """
+    people = targets["person"] == 1
+    errors = {}
+    if "embedding" in outputs:
+        labels = (targets[name][people] for name in ("subject", "camera"))
+        errors["identity"] = 1 - validation.mean_average_precision(outputs["embedding"][people], *labels)
+    if known := [name for name in ATTRIBUTES if name in outputs]:
+        balanced = [validation.balanced_accuracy(outputs[name], targets[name]) for name in known]
+        errors["attributes"] = 1 - torch.tensor(balanced, dtype=torch.float64).nanmean().item()
+    right = [1 - error for error in errors.values()]
+    if "person" in outputs:
+        errors["junk"] = 1 - validation.balanced_accuracy(outputs["person"], targets["person"])
+    combined = 1 - math.prod(right) ** (1 / len(right))
+    return {"score": -combined, "errors": {WATCHED: combined, **errors}}

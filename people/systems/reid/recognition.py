@@ -1,0 +1,144 @@
+"""Attributes and junk judged: each attribute beside its most frequent class, and how well junk is told from people."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from jaxtyping import Float, Int
+
+from people import judging, metrics, pictures
+from people.judging import record
+from people.records import ATTRIBUTES, Results
+from people.systems.reid import paper
+from people.systems.reid.data import JUNK, PERSON
+from people.systems.reid.paper import MEAN
+from people.systems.reid.said import Said
+from people.video import detectors
+
+MEASURES: dict[str, Callable[[np.ndarray], float]] = {
+    "accuracy": metrics.right_share,
+    "balanced_accuracy": metrics.mean_recall,
+    "f1": metrics.macro_f1,
+}
+COLOURS = ("upper_colour", "lower_colour")
+WAYS = ("confidence", "detector", "head")
+Counts = Int[np.ndarray, "subject _ _"]  # true, predicted
+
+
+def attributes(said: Said, training_clips: pd.DataFrame, bootstrap: dict[str, Any], results: Results) -> None:
+    """Each attribute over the people's photos whose class is known, with intervals over people, and the mean of them."""
+    subjects, of_photo = np.unique(said.subject, return_inverse=True)
+    ours: dict[str, Counts] = {}
+    frequent: dict[str, Counts] = {}
+    for name in said.attributes:
+        classes, true = ATTRIBUTES[name], said.targets[name].numpy()
+        known = said.is_person & (true >= 0)
+        if not known.any():
+            continue  # it stands in the table with no photo
+        shape = len(subjects), len(classes)
+        guess = np.full(known.sum(), most_frequent(training_clips, name))
+        predicted = said.outputs[name].argmax(1).numpy()[known]
+        ours[name], frequent[name] = (
+            metrics.confusions(one, true[known], of_photo[known], shape) for one in (predicted, guess)
+        )
+    if not ours:
+        raise ValueError("no photo of the split has a known attribute; give people attributes in the dataset's label file")
+    for measured, measure in MEASURES.items():
+        baseline = "most_frequent" if measured == "accuracy" else f"most_frequent_{measured}"
+        for name, chosen in {**{name: [name] for name in ours}, MEAN: list(ours)}.items():
+            found, trivial = (mean_over([counts[one] for one in chosen], measure) for counts in (ours, frequent))
+            estimate = judging.estimate(found, subjects, **bootstrap)
+            once = np.ones(len(subjects))
+            record(results, f"attributes.{measured}.{name}", estimate, {f"{baseline}.{name}": trivial(once)})
+    results.tables["attributes"] = table(said, results.metrics)
+    for name in COLOURS:
+        if name in ours:
+            confusion(name, ours[name].sum(axis=0), results)
+
+
+def most_frequent(training_clips: pd.DataFrame, name: str) -> int:
+    """The class that most of the training people's photos have; of equals the first."""
+    people = training_clips[training_clips["kind"] == PERSON]
+    return int(np.argmax([(people[name] == one).sum() for one in ATTRIBUTES[name]]))
+
+
+def mean_over(counts: Sequence[Counts], measure: Callable[[np.ndarray], float]) -> Callable[[np.ndarray], float]:
+    """The mean over attributes of a measure, of subjects who count as often as their weights say."""
+    return lambda weights: float(np.mean([measure(np.tensordot(weights, one, axes=1)) for one in counts]))
+
+
+def table(said: Said, measured: dict[str, float]) -> pd.DataFrame:
+    """The paper's first table in %: an attribute a row, the trivial answer and ours, then the printed columns."""
+    rows, people = [], int(said.is_person.sum())
+    counts = {name: int((said.is_person & (said.targets[name].numpy() >= 0)).sum()) for name in said.attributes}
+    counts[MEAN] = sum(counts.values())
+    for name, known in counts.items():
+        unknown = (people * len(said.attributes) if name == MEAN else people) - known
+        figures = {
+            "most frequent": measured.get(f"attributes.most_frequent.{name}"),
+            "accuracy": measured.get(f"attributes.accuracy.{name}"),
+            "balanced accuracy": measured.get(f"attributes.balanced_accuracy.{name}"),
+            "F1": measured.get(f"attributes.f1.{name}"),
+        }
+        shown = {title: None if value is None else round(100 * value, 2) for title, value in figures.items()}
+        printed = {f"paper: {method}": value for method, value in paper.ATTRIBUTE_ACCURACY[name].items()}
+        rows.append({"attribute": name.replace("_", " "), "photos": known, "unknown": unknown, **shown, **printed})
+    return pd.DataFrame(rows)
+
+
+def confusion(name: str, counts: Int[np.ndarray, "true predicted"], results: Results) -> None:
+    """How often each colour is taken for each: counts as a table, shares of each true colour as a picture."""
+    classes = ATTRIBUTES[name]
+    shown = pd.DataFrame(counts, columns=pd.Index(classes))
+    shown.insert(0, "true", list(classes))
+    results.tables[f"{name}_confusion"] = shown
+    total = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, total, out=np.full(counts.shape, np.nan), where=total > 0)
+    results.pictures[f"{name}_confusion"] = pictures.confusion(share, classes)
+
+
+def junk(said: Said, ways: Sequence[str], weights: str, bootstrap: dict[str, Any], results: Results) -> None:
+    """The area under the ROC curve of each way to tell junk from people, where there is junk; distractors are neither."""
+    judged = np.flatnonzero(np.isin(said.clips["kind"].to_numpy(str), (PERSON, JUNK)))
+    positive = ~said.is_person[judged]
+    # one person's photos belong together, but each piece of junk stands for itself
+    subjects = np.where(positive, said.clips["clip_id"].to_numpy(str)[judged], said.subject[judged])
+    if not positive.any():
+        return
+    curves = []
+    for way in ways:
+        if (scores := suspicion(said, judged, way, weights)) is None:
+            continue
+
+        def area(counts: np.ndarray, scores: np.ndarray = scores) -> float:
+            return metrics.roc_auc(scores, positive, counts)
+
+        record(results, f"junk.{way}.auc", judging.estimate(area, subjects, **bootstrap), {})
+        false_rate, true_rate, _ = metrics.roc(scores, positive)
+        curve = pd.DataFrame({"way": way, "false_positive_rate": false_rate, "true_positive_rate": true_rate})
+        curves.append(judging.thinned(curve))
+    if curves:
+        results.curves["junk_roc"] = pd.concat(curves)
+
+
+def suspicion(said: Said, rows: Int[np.ndarray, " photo"], way: str, weights: str) -> Float[np.ndarray, " photo"] | None:
+    """How much each photo looks like junk, by one of the paper's three ideas; None where the network has no such task.
+
+    confidence: 1 - the mean over the attributes of the highest probability. detector: 1 - how sure a detector of persons is.
+    head: the probability that the network gives.
+    """
+    if way == "detector":
+        file = detectors.weights_file("fasterrcnn", weights)
+        return 1 - np.array(list(detectors.person_scores((said.shown(rows[[at]])[0] for at in range(len(rows))), file)))
+    if way == "head":
+        return said.probabilities("person")[rows, 0] if "person" in said.outputs else None
+    highest = [said.probabilities(name)[rows].max(axis=1) for name in said.attributes]
+    return 1 - np.mean(highest, axis=0) if highest else None
+
+
+def kinds(said: Said) -> pd.DataFrame:
+    """How many photos of each kind and role the split has, of how many people and cameras."""
+    groups = said.clips.groupby(["kind", "role"], sort=True)
+    counts = groups.agg(photos=("clip_id", "size"), subjects=("subject_id", "nunique"), cameras=("camera", "nunique"))
+    return counts.reset_index()

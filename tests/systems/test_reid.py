@@ -1,0 +1,388 @@
+"""reid: photos and how they are varied, the objective's terms, what is watched, and that people are learned."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import snapshots
+import torch
+from sklearn.metrics import balanced_accuracy_score
+from torchvision.transforms.functional import affine
+
+from people import losses, recipe, training
+from people.records import ATTRIBUTES
+from people.systems.reid import data, model, objective, paper, served
+from people.video.store import Store
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """On arrays this small threads cost more than they give."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module")
+def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return snapshots.write_store(tmp_path_factory.mktemp("reid"))
+
+
+def config(**changes: Any) -> data.Config:
+    return data.Config(**{**snapshots.DATA_BLOCK, **changes})
+
+
+def opened(reads: dict[str, Path], split: str = "train", **changes: Any) -> data.Samples:
+    return data.open_samples(reads, config(**changes), split)
+
+
+def batch_of(
+    samples: data.Samples, indices: list[int], augment: int | None = None, **statistics: Any
+) -> dict[str, torch.Tensor]:
+    given = {"mean": torch.zeros(3, 1, 1), "std": torch.ones(3, 1, 1)} | statistics
+    draw = None if augment is None else np.random.default_rng(augment)
+    return samples.batch(indices, spec=data.spec(samples), statistics=given, augment=draw)
+
+
+# --- photos
+
+
+def test_a_photo_is_the_stored_one_normalised_and_its_targets_are_the_index_s(reads: dict[str, Path]):
+    samples = opened(reads, "test")
+    stored, row = Store.open(reads["frames"]).field("image"), samples.clips.iloc[7]
+    moments = data.statistics(samples)
+    batch = batch_of(samples, [7], **moments)
+    expected = (stored[row["start"]].transpose(2, 0, 1) / 255 - moments["mean"].numpy()) / moments["std"].numpy()
+    np.testing.assert_allclose(batch["image"][0].numpy(), expected, atol=1e-5)
+    assert batch["camera"].item() == row["camera"]
+    for name, classes in ATTRIBUTES.items():
+        code = batch[name].item()
+        assert (classes[code] if code >= 0 else None) == (row[name] if isinstance(row[name], str) else None)
+
+
+def test_junk_is_one_subject_without_identity_and_a_distractor_is_nothing_known(reads: dict[str, Path]):
+    samples = opened(reads, "test")
+    targets, kind = samples.targets(data.spec(opened(reads))), samples.clips["kind"].to_numpy()
+    assert len(set(targets["subject"][kind == "junk"].tolist())) == 1
+    assert (targets["identity"] == -1).all()  # nobody of them was trained on
+    assert {one: set(targets["person"][kind == one].tolist()) for one in set(kind)} == {
+        "person": {1}, "junk": {0}, "distractor": {-1}
+    }  # fmt: skip
+    assert all((targets[name][kind != "person"] == -1).all() for name in ATTRIBUTES)
+
+
+def test_people_alone_are_trained_on_and_junk_where_it_is_asked_for(reads: dict[str, Path]):
+    for split in ("train", "validation"):
+        assert set(opened(reads, split).clips["kind"]) == {"person"}
+        assert set(opened(reads, split, junk=True).clips["kind"]) == {"person", "junk"}
+    assert set(opened(reads, "test").clips["kind"]) == {"person", "junk", "distractor"}
+    assert all(not name.startswith("junk") for name in data.spec(opened(reads, junk=True))["subjects"])
+
+
+def test_a_photo_is_shrunk_to_the_mean_of_its_pixels(reads: dict[str, Path]):
+    whole, half = (batch_of(opened(reads, size_hw=size_hw), [3])["image"] for size_hw in ([32, 16], [16, 8]))
+    torch.testing.assert_close(half, whole.unflatten(3, (8, 2)).unflatten(2, (16, 2)).mean((3, 5)))
+
+
+def test_training_photos_have_mean_zero_and_deviation_one_by_their_own_statistics(reads: dict[str, Path]):
+    samples = opened(reads)
+    image = batch_of(samples, list(range(len(samples))), **data.statistics(samples))["image"]
+    assert image.mean((0, 2, 3)).abs().max() < 1e-4
+    torch.testing.assert_close(image.transpose(0, 1).flatten(1).std(1, correction=0), torch.ones(3), rtol=1e-4, atol=0)
+    assert data.statistics(opened(reads, normalise="imagenet"))["mean"].flatten().tolist() == pytest.approx(
+        [0.485, 0.456, 0.406]
+    )
+
+
+def test_how_a_photo_is_varied_follows_from_the_generator_and_its_index_alone(reads: dict[str, Path]):
+    samples = opened(reads)
+    together, alone = batch_of(samples, [3, 8, 3], augment=4)["image"], batch_of(samples, [8], augment=4)["image"]
+    assert torch.equal(together[1], alone[0])
+    assert torch.equal(together[0], together[2])
+    again = batch_of(samples, [3 + len(samples)], augment=4)
+    assert not torch.equal(again["image"][0], together[0])
+    assert again["clip"].item() == 3
+    assert not torch.equal(batch_of(samples, [8], augment=5)["image"], alone)
+
+
+def smooth(height: int, width: int) -> torch.Tensor:
+    rows, columns = torch.linspace(0, 3, height)[:, None], torch.linspace(0, 3, width)
+    return torch.stack([torch.sin(2 * rows + columns), torch.cos(rows - 2 * columns), rows * columns])[None]
+
+
+@pytest.mark.parametrize("how", [(1, 0.0, 0.1, 0.0), (1, 0.0, 0.0, -0.1), (1, 0.3, 0.0, 0.0), (-1, -0.2, 0.05, 0.1)])
+def test_a_photo_is_mirrored_turned_and_moved_as_by_torchvision(how: tuple[float, float, float, float]):
+    mirror, turn, right, down = how
+    image = smooth(40, 20)
+    ours = data.moved(image, np.array([how]))
+    turned = affine(
+        image.flip(3) if mirror < 0 else image,
+        angle=-math.degrees(turn),  # theirs turns clockwise
+        translate=[round(20 * right), round(40 * down)],
+        scale=1.0,
+        shear=[0.0],
+        interpolation=2,  # type: ignore[arg-type]
+    )
+    inside = (slice(None), slice(None), slice(12, 28), slice(6, 14))
+    torch.testing.assert_close(ours[inside], turned[inside], rtol=1e-3, atol=2e-3)
+
+
+def test_a_photo_that_is_not_varied_stays_as_it_is(reads: dict[str, Path]):
+    still = opened(reads, flip=0.0, rotation_deg=0, translation=0.0)
+    torch.testing.assert_close(batch_of(still, [1, 2], augment=1)["image"], batch_of(still, [1, 2])["image"])
+    mirrored = opened(reads, flip=1.0, rotation_deg=0, translation=0.0)
+    torch.testing.assert_close(batch_of(mirrored, [1], augment=1)["image"], batch_of(still, [1])["image"].flip(3))
+
+
+@pytest.mark.parametrize(
+    ("store", "split", "changes", "message"),
+    [
+        ({"cameras": 1}, "validation", {}, "two people with photos by two cameras each, got 0"),
+        ({"people": {"train": 3}}, "validation", {}, "photos of people, got none"),
+        ({"junk": 0}, "train", {"junk": True}, "has no photo without a pedestrian: provide junk for it"),
+        ({}, "train", {"size_hw": [20, 16]}, r"size_hw must divide the size of the photos in .*, \[32, 16\], got \[20, 16\]"),
+    ],
+)
+def test_photos_that_cannot_be_learned_from_are_refused(
+    tmp_path: Path, store: dict[str, Any], split: str, changes: dict[str, Any], message: str
+):
+    with pytest.raises(ValueError, match=message):
+        opened(snapshots.write_store(tmp_path, **store), split, **changes)
+
+
+def test_a_class_that_an_attribute_does_not_have_is_named():
+    with pytest.raises(ValueError, match="hat is one of no, yes, or empty, got sometimes: correct the index"):
+        data.codes(["no", float("nan"), "sometimes"], "hat", ("no", "yes"))
+
+
+# --- what is minimised
+
+
+def terms_of(**changes: Any) -> objective.Objective:
+    weights = {**snapshots.OBJECTIVE_BLOCK["lambda"], **changes.pop("weights", {})}
+    block = {**snapshots.OBJECTIVE_BLOCK, "lambda": weights, **changes}
+    return objective.Objective(objective.Config(**block), {"attributes": ATTRIBUTES})
+
+
+def guessed(count: int = 12, seed: int = 0, junk: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    draw = torch.Generator().manual_seed(seed)
+    outputs = {name: torch.randn(count, len(classes), generator=draw) for name, classes in ATTRIBUTES.items()}
+    outputs["embedding"] = torch.randn(count, 6, generator=draw)
+    targets = {name: torch.randint(-1, len(classes), (count,), generator=draw) for name, classes in ATTRIBUTES.items()}
+    targets["identity"] = torch.arange(count) % 4
+    targets["subject"], targets["camera"] = targets["identity"], torch.arange(count) // 4 + 1
+    targets["person"] = torch.ones(count, dtype=torch.long)
+    if junk:
+        outputs["person"] = torch.randn(count, 2, generator=draw)
+        targets["person"][::5], targets["identity"][::5] = 0, -1
+    return {name: value.requires_grad_() for name, value in outputs.items()}, targets
+
+
+def test_the_identity_term_is_the_mean_of_the_triplets_above_zero_by_three_loops():
+    outputs, targets = guessed(junk=True)
+    features, who, found = outputs["embedding"].detach(), targets["identity"].tolist(), []
+    for a, anchor in enumerate(who):
+        for p, positive in enumerate(who):
+            for n, negative in enumerate(who):
+                if a != p and anchor == positive >= 0 and negative >= 0 and negative != anchor:
+                    apart = (features[a] - features[p]).norm() - (features[a] - features[n]).norm()
+                    found.append(max(0.0, 1.0 + apart.item()))
+    hinges = np.array(found)
+    terms = terms_of(weights={"junk": 1.0})
+    assert terms(outputs, targets)["identity"].item() == pytest.approx(hinges[hinges > 0].mean(), rel=1e-5)
+    active = terms.monitored(outputs, targets)["active_triplets"]
+    assert active.item() == pytest.approx((hinges > 0).mean())
+    assert not active.requires_grad
+
+
+def test_junk_is_neither_like_nor_unlike_anyone():
+    outputs, targets = guessed(junk=True)
+    people = targets["person"] == 1
+    alone = losses.batch_all_triplet(outputs["embedding"][people][:, None], targets["identity"][people], 1.0)
+    assert terms_of(weights={"junk": 1.0})(outputs, targets)["identity"].item() == pytest.approx(alone.item())
+
+
+def test_the_attributes_term_is_the_mean_of_twelve_binary_and_other_cross_entropies():
+    outputs, targets = guessed()
+    for name, classes in ATTRIBUTES.items():
+        if len(classes) == 2:
+            outputs[name] = torch.nn.functional.pad(outputs[name][:, 1:], (1, 0))  # one logit against 0
+    found = []
+    for name, classes in ATTRIBUTES.items():
+        known = targets[name] >= 0
+        if len(classes) == 2:
+            logit, target = outputs[name][known, 1], targets[name][known].float()
+            found.append(torch.nn.functional.binary_cross_entropy_with_logits(logit, target))
+        else:
+            found.append(torch.nn.functional.cross_entropy(outputs[name][known], targets[name][known]))
+    assert terms_of()(outputs, targets)["attributes"].item() == pytest.approx(sum(found).item() / 12, rel=1e-6)
+
+
+def test_a_batch_without_any_label_costs_nothing_and_has_a_gradient_of_zero():
+    outputs, targets = guessed(junk=True)
+    unknown = {name: torch.full_like(value, -1) for name, value in targets.items()}
+    terms = terms_of(weights={"junk": 1.0})(outputs, unknown)
+    assert {name: term.item() for name, term in terms.items()} == {"identity": 0, "attributes": 0, "junk": 0}
+    sum(terms.values()).backward()
+    assert all((value.grad == 0).all() for value in outputs.values())
+
+
+def test_a_weight_and_the_network_s_task_belong_together():
+    outputs, targets = guessed()
+    with pytest.raises(ValueError, match=r"lambda\.junk is 1\.0, but the network has no head for it"):
+        terms_of(weights={"junk": 1.0})(outputs, targets)
+    with pytest.raises(ValueError, match=r"lambda\.attributes is 0\.0, but the network has a head for it"):
+        terms_of(weights={"attributes": 0})(outputs, targets)
+    only = {name: value for name, value in outputs.items() if name != "embedding"}
+    attributes = terms_of(weights={"identity": 0})
+    assert set(attributes(only, targets)) == set(attributes.weighting.lambdas()) == {"attributes"}
+    assert attributes.monitored(only, targets) == {}
+
+
+@pytest.mark.parametrize(
+    ("equation", "expected"),
+    [("eq_2", {"identity": (0.5, 2), "attributes": (1, 2)}), ("eq_3", {"identity": (1, 2), "attributes": (1, 1)})],
+)
+def test_learned_weights_are_those_of_the_paper_s_equation(equation: str, expected: dict[str, tuple[float, float]]):
+    outputs, targets = guessed()
+    terms = terms_of(uncertainty=equation)
+    with torch.no_grad():
+        terms.weighting.s.copy_(torch.tensor([0.3, -0.2]))  # s_id, s_ar
+    named = terms(outputs, targets)
+    by_hand = {
+        name: factor * math.exp(-exponent * s)
+        for (name, (factor, exponent)), s in zip(expected.items(), (0.3, -0.2), strict=True)
+    }
+    assert terms.weighting.lambdas() == pytest.approx(by_hand)
+    total = sum(by_hand[name] * named[name].item() for name in by_hand) + 0.3 - 0.2
+    assert terms.weighting.total(named).item() == pytest.approx(total, rel=1e-6)
+
+
+def test_a_step_takes_learned_weights_back_within_their_bounds():
+    terms = terms_of(bounds=[-0.5, 0.5])
+    with torch.no_grad():
+        terms.weighting.s.copy_(torch.tensor([-2.0, 0.4]))
+    terms.step_end()
+    torch.testing.assert_close(terms.weighting.s.detach(), torch.tensor([-0.5, 0.4]))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"lambda": {"identity": "lernt", "attributes": 1, "junk": 0}}, "lambda.identity must be 'learned' or a number >= 0"),
+        ({"lambda": {"identity": -1, "attributes": 1, "junk": 0}}, "lambda.identity must be"),
+        ({"lambda": {"identity": 1, "attributes": 1}}, "must give identity, attributes, junk a weight each"),
+        ({"lambda": {"identity": 0, "attributes": 0, "junk": 0}}, "one of them not 0"),
+        ({"margin": {"identity": 0}}, "margin must give identity a distance > 0"),
+        ({"uncertainty": "eq_4"}, "uncertainty must be one of eq_2, eq_3, got 'eq_4'"),
+        ({"bounds": [0.5, 3]}, r"bounds must be \[low, high\], low < 0 < high"),
+        ({"temperature": 1}, "temperature"),
+    ],
+)
+def test_an_objective_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str):
+    with pytest.raises(ValueError, match=message):
+        objective.Config(**{**snapshots.OBJECTIVE_BLOCK, **changes})
+
+
+# --- what is watched
+
+
+def test_the_combined_error_is_one_minus_the_geometric_mean_of_what_is_right():
+    outputs, targets = guessed(junk=True)
+    watched = objective.watch(outputs, targets)
+    errors = watched["errors"]
+    right = (1 - errors["identity"]) * (1 - errors["attributes"])
+    assert errors["combined"] == pytest.approx(1 - math.sqrt(right)) == pytest.approx(-watched["score"])
+    scores = []
+    for name in ATTRIBUTES:
+        known = targets[name] >= 0  # a class of which nobody is counts as no mistake
+        scores.append(balanced_accuracy_score(targets[name][known], outputs[name][known].argmax(1)))
+    assert errors["attributes"] == pytest.approx(1 - np.mean(scores))
+    assert errors["junk"] == pytest.approx(1 - balanced_accuracy_score(targets["person"], outputs["person"].detach().argmax(1)))
+    only = {name: outputs[name] for name in ATTRIBUTES}
+    assert objective.watch(only, targets)["errors"] == pytest.approx(
+        dict.fromkeys(("combined", "attributes"), errors["attributes"])
+    )
+
+
+def test_junk_and_distractors_take_no_part_in_identification():
+    outputs, targets = guessed()
+    without = objective.watch(outputs, targets)["errors"]["identity"]
+    more = {name: torch.cat([value, value[:3]]) for name, value in outputs.items()}
+    labels = {name: torch.cat([value, value[:3]]) for name, value in targets.items()}
+    labels["person"][-3:] = torch.tensor([0, -1, -1])
+    assert objective.watch(more, labels)["errors"]["identity"] == pytest.approx(without)
+
+
+# --- training
+
+
+def problem(reads: dict[str, Path], *, junk: bool = False, **blocks: dict[str, Any]) -> training.Problem:
+    train, validation = (opened(reads, split, junk=junk) for split in ("train", "validation"))
+    return training.Problem(
+        system="reid",
+        model=model,
+        objective=objective,
+        config={
+            "data": snapshots.DATA_BLOCK,
+            "model": {**snapshots.MODEL_BLOCK, **blocks.get("model", {})},
+            "objective": {**snapshots.OBJECTIVE_BLOCK, **blocks.get("objective", {})},
+        },
+        train=train,
+        validation=validation,
+        spec=data.spec(train),
+        statistics=data.statistics(train),
+        data_digest="made up",
+    )
+
+
+def trained(given: training.Problem, **changes: Any) -> training.Epoch:
+    recipe_ = training.Config(**{**snapshots.TRAINING_BLOCK, **changes})
+    *_, last = training.fit(given, recipe_, seed=1, fabric=recipe.launch(recipe_))
+    return last
+
+
+def test_people_are_found_again_and_weights_are_learned(reads: dict[str, Path]):
+    history = trained(problem(reads), epochs=8, batches={"people": 4, "clips": 3, "per_epoch": 8}).history
+    assert history["train_error/identity"].iloc[-1] < 0.5 * history["train_error/identity"].iloc[0]
+    assert history["train/active_triplets"].iloc[-1] < 0.5 * history["train/active_triplets"].iloc[0]
+    assert history["lambda/identity"].iloc[0] == 0.5
+    assert history["lambda/attributes"].iloc[0] == 1
+    assert history["lambda/identity"].iloc[-1] != 0.5
+
+
+@pytest.mark.parametrize("kind", model.TYPES)
+def test_all_three_tasks_are_trained_together_and_the_same_seed_gives_the_same_curve(reads: dict[str, Path], kind: str):
+    tasks = {"type": kind, "tasks": ["identity", "attributes", "junk"]}
+    weights = {"lambda": {"identity": "learned", "attributes": 1.0, "junk": "learned"}}
+    one, same = (trained(problem(reads, junk=True, model=tasks, objective=weights)) for _ in range(2))
+    assert one.history.equals(same.history)
+    assert (one.history["lambda/attributes"] == 1).all()
+    assert {"error/identity", "error/attributes", "error/junk", "error/combined"} <= set(one.history)
+
+
+def test_what_is_served_is_the_network_s_answer_to_a_normalised_photo(reads: dict[str, Path]):
+    samples = opened(reads)
+    spec, moments = data.spec(samples), data.statistics(samples)
+    torch.manual_seed(0)
+    network = model.Network(model.Config(**{**snapshots.MODEL_BLOCK, "tasks": ["identity", "attributes", "junk"]}), spec).eval()
+    outputs = network(batch_of(samples, [0, 4], **moments))
+    answers = served.predict(network, moments, {"image": batch_of(samples, [0, 4])["image"].numpy()})
+    np.testing.assert_allclose(answers["embedding"], outputs["embedding"].detach(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(answers["hat"][:, 1], outputs["hat"][:, 1].detach().sigmoid(), rtol=1e-4)
+    takes, gives = served.shapes(network, spec)
+    assert takes == {"image": (-1, 3, 32, 16)}
+    assert {name: (-1, *answer.shape[1:]) for name, answer in answers.items()} == gives
+
+
+# --- the paper
+
+
+def test_the_paper_s_averages_are_those_of_its_columns_but_for_the_most_frequent_class():
+    for method, printed in paper.ATTRIBUTE_ACCURACY[paper.MEAN].items():
+        mean = np.mean([paper.ATTRIBUTE_ACCURACY[name][method] for name in ATTRIBUTES])
+        assert mean == pytest.approx(70.74 if method == "MFC" else printed, abs=0.01)
