@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from people import ranking, reranking
-from people.ranking import Photos
+from people.judging import ranking, reranking
+from people.judging.ranking import Photos
 
 CHANNELS, PEOPLE, CAMERAS, DISTRACTOR_SHARE, RANKS = 128, 750, 6, 2798 / 15913, 50
 BAR = 2.0

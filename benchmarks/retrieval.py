@@ -15,8 +15,9 @@ import time
 import numpy as np
 import torch
 
-from people import crossview, distances
-from people.crossview import Seen
+from people import distances
+from people.judging import crossview
+from people.judging.crossview import Seen
 
 STRIPS, CHANNELS, VIEWS = 64, 256, 14
 

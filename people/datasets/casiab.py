@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pandas as pd
 
-from people import multiview, multiviewfiles
-from people.multiviewfiles import Places, Render, background, frames, keypoints, masks
+from people.layouts import multiview, multiviewfiles
+from people.layouts.multiviewfiles import Places, Render, background, frames, keypoints, masks
 from people.records import Motion, ProbeSet, Split, Take
 
 __all__ = ["SEQUENCES", "background", "frames", "keypoints", "left_out", "masks", "plan", "protocol", "read", "write"]

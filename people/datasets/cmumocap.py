@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
-from people.archives import members
-from people.motion import J, body_centred, low_pass, repair, resample, runs
+from people.layouts.archives import members
+from people.layouts.motion import J, body_centred, low_pass, repair, resample, runs
 from people.records import JOINTS, Motion
 
 RECORDED_HZ = 120.0

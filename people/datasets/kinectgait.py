@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float
 
-from people.archives import members
-from people.motion import (
+from people.layouts.archives import members
+from people.layouts.motion import (
     LEGS,
     MIDLINE,
     PAIRS,

@@ -18,8 +18,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from people import imagefiles, marketlabels, pedestrians
-from people.pedestrians import JUNK, KINDS, SEQUENCES, Render, photograph
+from people.layouts import imagefiles, marketlabels, pedestrians
+from people.layouts.pedestrians import JUNK, KINDS, SEQUENCES, Render, photograph
 from people.records import ATTRIBUTES, Motion, PhotoSet, Split, Take
 
 __all__ = ["SEQUENCES", "frames", "labels", "parse", "plan", "protocol", "read", "write"]

@@ -19,8 +19,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from people import imagefiles
-from people.casting import cut, deal, strata
+from people.layouts import imagefiles
+from people.layouts.casting import cut, deal, strata
 from people.records import Condition, Motion, ProbeSet, Rendered, Split, Take
 
 GALLERY = ("n01", "n02", "n03", "n04")

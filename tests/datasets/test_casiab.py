@@ -17,7 +17,7 @@ import pytest
 
 from people import schemas
 from people.datasets import casiab
-from people.multiviewfiles import without_person
+from people.layouts.multiviewfiles import without_person
 from people.records import Take
 from people.synth import walker
 from people.synth.render import render

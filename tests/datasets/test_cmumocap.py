@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from people.datasets import cmumocap, kinectgait
-from people.motion import BONES, J, bone_lengths_m, gait, step_rate_hz, walking_speed
+from people.layouts.motion import BONES, J, bone_lengths_m, gait, step_rate_hz, walking_speed
 from people.records import JOINTS, Motion
 
 SCALE = 0.45

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from people.archives import members
 from people.datasets import kinectgait
-from people.motion import J, bone_lengths_m, pieces, step_rate_hz
+from people.layouts.archives import members
+from people.layouts.motion import J, bone_lengths_m, pieces, step_rate_hz
 from people.records import JOINTS, Motion
 
 STEP_HZ, SPEED_M_S, HZ = 1.75, 1.1, 30.0

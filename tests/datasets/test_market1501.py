@@ -14,8 +14,9 @@ import pandas as pd
 import pytest
 import scipy.io
 
-from people import imagefiles, marketlabels, schemas
+from people import schemas
 from people.datasets import market1501
+from people.layouts import imagefiles, marketlabels
 from people.records import ATTRIBUTES, Take
 from people.synth import walker
 from people.synth.render import render

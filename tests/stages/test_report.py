@@ -10,7 +10,7 @@ import pytest
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from people import imagefiles
+from people.layouts import imagefiles
 from stages import report
 
 

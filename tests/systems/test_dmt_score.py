@@ -10,7 +10,8 @@ import torch
 from flowing import CURRENT, DATA, network_for, write_store
 from sklearn.neighbors import KNeighborsClassifier
 
-from people import identification, judging, metrics
+from people import metrics
+from people.judging import identification
 from people.records import Results
 from people.systems.dmt import data, model, score
 from people.systems.dmt.windows import extract

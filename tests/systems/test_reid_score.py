@@ -9,7 +9,7 @@ import snapshots
 import torch
 from torch import Tensor, nn
 
-from people import pictures
+from people.judging import pictures
 from people.records import ATTRIBUTES, Results
 from people.systems.reid import colours, data, model, paper, score
 from people.video import detectors

@@ -7,11 +7,11 @@ import cv2
 import numpy as np
 import pytest
 
+from people.layouts.videofiles import video_frames
 from people.records import Take
 from people.synth import render, walker
 from people.video.flow import Config, clip_flow
 from people.video.tracks import person_boxes_xyxy_px
-from people.videofiles import video_frames
 
 SIZE = (60, 80)
 

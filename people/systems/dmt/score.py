@@ -14,8 +14,9 @@ from jaxtyping import Bool, Float, Int
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 
-from people import datasets, identification, judging, metrics, pictures
-from people.judging import Estimate, Hits, Pairs, record
+from people import datasets, metrics
+from people.judging import estimates, identification, pictures
+from people.judging.estimates import Estimate, Hits, Pairs, record
 from people.records import ProbeSet, Results
 from people.systems.dmt import data, paper
 from people.systems.dmt.ages import Shrinkage, shrinkage
@@ -88,7 +89,7 @@ class Judge:
         return cdist(self.projected[key][probes], self.projected[key][gallery])
 
     def estimate(self, statistic: Callable[..., float], *subjects: np.ndarray) -> Estimate:
-        return judging.estimate(statistic, *subjects, **self.config.bootstrap, seed=self.seed)
+        return estimates.estimate(statistic, *subjects, **self.config.bootstrap, seed=self.seed)
 
 
 def evaluate(
@@ -188,7 +189,7 @@ def identify(judge: Judge, probe_sets: list[ProbeSet], adaptation: identificatio
         row: dict[str, Any] = {"method": paper.TITLES[method], "source": BASELINE if method == MEAN_FLOW else OURS}
         for column, names in columns.items():
             parts = [by_set[name] for name in names]
-            found = judge.estimate(judging.mean_rank_1(parts), *[part.subjects for part in parts])
+            found = judge.estimate(estimates.mean_rank_1(parts), *[part.subjects for part in parts])
             record(results, f"identification.{method}.{column}", found, {}, probes=sum(len(part.subjects) for part in parts))
             row[column] = round(100 * found.value, 1)
         table.append(row)
@@ -202,7 +203,7 @@ def identify(judge: Judge, probe_sets: list[ProbeSet], adaptation: identificatio
         table.append({"method": method, "source": PAPER} | dict(zip(paper.COLUMNS, values, strict=True)))
     results.tables["identification"] = pd.DataFrame(table, columns=["method", "source", *columns])
     current = [probe_set.name for probe_set in probe_sets if probe_set.group == "current"]
-    results.curves["identification_ranks"] = judging.rank_curves(hits, current)
+    results.curves["identification_ranks"] = estimates.rank_curves(hits, current)
 
 
 def columns_of(probe_sets: list[ProbeSet]) -> dict[str, list[str]]:

@@ -14,9 +14,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from people import crossview, datasets, judging, pictures
-from people.crossview import Found, Seen
-from people.judging import Estimate, record
+from people import datasets
+from people.judging import crossview, estimates, pictures
+from people.judging.crossview import Found, Seen
+from people.judging.estimates import Estimate, record
 from people.records import ProbeSet, Results
 from people.systems.gaittake import data, paper
 from people.systems.gaittake.paper import BASELINE, OURS, PAPER, TITLES
@@ -164,7 +165,7 @@ def missing(judged: Judged) -> dict[str, Any]:
 def estimate(sets: list[tuple[Found, Float[np.ndarray, "_ _"]]], bootstrap: dict[str, Any]) -> Estimate:
     """The mean over probe sets, and its interval over subjects."""
     means = [found.mean(values) for found, values in sets]
-    return judging.estimate(
+    return estimates.estimate(
         lambda *weights: float(np.mean([mean(weight) for mean, weight in zip(means, weights, strict=True)])),
         *[found.subject for found, _ in sets],
         **bootstrap,

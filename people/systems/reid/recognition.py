@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-from people import judging, metrics, pictures
-from people.judging import record
+from people import metrics
+from people.judging import estimates, pictures
+from people.judging.estimates import record
 from people.records import ATTRIBUTES, Results
 from people.systems.reid import paper
 from people.systems.reid.data import JUNK, PERSON
@@ -48,7 +49,7 @@ def attributes(said: Said, training_clips: pd.DataFrame, bootstrap: dict[str, An
         baseline = "most_frequent" if measured == "accuracy" else f"most_frequent_{measured}"
         for name, chosen in {**{name: [name] for name in ours}, MEAN: list(ours)}.items():
             found, trivial = (mean_over([counts[one] for one in chosen], measure) for counts in (ours, frequent))
-            estimate = judging.estimate(found, subjects, **bootstrap)
+            estimate = estimates.estimate(found, subjects, **bootstrap)
             once = np.ones(len(subjects))
             record(results, f"attributes.{measured}.{name}", estimate, {f"{baseline}.{name}": trivial(once)})
     results.tables["attributes"] = table(said, results.metrics)
@@ -114,10 +115,10 @@ def junk(said: Said, ways: Sequence[str], weights: str, bootstrap: dict[str, Any
         def area(counts: np.ndarray, scores: np.ndarray = scores) -> float:
             return metrics.roc_auc(scores, positive, counts)
 
-        record(results, f"junk.{way}.auc", judging.estimate(area, subjects, **bootstrap), {})
+        record(results, f"junk.{way}.auc", estimates.estimate(area, subjects, **bootstrap), {})
         false_rate, true_rate, _ = metrics.roc(scores, positive)
         curve = pd.DataFrame({"way": way, "false_positive_rate": false_rate, "true_positive_rate": true_rate})
-        curves.append(judging.thinned(curve))
+        curves.append(estimates.thinned(curve))
     if curves:
         results.curves["junk_roc"] = pd.concat(curves)
 

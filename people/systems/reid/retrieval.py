@@ -8,9 +8,10 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
-from people import distances, judging, pictures, ranking, reranking
-from people.judging import record
-from people.ranking import Ranked
+from people import distances
+from people.judging import estimates, pictures, ranking, reranking
+from people.judging.estimates import record
+from people.judging.ranking import Ranked
 from people.records import PhotoSet, Results
 from people.systems.reid import paper
 from people.systems.reid.paper import BASELINE, OURS, PAPER, PUBLISHED
@@ -75,7 +76,7 @@ def measure(judged: list[Judged], bootstrap: dict[str, Any], results: Results) -
                 continue
             for measured, values in MEASURES.items():
                 baseline = {f"{name}.histogram_{measured}": mean(values(one.colours))} if group == name else {}
-                estimate = judging.estimate(weighted(values(found)), found.subject, **bootstrap)
+                estimate = estimates.estimate(weighted(values(found)), found.subject, **bootstrap)
                 record(results, f"retrieval.{group}.{measured}", estimate, baseline)
         results.metrics[f"retrieval.{name}.without_match"] = float(one.ours.without_match)
         results.curves[f"retrieval_{name}_ranks"] = pd.DataFrame(

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
-from people.ranking import Photos
+from people.judging.ranking import Photos
 from people.records import ATTRIBUTES
 from people.systems.reid import data
 from people.systems.reid.data import PERSON

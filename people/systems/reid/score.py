@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 from torch import Tensor, nn
 
-from people import datasets, reranking
+from people import datasets
+from people.judging import reranking
 from people.records import Results
 from people.systems.reid import colours, data, paper, recognition, retrieval
 from people.systems.reid.recognition import WAYS

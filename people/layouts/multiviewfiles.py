@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, UInt8
 
-from people import imagefiles, videofiles
-from people.multiview import Layout
+from people.layouts import imagefiles, videofiles
+from people.layouts.multiview import Layout
 from people.records import Motion, Rendered, Split, Take
 
 ID_LISTS: dict[Split, str] = {split: f"ids-{split}.txt" for split in get_args(Split)}

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from people.motion import (
+from people.layouts.motion import (
     BONES,
     FOOT_ABOVE_GROUND_M,
     J,

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from people.casting import AGE_BANDS, cast, cut, deal, strata
+from people.layouts.casting import AGE_BANDS, cast, cut, deal, strata
 from people.records import Motion, Sex, Split
 
 

@@ -5,8 +5,9 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from people import distances, ranking
-from people.ranking import NO_PLACE, Photos, Ranked
+from people import distances
+from people.judging import ranking
+from people.judging.ranking import NO_PLACE, Photos, Ranked
 
 DISTRACTOR = "0000"
 

@@ -6,8 +6,8 @@ import cv2
 import numpy as np
 import pytest
 
-from people import videofiles
-from people.videofiles import video_frames
+from people.layouts import videofiles
+from people.layouts.videofiles import video_frames
 
 
 def noise(seed: int) -> np.ndarray:

@@ -12,8 +12,8 @@ from itertools import accumulate
 import numpy as np
 from jaxtyping import Int
 
-from people import imagefiles, photos
-from people.casting import cast
+from people.layouts import imagefiles, photos
+from people.layouts.casting import cast
 from people.records import ATTRIBUTES, Motion, Rendered, Sex, Split, Take
 
 Render = Callable[[Take], Iterator[Rendered]]

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 
-from people import photos
-from people.photos import FOUND, LOOKS, MISSED, Look, astray_box, cut, detected_box, good_box, iou
+from people.layouts import photos
+from people.layouts.photos import FOUND, LOOKS, MISSED, Look, astray_box, cut, detected_box, good_box, iou
 
 PERSON = np.array([60.0, 30.0, 100.0, 130.0], np.float32)
 

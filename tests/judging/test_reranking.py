@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from people import distances, reranking
-from people.reranking import Config
+from people import distances
+from people.judging import reranking
+from people.judging.reranking import Config
 
 CONFIG = Config(k1=6, k2=3, share=0.3)
 

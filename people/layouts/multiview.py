@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from people.casting import cast
+from people.layouts.casting import cast
 from people.records import Condition, Motion, ProbeSet, Split, Take
 
 CONDITIONS: dict[str, Condition] = {"nm": "normal", "bg": "bag", "cl": "coat"}

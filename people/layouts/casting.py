@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from people.motion import pieces
+from people.layouts.motion import pieces
 from people.records import Motion, Split
 
 AGE_BANDS = 8

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from people import crossview, distances
-from people.crossview import Found, Seen
+from people import distances
+from people.judging import crossview
+from people.judging.crossview import Found, Seen
 
 VIEWS_DEG = (0.0, 36.0, 90.0)
 

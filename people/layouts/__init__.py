@@ -1,0 +1,1 @@
+"""What the layouts of several datasets share: files and archives, walks and who takes part, people seen from many sides."""
