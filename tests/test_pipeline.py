@@ -59,6 +59,12 @@ def test_the_same_seed_gives_the_same_bytes(forced_again: tuple[dict, dict]):
 
 BESIDE = {
     "dmt": ("gender.accuracy", "gender.baseline", "age.mae_years", "age.baseline_mae_years", "verification.auc"),
+    "reid": (
+        "retrieval.official.map",
+        "retrieval.official.histogram_map",
+        "attributes.accuracy.mean",
+        "attributes.most_frequent.mean",
+    ),
     "gaittake": ("single_view.rank_1.NM", "single_view.gei_rank_1.NM", "cross_view.map.mean", "cross_view.gei_map.mean"),
 }
 
@@ -91,7 +97,7 @@ def test_the_study_holds_every_lambda_and_margin_that_is_searched(small_run: Pat
         assert trials[name].between(low, high).all()
 
 
-@pytest.mark.parametrize(("system", "printed"), [("dmt", "Ours-2"), ("gaittake", "GaitPart")])
+@pytest.mark.parametrize(("system", "printed"), [("dmt", "Ours-2"), ("gaittake", "GaitPart"), ("reid", "ConvHead")])
 def test_the_report_is_one_page_that_needs_no_other_file(small_run: Path, system: str, printed: str):
     page = (small_run / f"data/report/{system}/index.html").read_text()
     assert page.count('src="data:image/png;base64,') >= 6
