@@ -18,16 +18,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many workers as cores already
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_itemcollected(item: pytest.Item) -> None:
     """Several workers share the tests by file; those that need the small run stay together, so that it is made once.
 
-    They come first, for they take longest: the others fill what time is left.
+    Marked as each is collected: when all are, xdist has read the groups.
     """
-    for item in items:
-        together = "small_run" in getattr(item, "fixturenames", ())
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group("small_run" if together else item.path.name))
+    together = "small_run" in getattr(item, "fixturenames", ())
+    if item.get_closest_marker("xdist_group") is None:
+        item.add_marker(pytest.mark.xdist_group("small_run" if together else item.path.name))
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the small run come first, for they take longest: the others fill what time is left."""
     items.sort(key=lambda item: "small_run" not in getattr(item, "fixturenames", ()))
 
 
@@ -94,7 +96,7 @@ def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     own = {"MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "PREFECT_API_URL", "DVC_ROOT"}
     environment = {key: value for key, value in os.environ.items() if key not in own}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=500)
+    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1500)
     if done.returncode:
         pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-8000:]}")
     return done
