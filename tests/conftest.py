@@ -18,18 +18,15 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many workers as cores already
 
 
-def pytest_itemcollected(item: pytest.Item) -> None:
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Several workers share the tests by file; those that need the small run stay together, so that it is made once.
 
-    Marked as each is collected: when all are, xdist has read the groups.
+    They come first, for they take longest: the others fill what time is left.
     """
-    together = "small_run" in getattr(item, "fixturenames", ())
-    if item.get_closest_marker("xdist_group") is None:
-        item.add_marker(pytest.mark.xdist_group("small_run" if together else item.path.name))
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The tests of the small run come first, for they take longest: the others fill what time is left."""
+    for item in items:
+        together = "small_run" in getattr(item, "fixturenames", ())
+        if item.get_closest_marker("xdist_group") is None:
+            item.add_marker(pytest.mark.xdist_group("small_run" if together else item.path.name))
     items.sort(key=lambda item: "small_run" not in getattr(item, "fixturenames", ()))
 
 
