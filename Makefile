@@ -27,7 +27,7 @@ real: $(READY) ## the same on recordings of real walks: make real ARCHIVE=path/t
 	@python -m stages.report --where
 
 test: $(READY) ## every test but those of servers and workers; those on real recordings skip where the recordings are absent
-	python -m pytest --numprocesses auto --dist loadgroup -m "not servers"
+	python -m pytest --numprocesses auto -m "not servers"
 
 test-all: test ## then these, which have the cores for themselves: Prefect, MLflow, PostgreSQL, OpenSSH and workers as real processes
 	python -m pytest -m servers

@@ -5,12 +5,15 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jaxtyping import install_import_hook
 from ruamel.yaml import YAML
+from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).parent.parent
+OF_SMALL_RUN = ("test_contracts.py", "test_pipeline.py")
 _hook = install_import_hook("people", "beartype.beartype")
 
 os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -18,16 +21,23 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many workers as cores already
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Several workers share the tests by file; those that need the small run stay together, so that it is made once.
+class ByFile(LoadScopeScheduling):
+    """The tests of one file share a worker; those of the files that need the small run share one, so that it is made once."""
 
-    They come first, for they take longest: the others fill what time is left.
-    """
-    for item in items:
-        together = "small_run" in getattr(item, "fixturenames", ())
-        if item.get_closest_marker("xdist_group") is None:
-            item.add_marker(pytest.mark.xdist_group("small_run" if together else item.path.name))
-    items.sort(key=lambda item: "small_run" not in getattr(item, "fixturenames", ()))
+    def _split_scope(self, nodeid: str) -> str:
+        file = Path(nodeid.partition("::")[0]).name
+        return "small_run" if file in OF_SMALL_RUN else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
+    """Files in the order of their collection."""
+    config.option.loadscopereorder = False
+    return ByFile(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The tests of the small run come first, for they take longest: the others fill what time is left."""
+    items.sort(key=lambda item: item.path.name not in OF_SMALL_RUN)
 
 
 @pytest.fixture(scope="session")

@@ -25,7 +25,7 @@ def hashes(workspace: Path) -> dict[str, dict[str, str]]:
 def forced_again(small_run: Path) -> tuple[dict, dict]:
     """The hashes of a run, and those of the same run computed again from nothing."""
     before = hashes(small_run)
-    run(["dvc", "repro", "--force"], small_run)
+    run(["dvc", "repro", "--force", *(name for name in before if name.split("@")[0] in ("evaluate", "compare"))], small_run)
     return before, hashes(small_run)
 
 

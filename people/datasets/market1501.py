@@ -18,9 +18,9 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
-from people.layouts import imagefiles, marketlabels, pedestrians
-from people.layouts.pedestrians import JUNK, KINDS, SEQUENCES, Render, photograph
-from people.records import ATTRIBUTES, Motion, PhotoSet, Split, Take
+from people.layouts import imagefiles, marketlabels
+from people.layouts.pedestrians import JUNK, KINDS, SEQUENCES, Render, photograph, plan
+from people.records import ATTRIBUTES, PhotoSet, Split, Take
 
 __all__ = ["SEQUENCES", "frames", "labels", "parse", "plan", "protocol", "read", "write"]
 
@@ -59,25 +59,6 @@ def parse(name: str) -> Name:
     sequence = f"c{found['camera']}" + (f"s{session}" if session else "")
     frame = int(found["frame"] or found["only_frame"])
     return Name(found["identity"], int(found["camera"]), int(session or 1) - 1, frame, sequence)
-
-
-# --- who is photographed how -----------------------------------------------------------------------------------------
-
-
-def plan(
-    motions: list[Motion],
-    *,
-    subjects: Mapping[Split, int],
-    cameras: int,
-    photos_per_camera: Sequence[int],
-    frames_per_sequence: int,
-    distractors: int,
-    junk: int,
-    seed: int,
-) -> list[Take]:
-    """Every person seen by two or more cameras, in clothes that are the same in all photos (`pedestrians.plan`)."""
-    how = {"frames_per_sequence": frames_per_sequence, "distractors": distractors, "junk": junk, "seed": seed}
-    return pedestrians.plan(motions, subjects=subjects, cameras=cameras, photos_per_camera=photos_per_camera, **how)
 
 
 # --- write -----------------------------------------------------------------------------------------------------------

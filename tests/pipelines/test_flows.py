@@ -78,7 +78,7 @@ else:
 note("ended")
 """
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers"), pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600)]
 PATIENCE_S = 300  # on a machine that has much else to do
 
 

@@ -31,7 +31,7 @@ for name in ("checkpoint.pt", "history.csv", "summary.json"):
     (out / name).write_bytes(os.urandom(100_000))
 """
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(1500)]
 
 
 @pytest.fixture(scope="module")

@@ -34,7 +34,7 @@ def nap() -> None:
     subprocess.run(["sleep", "600"], check=True)
 """
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers"), pytest.mark.timeout(1500)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(1500)]
 PATIENCE_S = 300  # on a machine that has much else to do
 
 

@@ -21,7 +21,7 @@ from mlflow import MlflowClient
 from ruamel.yaml import YAML
 from servers import Sshd, postgres, sshd
 
-pytestmark = [pytest.mark.servers, pytest.mark.xdist_group("servers"), pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600)]
 PATIENCE_S = 1200  # on a machine that has much else to do
 SENT = {"train": "gpu", "compare": "gpu", "tune": "gpu"}
 SMALLEST = {
