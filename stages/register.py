@@ -33,6 +33,14 @@ LIBRARY = Path(checkpoints.__file__).parent
 REQUIREMENTS = ("torch", "torchvision", "numpy", "jaxtyping", "mlflow")
 
 
+class Unscored(ValueError):
+    """A registered version that the data or the code of today do not fit."""
+
+    def __init__(self, version: ModelVersion, why: ValueError) -> None:
+        super().__init__(f"version {version.version} of {version.name} cannot be scored on today's validation subjects ({why})")
+        self.version = version
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("system")
@@ -138,13 +146,24 @@ def present_champion(client: mlflow.MlflowClient, system: str) -> ModelVersion |
 def challenge(
     version: ModelVersion, champion: ModelVersion | None, data_digest: str, reads: dict[str, Path]
 ) -> tuple[bool, str]:
-    """Whether the version becomes champion, and why: only scores on the same validation subjects are compared."""
+    """Whether the version becomes champion, and why: only scores on the same validation subjects are compared.
+
+    A champion that cannot be scored there (today's photos have no junk, today's code no such layer) makes room: it stays in the
+    registry, and its alias can be given back by hand.
+    """
     if champion is None:
         return True, "there was no champion"
     if str(champion.version) == str(version.version):
         return False, f"version {version.version} is the champion already"
     same = all(one.tags.get("data.digest") == data_digest for one in (version, champion))
-    ours, theirs = (float(one.tags["validation.score"]) if same else scored_again(one, reads) for one in (version, champion))
+    try:
+        ours, theirs = (
+            float(one.tags["validation.score"]) if same else scored_again(one, reads) for one in (version, champion)
+        )
+    except Unscored as error:
+        if error.version is version:
+            raise
+        return True, f"version {version.version} takes over: {error}"
     how = "on the same data" if same else "both scored again on today's validation subjects, as one was scored on other data"
     told = f"version {version.version} has validation score {ours:.6f}, champion {champion.version} had {theirs:.6f} ({how})"
     return ours > theirs, f"{told}: {'it takes over' if ours > theirs else 'the champion stays'}"
@@ -154,7 +173,10 @@ def scored_again(version: ModelVersion, reads: dict[str, Path]) -> float:
     """A registered checkpoint's score on the validation subjects of today's data."""
     with tempfile.TemporaryDirectory() as folder:
         model = download_artifacts(f"models:/{version.name}/{version.version}", dst_path=folder)
-        return float(checkpoints.watch(Path(model, "artifacts", "checkpoint.pt"), reads)["score"])
+        try:
+            return float(checkpoints.watch(Path(model, "artifacts", "checkpoint.pt"), reads)["score"])
+        except ValueError as error:
+            raise Unscored(version, error) from error
 
 
 if __name__ == "__main__":

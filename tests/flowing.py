@@ -45,13 +45,13 @@ def network_for(path: Path, seed: int = 0) -> tuple[model.Network, dict[str, Any
     return model.Network(model.Config(**MODEL_BLOCK), spec).eval(), spec, data.statistics(train)
 
 
-def write_checkpoint(path: Path, store: Path, *, seed: int = 0, score: float = -0.5) -> Path:
+def write_checkpoint(path: Path, store: Path, *, seed: int = 0, score: float = -0.5, **data_block: Any) -> Path:
     """An untrained network as a checkpoint that claims a validation score."""
     network, spec, statistics = network_for(store, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = {
         "system": "dmt",
-        "config": {"data": DATA_BLOCK, "model": MODEL_BLOCK, "objective": {}},
+        "config": {"data": DATA_BLOCK | data_block, "model": MODEL_BLOCK, "objective": {}},
         "spec": spec,
         "statistics": statistics,
         "network": network.state_dict(),

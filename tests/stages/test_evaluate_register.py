@@ -57,9 +57,9 @@ def workspace(tmp_path: Path, store: Path, database: Path, monkeypatch: pytest.M
     return tmp_path
 
 
-def registered(store: Path, folder: Path, *, seed: int, score: float) -> dict[str, Any]:
+def registered(store: Path, folder: Path, *, seed: int, score: float, **data_block: Any) -> dict[str, Any]:
     """Register an untrained network that claims a validation score."""
-    path = write_checkpoint(folder / f"claimed-{seed}" / "checkpoint.pt", store, seed=seed, score=score)
+    path = write_checkpoint(folder / f"claimed-{seed}" / "checkpoint.pt", store, seed=seed, score=score, **data_block)
     selected = {
         "selected": "trained",
         "checkpoint": str(path),
@@ -136,6 +136,23 @@ def test_a_champion_of_other_data_is_scored_again_on_todays_and_claims_do_not_co
     assert entry["champion_version"] == ("2" if scores[1] > scores[0] else "1")
     assert "both scored again on today's validation subjects" in entry["why"]
     assert f"{scores[0]:.6f}" in entry["why"]
+
+
+def test_a_champion_that_todays_data_does_not_fit_makes_room_and_says_why(workspace: Path, store: Path) -> None:
+    other = write_store(workspace / "other", subjects=3, seed=9)
+    registered(other, workspace, seed=1, score=99.0, window_frames=50)  # today's clips have 11
+    entry = registered(store, workspace, seed=2, score=-99.0)
+    assert (entry["champion_version"], champion()) == ("2", "2")
+    assert "version 1 of dmt cannot be scored" in entry["why"]
+    assert "window of 50" in entry["why"]
+
+
+def test_a_version_that_todays_data_does_not_fit_is_refused(workspace: Path, store: Path) -> None:
+    registered(store, workspace, seed=1, score=0.0)
+    other = write_store(workspace / "other", subjects=3, seed=9)
+    with pytest.raises(ValueError, match="window of 50"):
+        registered(other, workspace, seed=2, score=0.0, window_frames=50)
+    assert champion() == "1"
 
 
 def test_the_model_is_logged_to_the_run_that_trained_it(workspace: Path, store: Path) -> None:

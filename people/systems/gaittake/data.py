@@ -10,8 +10,8 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
-from torch.nn import functional
 
+from people.video.shrinking import Shrinking
 from people.video.store import Store
 
 NORMAL = "nm"
@@ -42,12 +42,8 @@ class Samples:
         self.clips: pd.DataFrame = silhouettes.clips.query("split == @split").reset_index(drop=True)
         self._starts, self._lengths = self.clips["start"].to_numpy(), self.clips["length"].to_numpy()
         stored_hw = self._silhouettes.shape[1:]
-        if any(stored % wanted for stored, wanted in zip(stored_hw, config.size_hw, strict=True)):
-            raise ValueError(
-                f"gaittake.data.size_hw must divide the size of the silhouettes in {silhouettes.path}, {list(stored_hw)}, got "
-                f"{list(config.size_hw)}: pictures are shrunk by whole numbers"
-            )
-        self._shrink = tuple(stored // wanted for stored, wanted in zip(stored_hw, config.size_hw, strict=True))
+        where = f"the silhouettes in {silhouettes.path}"
+        self._shrink = Shrinking(stored_hw, config.size_hw, setting="gaittake.data.size_hw", where=where)
         self._targets: tuple[tuple[str, ...], dict[str, Tensor]] | None = None
 
     def __len__(self) -> int:
@@ -118,8 +114,7 @@ class Samples:
 
     def _shrunk(self, stored: UInt8[np.ndarray, "sample frame _ _"]) -> Float[Tensor, "sample frame height width"]:
         """The mean of the stored pixels under each pixel, divided by 255."""
-        pictures = torch.from_numpy(stored).float().div_(255)
-        return pictures if self._shrink == (1, 1) else functional.avg_pool2d(pictures, self._shrink)
+        return self._shrink(torch.from_numpy(stored).float().div_(255))
 
     def _normalised(self, chosen: list[Int[np.ndarray, " _"]], longest: int) -> Float[Tensor, "sample frame 17 3"]:
         if self._keypoints is None:

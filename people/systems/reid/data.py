@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from people.records import ATTRIBUTES
+from people.video.shrinking import Shrinking
 from people.video.store import Store
 
 PERSON, DISTRACTOR, JUNK = "person", "distractor", "junk"
@@ -70,12 +71,8 @@ class Samples:
         self.clips: pd.DataFrame = crops.clips.loc[taken].reset_index(drop=True)
         self._rows = self.clips["start"].to_numpy()
         stored_hw = self._images.shape[1:3]
-        if any(stored % wanted for stored, wanted in zip(stored_hw, config.size_hw, strict=True)):
-            raise ValueError(
-                f"reid.data.size_hw must divide the size of the photos in {crops.path}, {list(stored_hw)}, got "
-                f"{list(config.size_hw)}: photos are shrunk by whole numbers"
-            )
-        self._shrink = tuple(stored // wanted for stored, wanted in zip(stored_hw, config.size_hw, strict=True))
+        where = f"the photos in {crops.path}"
+        self._shrink = Shrinking(stored_hw, config.size_hw, setting="reid.data.size_hw", where=where)
         self._targets: tuple[tuple[str, ...], dict[str, Tensor]] | None = None
 
     def __len__(self) -> int:
@@ -103,8 +100,8 @@ class Samples:
 
     def images(self, photos: Sequence[int]) -> Float[Tensor, "sample 3 height width"]:
         """These photos, RGB in [0, 1]: of the stored pixels under each pixel the mean."""
-        stored = torch.from_numpy(self._images[self._rows[list(photos)]]).permute(0, 3, 1, 2).float().div_(255)
-        return stored if self._shrink == (1, 1) else functional.avg_pool2d(stored, self._shrink)
+        stored = torch.from_numpy(self._images[self._rows[list(photos)]]).permute(0, 3, 1, 2)
+        return self._shrink(stored.float().div_(255))
 
     def batch(
         self,
