@@ -216,6 +216,15 @@ def test_a_histogram_of_one_colour_is_at_one_place_in_each_half_and_its_distance
     assert np.linalg.norm(found - colours.histograms(red_over_blue[:, ::-1])[0]) == pytest.approx(2.0)
 
 
+def test_histograms_do_not_depend_on_the_camera_s_light_and_tint_nor_on_what_is_beside_the_person():
+    photo = np.random.default_rng(0).integers(20, 120, (16, 8, 3)).astype(np.uint8)
+    tinted = (photo * np.array([1.0, 2.0, 1.0])).astype(np.uint8)
+    tinted[:, :2], tinted[:, 6:] = 255, 255
+    assert np.allclose(colours.histograms(photo[None]), colours.histograms(tinted[None]))
+    black = colours.histograms(np.zeros((1, 4, 1, 3), np.uint8))
+    assert black.sum() == 2.0
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

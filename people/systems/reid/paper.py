@@ -38,7 +38,7 @@ CAPTIONS = {
     "of the official test people: recordings of real people. Pictured: queries from the best found to the worst (protocol "
     "official), each with the ten nearest photos, green where right; those by its own camera are not compared.",
     "retrieval_intervals": "The same as fractions, with bootstrap intervals over people. Baseline: the nearest histogram of "
-    "hue, saturation and value of a photo's upper and lower half.",
+    "hue, saturation and value of the upper and lower half of a photo's middle columns, their mean colour made grey.",
     "retrieval_protocols": "What each protocol compares; a query without a match counts in no figure.",
     "attributes": "Attributes in % over the people's photos whose class is known (query and gallery alike); unknown ones are "
     "counted and left out (in the last row: labels of all attributes). Most frequent: the class that most training "
