@@ -10,10 +10,9 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-PAIRED_WINDOWS = (
-    2048  # the equal error rate looks at all pairs of at most this many samples: two million pairs, sorted in a moment
-)
-
+COMBINED = "combined"  # names the error of all of a network's tasks together: networks with other tasks have another one
+# the equal error rate looks at all pairs of at most this many samples: two million pairs, sorted in a moment
+PAIRED_WINDOWS = 2048
 QUERIES = 256  # at a time, against all photos: bounds memory
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 PARAMS = Path("params.yaml")
+ERROR = "error_"  # begins the name of an error's column in curves.csv
 
 
 def params(*keys: str) -> Any:

@@ -2,9 +2,10 @@
 
     python -m stages.compare dmt
 
-writes data/compare/<system>/: curves.csv (variant, seed, epoch, the watched error on validation subjects, all errors) and
-areas.csv (the area under the error curve of each variant and seed; lower is faster). The variants of params.yaml change the
-system's objective or its model; `all` is the system as it is. Killed and started again it goes on where it was.
+writes data/compare/<system>/: curves.csv (variant, seed, epoch, each error on validation subjects, the watched one first) and
+areas.csv (the area under each error's curve, of each variant and seed; lower is faster). The variants of params.yaml change the
+system's objective or its model; `all` is the system as it is. A variant has no curve of an error that it does not have: that of
+a task which its network lacks, and then that of all tasks together. Killed and started again it goes on where it was.
 """
 
 import argparse
@@ -15,9 +16,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from people import states, training
+from people import states, training, validation
 from people.recipe import launch
-from stages.common import output, params, remove, state
+from stages.common import ERROR, output, params, remove, state
 from stages.prepare import merged, prepare, recipe
 from stages.progress import Bar
 
@@ -45,7 +46,7 @@ def main() -> None:
                     bar.epoch(epoch)
                     curves.append(point(variant, one, epoch, problem.objective.WATCHED))
     if fabric.is_global_zero:
-        table = pd.DataFrame(curves)
+        table = comparable(pd.DataFrame(curves))
         with output(Path("data/compare", name)) as written:
             written.mkdir()
             table.to_csv(written / "curves.csv", index=False)
@@ -63,16 +64,31 @@ def variants(config: dict[str, Any], asked: dict[str, Any]) -> dict[str, dict[st
 
 
 def point(variant: str, seed: int, epoch: training.Epoch, watched: str) -> dict[str, Any]:
-    """One point of one curve."""
+    """One point of every curve, that of the watched error first."""
     errors = {name.replace("/", "_"): value for name, value in epoch.metrics.items() if name.startswith("error/")}
-    return {"variant": variant, "seed": seed, "epoch": epoch.number, "error": epoch.metrics[f"error/{watched}"], **errors}
+    first = f"error_{watched}"
+    return {"variant": variant, "seed": seed, "epoch": epoch.number, first: errors[first], **errors}
+
+
+def comparable(curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves without the combined error of variants that lack a task: it is of other tasks than that of the others."""
+    combined = f"{ERROR}{validation.COMBINED}"
+    if combined not in curves:
+        return curves
+    parts = [name for name in curves if name.startswith(ERROR)]
+    return curves.assign(**{combined: curves[combined].where(curves[parts].notna().all(axis=1))})
 
 
 def areas(curves: pd.DataFrame) -> pd.DataFrame:
     """The area of each curve, and the mean over the seeds of its variant."""
-    table = curves.groupby(["variant", "seed"], sort=False)["error"].apply(lambda error: area(error.to_list())).reset_index()
-    table = table.rename(columns={"error": "area"})
-    return table.assign(area_mean=table.groupby("variant")["area"].transform("mean"))
+    parts = [name for name in curves if name.startswith(ERROR)]
+    long = curves.melt(["variant", "seed", "epoch"], parts, "error", "height").dropna(subset="height")
+    names = ["variant", "seed", "error"]
+    table = (
+        long.groupby(names, sort=False)["height"].apply(lambda heights: area(heights.to_list())).rename("area").reset_index()
+    )
+    table["error"] = table["error"].str.removeprefix(ERROR)
+    return table.assign(area_mean=table.groupby(["variant", "error"])["area"].transform("mean"))
 
 
 def area(errors: Sequence[float]) -> float:

@@ -21,7 +21,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from people import datasets
-from stages.common import output, params
+from stages.common import ERROR, output, params
 
 matplotlib.use("agg")
 TEMPLATES = Path(__file__).parent / "templates"
@@ -159,27 +159,31 @@ def clip_table(folder: Path) -> pd.DataFrame:
 
 
 def convergence(folder: Path) -> Markup:
-    """The validation error that training watches over epochs, one curve per variant, mean and range over seeds."""
-    areas = pd.read_csv(folder / "areas.csv").drop_duplicates("variant").set_index("variant")["area_mean"]
-    figure = Figure(figsize=(8, 4.5), layout="constrained")
-    axes = figure.subplots()
-    for variant, curves in pd.read_csv(folder / "curves.csv").groupby("variant", sort=False):
-        seeds = curves.pivot_table(index="epoch", columns="seed", values="error")
-        epochs = seeds.index.to_numpy()
-        (line,) = axes.plot(epochs, seeds.mean(axis=1), label=f"{variant} ({areas.to_dict()[variant]:.4f})")
-        axes.fill_between(epochs, seeds.min(axis=1), seeds.max(axis=1), color=line.get_color(), alpha=0.15, lw=0)
-    axes.set(xlabel="epoch", ylabel="watched error, validation subjects")
-    axes.legend(title="area under the curve: lower is better")
+    """Every error on validation subjects over epochs, one curve per variant that has it, mean and range over seeds."""
+    curves = pd.read_csv(folder / "curves.csv")
+    errors = [name for name in curves if name.startswith(ERROR)]
+    variants = list(curves["variant"].unique())
+    figure = Figure(figsize=(8, 0.6 + 3.2 * len(errors)), layout="constrained")
+    for axes, error in zip(figure.subplots(len(errors), squeeze=False)[:, 0], errors, strict=True):
+        for variant, found in curves.dropna(subset=error).groupby("variant", sort=False):
+            seeds = found.pivot_table(index="epoch", columns="seed", values=error)
+            epochs, colour = seeds.index.to_numpy(), f"C{variants.index(variant)}"
+            axes.plot(epochs, seeds.mean(axis=1), color=colour, label=variant)
+            axes.fill_between(epochs, seeds.min(axis=1), seeds.max(axis=1), color=colour, alpha=0.15, lw=0)
+        axes.set(xlabel="epoch", ylabel=f"error of {error.removeprefix(ERROR)}, validation subjects")
+        axes.legend()
     return drawing(figure)
 
 
 def areas(folder: Path) -> pd.DataFrame:
-    """Area under the validation-error curve of each variant, mean and standard deviation over seeds."""
-    rows = []
-    for variant, found in pd.read_csv(folder / "areas.csv").groupby("variant", sort=False):
-        area = found["area"]
-        rows.append({"variant": variant, "area": area.mean(), "standard deviation": area.std(), "seeds": len(found)})
-    return pd.DataFrame(rows)
+    """Area under each validation-error curve of each variant, mean and (of several seeds) standard deviation."""
+    found = pd.read_csv(folder / "areas.csv")
+    rows = {variant: {"variant": variant} for variant in found["variant"].unique()}
+    for variant, error in found[["variant", "error"]].drop_duplicates().itertuples(index=False):
+        area = found.loc[(found["variant"] == variant) & (found["error"] == error), "area"]
+        spread = f" ± {area.std():.4f}" if len(area) > 1 else ""
+        rows[variant][error] = f"{area.mean():.4f}{spread}"
+    return pd.DataFrame(list(rows.values())).fillna("").assign(seeds=found["seed"].nunique())
 
 
 def curve(points: pd.DataFrame) -> Markup:

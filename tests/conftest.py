@@ -17,8 +17,7 @@ OF_SMALL_RUN = ("test_contracts.py", "test_pipeline.py")
 _hook = install_import_hook("people", "beartype.beartype")
 
 os.environ.setdefault("DO_NOT_TRACK", "true")
-if "PYTEST_XDIST_WORKER" in os.environ:
-    os.environ.setdefault("OMP_NUM_THREADS", "1")  # as many workers as cores already
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same bytes in this process and in those it starts; often as many as cores
 
 
 class ByFile(LoadScopeScheduling):

@@ -36,9 +36,8 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_variant_of_params_yaml_is_trained_and_the_system_as_it_is_comes_last(judged: Path):
     areas = pd.read_csv(judged / "data/compare/gaittake/areas.csv")
     curves = pd.read_csv(judged / "data/compare/gaittake/curves.csv")
-    assert areas["variant"].tolist() == [*PARAMS["systems"]["gaittake"]["compare"]["variants"], "all"]
-    assert list(curves.columns) == ["variant", "seed", "epoch", "error", "error_identity", "error_ranking"]
-    assert (curves["error"] == curves["error_identity"]).all()
+    assert areas["variant"].unique().tolist() == [*PARAMS["systems"]["gaittake"]["compare"]["variants"], "all"]
+    assert list(curves.columns) == ["variant", "seed", "epoch", "error_identity", "error_ranking"]
 
 
 def test_a_variant_can_change_the_network_or_the_objective_and_nothing_else():

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from matplotlib.axes import Axes
 
 from people.layouts import imagefiles
-from stages import report
+from stages import compare, report
 
 
 @pytest.fixture
@@ -94,3 +94,20 @@ def test_of_photos_one_by_each_camera_is_shown_and_a_strip_for_each_kind(tmp_pat
 def test_junk_is_nobody_among_the_people_that_are_counted(tmp_path: Path):
     counted = report.subjects(photos(tmp_path, "test"))
     assert counted[["split", "subjects", "female", "clips"]].to_numpy().tolist() == [["test", 2, 2, 6]]
+
+
+def test_each_error_has_a_panel_with_the_variants_that_have_it_in_their_colours(tmp_path: Path, drawn: list[Axes]):
+    rows = [("one", seed, epoch, 0.1 * epoch, np.nan) for seed in (1, 2) for epoch in (1, 2)]
+    rows += [("all", seed, epoch, 0.2 * epoch, 0.3) for seed in (1, 2) for epoch in (1, 2)]
+    curves = pd.DataFrame(rows, columns=["variant", "seed", "epoch", "error_identity", "error_age"])
+    curves.to_csv(tmp_path / "curves.csv", index=False)
+    compare.areas(curves).to_csv(tmp_path / "areas.csv", index=False)
+    report.convergence(tmp_path)
+    identity, age = drawn
+    assert [line.get_label() for line in identity.lines] == ["one", "all"]
+    assert [line.get_label() for line in age.lines] == ["all"]
+    assert identity.lines[1].get_color() == age.lines[0].get_color()
+    assert report.areas(tmp_path).to_dict("records") == [
+        {"variant": "one", "identity": "0.1500 ± 0.0000", "age": "", "seeds": 2},
+        {"variant": "all", "identity": "0.3000 ± 0.0000", "age": "0.3000 ± 0.0000", "seeds": 2},
+    ]

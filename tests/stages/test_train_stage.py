@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import mlflow
+import numpy as np
 import pandas as pd
 import processes
 import pytest
@@ -119,11 +120,15 @@ def test_variants_start_from_the_same_network_and_are_judged_by_the_area_under_t
     compare.main()
     first = contents(workspace / "data/compare/dmt")
     curves, areas = (pd.read_csv(workspace / "data/compare/dmt" / name) for name in ("curves.csv", "areas.csv"))
-    assert list(areas["variant"]) == ["identity", "identity+gender", "identity+age", "identity+verification", "all"]
-    assert list(curves.columns[:4]) == ["variant", "seed", "epoch", "error"]
+    assert list(areas["variant"].unique()) == ["identity", "identity+gender", "identity+age", "identity+verification", "all"]
+    assert list(curves.columns[:4]) == ["variant", "seed", "epoch", "error_identity"]
+    found = areas.set_index(["variant", "error"])["area"]
     for variant, one in curves.groupby("variant"):
-        assert areas.set_index("variant").loc[variant, "area"] == pytest.approx(one["error"].mean())  # two epochs: a trapezoid
-    train_as_it_is = curves[curves["variant"] == "all"]["error"].to_list()
+        assert found[variant, "identity"] == pytest.approx(one["error_identity"].mean())  # two epochs: a trapezoid
+    assert found["identity+gender", "gender"] == pytest.approx(
+        curves.groupby("variant")["error_gender"].mean()["identity+gender"]
+    )
+    train_as_it_is = curves[curves["variant"] == "all"]["error_identity"].to_list()
     rhythms.write_workspace(workspace, training={"epochs": 2})
     train.main()
     history = pd.read_csv(workspace / "data/models/dmt/history.csv")
@@ -142,6 +147,15 @@ def test_a_killed_comparison_goes_on_with_the_variant_it_was_at(workspace: Path)
     resumed = contents(workspace / "data/compare/dmt")
     compare.main()
     assert contents(workspace / "data/compare/dmt") == resumed
+
+
+def test_the_error_of_all_tasks_together_is_compared_among_variants_that_have_them_all():
+    rows = [("one", 1, 1, 0.1, 0.1, np.nan), ("one", 1, 2, 0.3, 0.3, np.nan), ("all", 1, 1, 0.4, 0.2, 0.6)]
+    names = ["variant", "seed", "epoch", "error_combined", "error_identity", "error_attributes"]
+    found = compare.areas(compare.comparable(pd.DataFrame(rows, columns=names)))
+    assert found.set_index(["variant", "error"])["area"].to_dict() == pytest.approx(
+        {("one", "identity"): 0.2, ("all", "combined"): 0.4, ("all", "identity"): 0.2, ("all", "attributes"): 0.6}
+    )
 
 
 def test_the_area_under_a_curve_by_hand():

@@ -14,7 +14,7 @@ from people.validation import Watched
 from people.weighting import Fixed, Scale, Uncertainty
 
 MAIN = "identity"
-WATCHED = "combined"  # the error by which the learning rate falls and trainings are compared
+WATCHED = validation.COMBINED  # the error by which the learning rate falls and trainings are compared
 TERMS = ("identity", "attributes", "junk")
 HEADS = {"identity": "embedding", "attributes": next(iter(ATTRIBUTES)), "junk": "person"}  # an output that shows the task
 LEARNED = "learned"
