@@ -84,10 +84,8 @@ def areas(curves: pd.DataFrame) -> pd.DataFrame:
     parts = [name for name in curves if name.startswith(ERROR)]
     long = curves.melt(["variant", "seed", "epoch"], parts, "error", "height").dropna(subset="height")
     names = ["variant", "seed", "error"]
-    table = (
-        long.groupby(names, sort=False)["height"].apply(lambda heights: area(heights.to_list())).rename("area").reset_index()
-    )
-    table["error"] = table["error"].str.removeprefix(ERROR)
+    table = long.groupby(names, sort=False)["height"].apply(lambda heights: area(heights.to_list())).reset_index()
+    table = table.rename(columns={"height": "area"}).assign(error=table["error"].str.removeprefix(ERROR))
     return table.assign(area_mean=table.groupby(["variant", "error"])["area"].transform("mean"))
 
 
