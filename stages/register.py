@@ -28,6 +28,7 @@ from stages import tracking
 from stages.common import output, params, tracking_uri
 
 ALIAS = "champion"
+ERRORS = "validation.errors"  # a tag: what the score is made of
 WRAPPER = Path(__file__).with_name("served.py")
 LIBRARY = Path(checkpoints.__file__).parent
 REQUIREMENTS = ("torch", "torchvision", "numpy", "jaxtyping", "mlflow")
@@ -71,6 +72,7 @@ def register(system: str, selected: dict[str, Any], metrics: dict[str, float], r
             "checkpoint.selected": selected["selected"],
             "data.digest": data_digest,
             "validation.score": repr(selected["validation_score"]),
+            ERRORS: ", ".join(sorted(checkpoints.load(checkpoint)[1]["watched"]["errors"])),
             "git.sha": tracking.git_sha(),
             **{f"test.{name}": repr(value) for name, value in metrics.items() if not name.endswith((".low", ".high"))},
         }
@@ -146,8 +148,9 @@ def present_champion(client: mlflow.MlflowClient, system: str) -> ModelVersion |
 def challenge(
     version: ModelVersion, champion: ModelVersion | None, data_digest: str, reads: dict[str, Path]
 ) -> tuple[bool, str]:
-    """Whether the version becomes champion, and why: only scores on the same validation subjects are compared.
+    """Whether the version becomes champion, and why: scores count only of the same tasks on the same subjects.
 
+    The score of a network with other tasks is another thing: the champion stays, and the alias can be given by hand.
     A champion that cannot be scored there (today's photos have no junk, today's code no such layer) makes room: it stays in the
     registry, and its alias can be given back by hand.
     """
@@ -155,6 +158,10 @@ def challenge(
         return True, "there was no champion"
     if str(champion.version) == str(version.version):
         return False, f"version {version.version} is the champion already"
+    ours_of, theirs_of = (one.tags.get(ERRORS) for one in (version, champion))
+    if ours_of and theirs_of and ours_of != theirs_of:
+        told = f"version {version.version} is scored by {ours_of}, champion {champion.version} by {theirs_of}"
+        return False, f"{told}: not to be compared, the champion stays until the alias {ALIAS} is given by hand"
     same = all(one.tags.get("data.digest") == data_digest for one in (version, champion))
     try:
         ours, theirs = (

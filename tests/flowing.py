@@ -1,5 +1,6 @@
 """A flow store of people who move in patterns of their own, and a small untrained network that looks at them."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -45,8 +46,10 @@ def network_for(path: Path, seed: int = 0) -> tuple[model.Network, dict[str, Any
     return model.Network(model.Config(**MODEL_BLOCK), spec).eval(), spec, data.statistics(train)
 
 
-def write_checkpoint(path: Path, store: Path, *, seed: int = 0, score: float = -0.5, **data_block: Any) -> Path:
-    """An untrained network as a checkpoint that claims a validation score."""
+def write_checkpoint(
+    path: Path, store: Path, *, seed: int = 0, score: float = -0.5, errors: Sequence[str] = ("identity",), **data_block: Any
+) -> Path:
+    """An untrained network as a checkpoint that claims a validation score, made of these errors."""
     network, spec, statistics = network_for(store, seed)
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = {
@@ -57,7 +60,7 @@ def write_checkpoint(path: Path, store: Path, *, seed: int = 0, score: float = -
         "network": network.state_dict(),
         "objective": {},
         "epoch": 1,
-        "watched": {"score": score, "errors": {}},
+        "watched": {"score": score, "errors": dict.fromkeys(errors, -score)},
     }
     path.write_bytes(states.serialized(checkpoint))
     return path

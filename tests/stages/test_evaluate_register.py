@@ -57,9 +57,9 @@ def workspace(tmp_path: Path, store: Path, database: Path, monkeypatch: pytest.M
     return tmp_path
 
 
-def registered(store: Path, folder: Path, *, seed: int, score: float, **data_block: Any) -> dict[str, Any]:
+def registered(store: Path, folder: Path, *, seed: int, score: float, **checkpoint: Any) -> dict[str, Any]:
     """Register an untrained network that claims a validation score."""
-    path = write_checkpoint(folder / f"claimed-{seed}" / "checkpoint.pt", store, seed=seed, score=score, **data_block)
+    path = write_checkpoint(folder / f"claimed-{seed}" / "checkpoint.pt", store, seed=seed, score=score, **checkpoint)
     selected = {
         "selected": "trained",
         "checkpoint": str(path),
@@ -145,6 +145,13 @@ def test_a_champion_that_todays_data_does_not_fit_makes_room_and_says_why(worksp
     assert (entry["champion_version"], champion()) == ("2", "2")
     assert "version 1 of dmt cannot be scored" in entry["why"]
     assert "window of 50" in entry["why"]
+
+
+def test_the_score_of_other_tasks_does_not_make_a_champion(workspace: Path, store: Path) -> None:
+    registered(store, workspace, seed=1, score=-0.4, errors=("age", "combined", "identity"))
+    entry = registered(store, workspace, seed=2, score=-0.1, errors=("combined", "identity"))
+    assert (entry["version"], entry["champion_version"], champion()) == ("2", "1", "1")
+    assert "scored by combined, identity, champion 1 by age, combined, identity" in entry["why"]
 
 
 def test_a_version_that_todays_data_does_not_fit_is_refused(workspace: Path, store: Path) -> None:
