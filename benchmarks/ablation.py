@@ -2,6 +2,7 @@
 
 python -m benchmarks.ablation gaittake --seeds 3 --variants baseline,attention,keypoints,all --steps 1000
 python -m benchmarks.ablation reid --seeds 3 --metrics retrieval.official.map,attributes.balanced_accuracy.mean
+python -m benchmarks.ablation reid --variants id_x3 --also "id_x3={objective: {lambda: {identity: 3.0, attributes: 1.0}}}"
 
 Variants are those of systems.<system>.compare in params.yaml, and `all`, the system as it is. Each is trained from every seed
 for so many steps; its best epoch on validation subjects is judged as `evaluate` judges. Every outcome is a line of the results
@@ -12,11 +13,12 @@ named, or the `COLUMNS` of the system's score.py, with the baselines in the last
 import argparse
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from ruamel.yaml import YAML
 
 from people import checkpoints, states, systems, training
 from people.recipe import Milestones, launch
@@ -33,6 +35,9 @@ def main() -> None:
     parser.add_argument("system", choices=systems.names())
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--variants", help="names parted by commas; all of them if left out")
+    parser.add_argument(
+        "--also", action="append", default=[], metavar="NAME=CHANGES", help="one more variant, as in params.yaml"
+    )
     parser.add_argument("--steps", type=int, help="of each training; those of params.yaml if left out")
     parser.add_argument("--metrics", help="names parted by commas; the system's own columns if left out")
     parser.add_argument("--results", type=Path, help="a file in the project's state if left out")
@@ -40,7 +45,7 @@ def main() -> None:
     system, results = asked.system, asked.results or state(f"ablation-{asked.system}.jsonl")
     problem = prepare(system)
     config = recipe_of(system, asked.steps, steps_of(problem, recipe(system)))
-    there = variants(problem.config, params("systems", system, "compare", "variants"))
+    there = variants(problem.config, params("systems", system, "compare", "variants") | also(asked.also))
     names = asked.variants.split(",") if asked.variants else list(there)
     if unknown := [name for name in names if name not in there]:
         parser.error(f"no such variant: {', '.join(unknown)}; params.yaml has {', '.join(there)} ({FULL}: nothing changed)")
@@ -64,6 +69,19 @@ def main() -> None:
     steps = config.epochs * steps_of(problem, config)
     print(f"\n{system}, {steps} steps, mean and standard deviation over {len(seeds)} seeds; shares in %\n")
     print(table([known[key] for key in wanted], columns).to_string())
+
+
+def also(texts: Sequence[str]) -> dict[str, Any]:
+    """Variants of the command line, each a name and what it changes in YAML."""
+    found = {}
+    for text in texts:
+        name, separator, changes = text.partition("=")
+        found[name] = YAML(typ="safe").load(changes) if separator else None
+        if not name or not isinstance(found[name], dict):
+            raise SystemExit(
+                f"--also wants NAME=CHANGES, such as 'one={{objective: {{lambda: {{identity: 1.0}}}}}}', got {text!r}"
+            )
+    return found
 
 
 def of_system(system: str) -> Columns:
