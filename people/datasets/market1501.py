@@ -27,6 +27,7 @@ __all__ = ["SEQUENCES", "frames", "labels", "parse", "plan", "protocol", "read",
 MAT, CSV, VALIDATION_IDS = "market_attribute.mat", "annotations_train.csv", "validation_ids.txt"
 FOLDERS = {"bounding_box_train": "train", "bounding_box_test": "gallery", "query": "query"}  # and the role of their photos
 COURSE_FOLDER, UNLABELLED = "train", ("test", "queries")
+EDITIONS = {"official": FOLDERS, "course": {COURSE_FOLDER: "train", "test": "gallery", "queries": "query"}}
 VALIDATION_SHARE = 0.3  # of the training identities, the first in the label file, as in the paper on the course edition
 JUNK_SHARES: dict[Split, float] = {"train": 0.4, "validation": 0.2}  # by time; the rest is test
 
@@ -70,15 +71,19 @@ def write(
     render: Render,
     *,
     jpeg_quality: int,
+    edition: str = "official",
     packed: bool = True,
     executor: Executor | None = None,
     done: Callable[[], object] = lambda: None,
 ) -> None:
-    """Photograph the takes into the official layout; `packed` keeps each of its folders in one zip file.
+    """Photograph the takes into the layout of an edition, official or course; `packed` keeps each folder in one zip file.
 
-    The first photo of a test person by each camera is a query, as an annotator would frame it. Subjects are rendered in
-    parallel, `done()` is called after each. `root` appears only when everything is there.
+    The first photo of a test person by each camera is a query, as an annotator would frame it. The course edition tells who is
+    on the photos of its training part alone: the others have numbers for names. Subjects are rendered in parallel, `done()` is
+    called after each. `root` appears only when everything is there.
     """
+    if edition not in EDITIONS:
+        raise ValueError(f"expected an edition of {', '.join(EDITIONS)}, got {edition!r}")
     if not takes:
         raise ValueError(f"expected takes to write to {root}, got none; plan some")
     by_subject = defaultdict(list)
@@ -92,21 +97,32 @@ def write(
     files: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
     jobs: list[Future] = []
     with imagefiles.whole_or_nothing(root, jobs) as partial:
-        _write_labels(partial, {who: of[0] for who, of in sorted(by_subject.items()) if who not in KINDS})
+        _write_labels(partial, {who: of[0] for who, of in sorted(by_subject.items()) if who not in KINDS}, edition)
         jobs += [executor.submit(photograph, *each) for each in work] if executor else []
         for number, each in enumerate(work):
             for role, name, content in jobs[number].result() if jobs else photograph(*each):
                 files[role].append((name, content))
             if each[0][-1] is by_subject[each[0][-1].subject_id][-1]:
                 done()
-        for folder, role in FOLDERS.items():
-            images = sorted((f"{folder}/{name}", content) for name, content in files[role])
+        for folder, role in EDITIONS[edition].items():
+            named = sorted(files[role])
+            if edition == "course":
+                named = [(_course_name(name, role, number), content) for number, (name, content) in enumerate(named)]
+            images = [(f"{folder}/{name}", content) for name, content in named]
             if not packed:
                 (partial / folder).mkdir()
             imagefiles.write(partial / folder if packed else partial, images, packed=packed)
 
 
-def _write_labels(root: Path, people: Mapping[str, Take]) -> None:
+def _course_name(name: str, role: str, number: int) -> str:
+    """Identity, camera and a number that is the frame's and the box's; nothing but a number where identities are not told."""
+    if role != "train":
+        return f"{number:06d}.jpg"
+    said = parse(name)
+    return f"{said.identity}_c{said.camera}_{said.frame:07d}{Path(name).stem[-2:]}.jpg"
+
+
+def _write_labels(root: Path, people: Mapping[str, Take], edition: str) -> None:
     if lost := [who for who, take in people.items() if take.split is None or take.appearance is None]:
         raise ValueError(f"expected a split and an appearance for every take, {lost[0]} lacks one; set them in the plan")
     train, test = (
@@ -114,7 +130,10 @@ def _write_labels(root: Path, people: Mapping[str, Take]) -> None:
         for tested in (False, True)
     )
     tables = [pd.DataFrame(list(worn.values()), list(worn), list(ATTRIBUTES)) for worn in (train, test)]
-    marketlabels.write_mat(root / MAT, *tables)
+    if edition == "course":
+        marketlabels.write_csv(root / CSV, tables[0])
+    else:
+        marketlabels.write_mat(root / MAT, *tables)
     (root / VALIDATION_IDS).write_text("".join(f"{who}\n" for who, take in people.items() if take.split == "validation"))
 
 
@@ -182,13 +201,17 @@ def _official_photos(root: Path) -> list[tuple[str, str, Name]]:
 
 
 def _course_photos(root: Path) -> list[tuple[str, str, Name]]:
-    folder = COURSE_FOLDER if (root / COURSE_FOLDER).is_dir() or (root / f"{COURSE_FOLDER}.zip").is_file() else "."
+    folder = COURSE_FOLDER if _is_there(root, COURSE_FOLDER) else "."
     places = _places(root, folder)
-    unlabelled = {name: len(_places(root, name)) for name in UNLABELLED if (root / name).is_dir()}
+    unlabelled = {name: len(_places(root, name)) for name in UNLABELLED if _is_there(root, name)}
     if unlabelled:
         counts = ", ".join(f"{count} in {name}" for name, count in unlabelled.items())
         _LOG.warning("photos without an identity are not in the index: %s", counts)
     return [(place, "train", parse(place)) for place in places]
+
+
+def _is_there(root: Path, folder: str) -> bool:
+    return (root / folder).is_dir() or (root / f"{folder}.zip").is_file()
 
 
 def _places(root: Path, folder: str) -> list[str]:

@@ -62,25 +62,41 @@ def codes(attributes: pd.DataFrame) -> pd.DataFrame:
 
 def read_csv(path: Path) -> pd.DataFrame:
     """The attributes of `annotations_train.csv`: a column `id` and the 27."""
-    table = pd.read_csv(path)
+    try:
+        table = pd.read_csv(path)
+    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
+        raise ValueError(
+            f"{path}: expected a table with a column id and 27 others, but {error}; fetch the file again"
+        ) from None
     if "id" not in table:
         raise ValueError(f"{path}: expected a column id and {', '.join(COLUMNS)}, got {', '.join(table)}; correct the header")
+    if not pd.api.types.is_integer_dtype(table["id"]):
+        raise ValueError(f"{path}: expected whole numbers in the column id, got {table['id'].to_list()[:5]}; correct its rows")
     return attributes(table.assign(id=[f"{number:04d}" for number in table["id"]]).set_index("id"), str(path))
+
+
+def write_csv(path: Path, table: pd.DataFrame) -> None:
+    """Write the attributes as `annotations_train.csv`."""
+    numbers = [int(who) for who in table.index]
+    codes(table).assign(id=numbers)[["id", *COLUMNS]].to_csv(path, index=False, lineterminator="\n")
 
 
 def read_mat(path: Path) -> dict[str, pd.DataFrame]:
     """The attributes of `market_attribute.mat` by part, train and test, which list their fields in different orders."""
+    wanted = f"the MATLAB struct {_STRUCT} with the parts train and test"
     try:
-        struct = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)[_STRUCT]
+        content = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
+    except (ValueError, TypeError, OSError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
+        raise ValueError(f"{path}: expected {wanted}, but it cannot be read ({error}); fetch the file again") from None
+    try:
+        struct = content[_STRUCT]
         parts = {part: getattr(struct, part) for part in ("train", "test")}
         fields = {
             part: {name: np.atleast_1d(getattr(found, name)) for name in found._fieldnames} for part, found in parts.items()
         }
-        return {part: _of_fields(named, f"{path} ({part})") for part, named in fields.items()}
-    except (KeyError, AttributeError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
-        raise ValueError(
-            f"{path}: expected the MATLAB struct {_STRUCT} with the parts train and test, but {error}; fetch the file again"
-        ) from None
+    except (KeyError, AttributeError) as error:
+        raise ValueError(f"{path}: expected {wanted}, but {error}; fetch the file again") from None
+    return {part: _of_fields(named, f"{path} ({part})") for part, named in fields.items()}
 
 
 def _of_fields(fields: Mapping[str, np.ndarray], where: str) -> pd.DataFrame:

@@ -20,7 +20,7 @@ Render = Callable[[Take], Iterator[Rendered]]
 
 DISTRACTOR, JUNK = "0000", "-1"  # whom no label names, and what shows nobody
 KINDS = {DISTRACTOR: "distractor", JUNK: "junk"}  # anybody else is a person
-BOX_ERRORS = {"person": 0.05, "distractor": 0.09}  # of the detector, in heights of a person
+BOX_ERRORS = {"person": 0.05, "distractor": 0.09}  # of the detector, in heights of a person, times the camera's own factor
 CAMERAS = 6
 SEQUENCES = (*(f"c{camera}" for camera in range(1, CAMERAS + 1)), "others")  # the walks that a person needs
 STRIDE_FRAMES = 5
@@ -194,7 +194,7 @@ def _photos(take: Take, render: Render, jpeg_quality: int) -> Iterator[tuple[str
         if kind == "junk":
             box = photos.astray_box(box, rendered.mask.shape, rng)
         elif not query:
-            box = photos.detected_box(box, BOX_ERRORS[kind], rng)
+            box = photos.detected_box(box, BOX_ERRORS[kind] * look.box_error, rng)
         image_rgb = look.photo(photos.cut(rendered.frame_rgb, box), rng)
         role = "query" if query else "gallery" if take.split == "test" else "train"
         name = f"{take.subject_id}_{place}_{int(first) + STRIDE_FRAMES * number:06d}_{0 if query else number + 1:02d}.jpg"

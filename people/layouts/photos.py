@@ -18,7 +18,7 @@ _TRIES = 1000
 
 @dataclass(frozen=True)
 class Look:
-    """How a camera shows the world: light, colour cast, sharpness, noise and compression."""
+    """How a camera shows the world: light, colour cast, sharpness, noise, compression, and how well people are cut out."""
 
     gain: float
     gamma: float
@@ -26,6 +26,7 @@ class Look:
     blur_px: float
     noise_levels: float  # standard deviation, of 255
     quality_lost: int  # of the JPEG quality
+    box_error: float  # times the error that a detector's boxes have
 
     def photo(
         self, image_rgb: UInt8[np.ndarray, "height width 3"], rng: np.random.Generator
@@ -41,12 +42,12 @@ class Look:
 
 
 LOOKS = (
-    Look(1.0, 1.0, (1.0, 1.0, 1.0), 0.4, 2.0, 0),
-    Look(1.12, 0.85, (1.04, 1.0, 0.93), 0.6, 2.5, 4),
-    Look(0.86, 1.1, (0.94, 1.0, 1.06), 0.5, 3.5, 8),
-    Look(1.05, 1.15, (0.97, 1.03, 0.98), 0.8, 2.0, 4),
-    Look(0.92, 0.9, (1.06, 0.98, 1.0), 0.0, 4.5, 10),
-    Look(0.8, 0.8, (1.0, 0.98, 0.95), 1.1, 5.0, 15),  # Market-1501's sixth camera is the one of low resolution
+    Look(1.0, 1.0, (1.0, 1.0, 1.0), 0.4, 2.0, 0, 0.8),
+    Look(1.12, 0.85, (1.04, 1.0, 0.93), 0.6, 2.5, 4, 1.0),
+    Look(0.86, 1.1, (0.94, 1.0, 1.06), 0.5, 3.5, 8, 1.1),
+    Look(1.05, 1.15, (0.97, 1.03, 0.98), 0.8, 2.0, 4, 0.9),
+    Look(0.92, 0.9, (1.06, 0.98, 1.0), 0.0, 4.5, 10, 1.2),
+    Look(0.8, 0.8, (1.0, 0.98, 0.95), 1.1, 5.0, 15, 1.4),  # Market-1501's sixth camera is the one of low resolution
 )
 
 

@@ -16,7 +16,7 @@ import scipy.io
 
 from people import schemas
 from people.datasets import market1501
-from people.layouts import imagefiles, marketlabels
+from people.layouts import imagefiles, marketlabels, pedestrians
 from people.records import ATTRIBUTES, Take
 from people.synth import walker
 from people.synth.render import render
@@ -228,6 +228,30 @@ def test_each_fault_of_an_archive_is_an_error_that_names_it(tmp_path: Path):
         market1501.read(root)
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("market_attribute.mat", b"<html>not found</html>" * 20, "cannot be read"),
+        ("market_attribute.mat", b"", "cannot be read"),
+        ("annotations_train.csv", b"", "a table with a column id and 27 others"),
+        ("annotations_train.csv", b"id,age\nseven,1\n", "whole numbers in the column id, got .'seven'"),
+        ("annotations_train.csv", b"id,age\n,1\n", "whole numbers in the column id"),
+    ],
+)
+def test_a_broken_label_file_is_named(tmp_path: Path, name: str, content: bytes, message: str):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(ValueError, match=f"{name}.*{message}"):
+        market1501.labels(tmp_path)
+
+
+def test_half_of_a_label_file_is_named(tmp_path: Path):
+    marketlabels.write_mat(tmp_path / "market_attribute.mat", worn("0002"), worn("0009"))
+    whole = (tmp_path / "market_attribute.mat").read_bytes()
+    (tmp_path / "market_attribute.mat").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(ValueError, match=r"market_attribute\.mat: expected the MATLAB struct .* fetch the file again"):
+        market1501.labels(tmp_path)
+
+
 def test_junk_is_dealt_to_the_splits_by_time_each_camera_its_part(tmp_path: Path):
     junk = [f"-1_c{camera}s1_{frame:06d}_01.jpg" for camera in (1, 2) for frame in range(5)]
     clips = market1501.read(official(tmp_path, ["0002_c1s1_000001_01.jpg"], [*junk, "0009_c1s1_000001_01.jpg"]))
@@ -238,13 +262,13 @@ def test_junk_is_dealt_to_the_splits_by_time_each_camera_its_part(tmp_path: Path
 
 
 def test_grey_and_transparent_photos_are_read_as_rgb_and_a_damaged_one_is_quarantined(tmp_path: Path):
-    names = [f"000{number}_c1s1_000001_01.png" for number in range(2, 7)]
+    names = [f"000{number}_c1s1_000001_01.{'jpg' if number == 4 else 'png'}" for number in range(2, 7)]
     root = official(tmp_path, names)
     folder = root / "bounding_box_train"
     (folder / names[0]).write_bytes(image(".png", (8, 4), 77))
     transparent = np.array([[[10, 20, 30, 0]]], np.uint8).repeat(8, axis=0).repeat(4, axis=1)
     (folder / names[1]).write_bytes(cv2.imencode(".png", transparent)[1].tobytes())
-    (folder / names[2]).write_bytes(image(".png")[:40])
+    (folder / names[2]).write_bytes(image(".jpg")[:-40])
     clips = market1501.read(root)
     grey, rgb = (next(market1501.frames(root, f"bounding_box_train/{name}")) for name in names[:2])
     assert np.unique(grey).tolist() == [77]
@@ -312,14 +336,14 @@ def test_a_person_wears_the_same_before_two_cameras_or_more_and_no_camera_sees_a
 
 def test_among_many_people_every_class_is_there_and_frequent_ones_are_frequent():
     rng = np.random.default_rng(0)
-    people = pd.DataFrame(market1501.pedestrians.draw([None] * 400, rng))
+    people = pd.DataFrame(pedestrians.draw([None] * 400, rng))
     for name, classes in ATTRIBUTES.items():
         shares = people[name].value_counts(normalize=True)
         assert set(shares.index) == set(classes)
         assert shares.min() > 0.07
     assert people["gender"].value_counts(normalize=True)["male"] == pytest.approx(0.56, abs=0.003)
     assert not ((people["gender"] == "male") & (people["clothes"] == "dress")).any()
-    known = market1501.pedestrians.draw(["female", "male", None], rng)
+    known = pedestrians.draw(["female", "male", None], rng)
     assert [person["gender"] for person in known[:2]] == ["female", "male"]
     assert all(list(person) == list(ATTRIBUTES) for person in known)
 
@@ -342,6 +366,21 @@ def test_what_is_written_is_read_again(takes: list[Take], written: Path):
     good, quarantine = schemas.check(clips, schemas.decodable(market1501.frames))
     assert (len(good), len(quarantine)) == (len(clips), 0)
     assert set(zip(clips["height_px"], clips["width_px"], strict=True)) == {(128, 64)}
+
+
+def test_the_course_edition_that_is_written_is_read_again_and_hides_who_the_test_people_are(
+    takes: list[Take], written: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    market1501.write(tmp_path / "course", takes, DRAW, jpeg_quality=92, edition="course")
+    clips, official_clips = market1501.read(tmp_path / "course"), market1501.read(written)
+    learned = official_clips[official_clips["role"] == "train"].query("kind == 'person'")
+    columns = ["subject_id", "split", "camera", *ATTRIBUTES]
+    rows = [sorted(map(tuple, table[columns].to_numpy(str))) for table in (clips, learned)]
+    assert rows[0] == rows[1]
+    hidden = [len(zipfile.ZipFile(written / f"{name}.zip").namelist()) for name in ("bounding_box_test", "query")]
+    assert f"{hidden[0]} in test, {hidden[1]} in queries" in caplog.text
+    with pytest.raises(ValueError, match="an edition of official, course, got 'kurs'"):
+        market1501.write(tmp_path / "other", takes, DRAW, jpeg_quality=92, edition="kurs")
 
 
 def test_a_test_person_has_one_query_by_each_camera_and_the_rest_in_the_gallery(written: Path):

@@ -62,7 +62,7 @@ def test_what_is_cut_out_is_what_the_box_holds_and_the_border_goes_on_beyond_the
 
 def test_a_camera_without_faults_shows_what_it_sees_but_for_the_moments_light():
     image = np.random.default_rng(1).integers(0, 200, (16, 8, 3)).astype(np.uint8)
-    plain = Look(gain=1.0, gamma=1.0, cast_rgb=(1.0, 1.0, 1.0), blur_px=0.0, noise_levels=0.0, quality_lost=0)
+    plain = Look(gain=1.0, gamma=1.0, cast_rgb=(1.0, 1.0, 1.0), blur_px=0.0, noise_levels=0.0, quality_lost=0, box_error=1.0)
     seen = plain.photo(image, np.random.default_rng(2))
     light = np.random.default_rng(2).normal(1.0, 0.05)
     np.testing.assert_allclose(seen, image * light, atol=0.51)

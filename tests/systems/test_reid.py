@@ -64,10 +64,20 @@ def test_a_photo_is_the_stored_one_normalised_and_its_targets_are_the_index_s(re
         assert (classes[code] if code >= 0 else None) == (row[name] if isinstance(row[name], str) else None)
 
 
-def test_junk_is_one_subject_without_identity_and_a_distractor_is_nothing_known(reads: dict[str, Path]):
+def test_junk_comes_into_batches_as_often_as_people_s_photos_do(tmp_path: Path):
+    samples = opened(snapshots.write_store(tmp_path, people={"train": 6, "validation": 3}, junk=12), junk=True)
+    subject = samples.targets(data.spec(samples))["subject"]
+    is_junk = samples.clips["kind"].to_numpy() == "junk"
+    of_people, of_junk = (np.unique(subject[which], return_counts=True) for which in (~is_junk, is_junk))
+    assert not set(of_people[0]) & set(of_junk[0])
+    assert of_junk[1].max() <= np.ceil(of_people[1].mean())
+    share = len(of_junk[0]) / (len(of_junk[0]) + len(of_people[0]))
+    assert share == pytest.approx(is_junk.mean(), abs=0.1)
+
+
+def test_junk_has_no_identity_and_a_distractor_is_nothing_known(reads: dict[str, Path]):
     samples = opened(reads, "test")
     targets, kind = samples.targets(data.spec(opened(reads))), samples.clips["kind"].to_numpy()
-    assert len(set(targets["subject"][kind == "junk"].tolist())) == 1
     assert (targets["identity"] == -1).all()  # nobody of them was trained on
     assert {one: set(targets["person"][kind == one].tolist()) for one in set(kind)} == {
         "person": {1}, "junk": {0}, "distractor": {-1}
@@ -367,7 +377,7 @@ def test_all_three_tasks_are_trained_together_and_the_same_seed_gives_the_same_c
 
 def test_what_is_served_is_the_network_s_answer_to_a_normalised_photo(reads: dict[str, Path]):
     samples = opened(reads)
-    spec, moments = data.spec(samples), data.statistics(samples)
+    spec, moments = data.spec(opened(reads, junk=True)), data.statistics(samples)
     torch.manual_seed(0)
     network = model.Network(model.Config(**{**snapshots.MODEL_BLOCK, "tasks": ["identity", "attributes", "junk"]}), spec).eval()
     outputs = network(batch_of(samples, [0, 4], **moments))

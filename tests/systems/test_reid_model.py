@@ -24,7 +24,12 @@ PUBLISHED = Config(
     heads=2,
 )
 TINY = replace(PUBLISHED, widths=(4, 6, 8, 10), blocks=(1, 2, 1, 1), hidden=10, embedding=5, head_channels=2)
-SPEC = {"subjects": ["0002", "0007"], "size_hw": [32, 16], "attributes": {name: list(of) for name, of in ATTRIBUTES.items()}}
+SPEC = {
+    "subjects": ["0002", "0007"],
+    "size_hw": [32, 16],
+    "attributes": {name: list(of) for name, of in ATTRIBUTES.items()},
+    "junk": True,
+}
 SETS_OF_TASKS = [
     ("identity",),
     ("attributes",),
@@ -171,6 +176,17 @@ def test_weights_in_torchvision_s_format_are_the_trunk_s_first(tmp_path: Path):
     assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in made.trunk.state_dict().items())
 
 
+def test_weights_of_an_early_release_count_no_batches_and_are_the_trunk_s_all_the_same(tmp_path: Path):
+    theirs = by_torchvision()
+    early = {name: value for name, value in theirs.state_dict().items() if not name.endswith("num_batches_tracked")}
+    torch.save(early, tmp_path / "early.pth")
+    digest = hashlib.sha256((tmp_path / "early.pth").read_bytes()).hexdigest()
+    file = (tmp_path / "early.pth").rename(tmp_path / f"resnet18-{digest[:8]}.pth")
+    made = network(replace(PUBLISHED, weights=str(file)))
+    pretrain(made)
+    assert all(torch.equal(made.trunk.state_dict()[name], early[name]) for name in early if not name.startswith("fc."))
+
+
 def test_weights_that_are_not_there_or_do_not_fit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ValueError, match=r"hub/checkpoints/resnet18-f37072fd\.pth is no file: expected .*put the file there"):
@@ -178,6 +194,11 @@ def test_weights_that_are_not_there_or_do_not_fit_are_refused(tmp_path: Path, mo
     small = replace(TINY, weights=str(saved(tmp_path, by_torchvision())))
     with pytest.raises(ValueError, match=r"does not fit reid\.model with widths \[4, 6, 8, 10\]"):
         pretrain(network(small))
+
+
+def test_the_task_junk_without_junk_is_refused():
+    with pytest.raises(ValueError, match=r"reid\.data\.junk is false: no training photo is without a person; set it to"):
+        network(replace(TINY, tasks=("identity", "junk")), junk=False)
 
 
 def test_a_network_that_names_no_weights_keeps_its_random_ones():

@@ -109,12 +109,6 @@ def test_the_tables_put_the_paper_s_figures_beside_ours(knowing: Results):
     assert ours.index.get_level_values("method").tolist() == ["reid", "reid, re-ranked"] * 2
 
 
-def test_the_means_printed_in_the_paper_are_those_of_their_columns_but_for_the_first():
-    for method, printed in paper.ATTRIBUTE_ACCURACY["mean"].items():
-        mean = np.mean([row[method] for name, row in paper.ATTRIBUTE_ACCURACY.items() if name != "mean"])
-        assert abs(mean - printed) < (0.05 if method == "MFC" else 0.01), method
-
-
 def test_every_number_is_finite_and_lies_in_its_interval(ignorant: Results, knowing: Results):
     for results in (ignorant, knowing):
         assert all(np.isfinite(value) for value in results.metrics.values())
@@ -154,7 +148,7 @@ def test_a_network_that_lacks_a_task_leaves_out_its_tables(reads: dict[str, Path
 def test_a_trained_network_s_outputs_are_judged_whatever_the_batch_size(reads: dict[str, Path]):
     torch.manual_seed(3)
     block = snapshots.MODEL_BLOCK | {"tasks": list(EVERYTHING)}
-    network = model.Network(model.Config(**block), data.spec(data.open_samples(reads, DATA, "train")))
+    network = model.Network(model.Config(**block), data.spec(data.open_samples(reads, DATA, "train")) | {"junk": True})
     first, second = (judged(reads, network, batch_size=size) for size in (5, 64))
     assert first.metrics == pytest.approx(second.metrics, abs=1e-6)
     assert 0 < first.metrics["retrieval.official.map"] < 1

@@ -81,15 +81,16 @@ class Samples:
     def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]:
         """What is to be said of every photo; `spec["subjects"]` are the people who have an identity.
 
-        "identity" their index or -1; "subject" a number within this split (all junk is one), "clip" the photo's; "camera" as
-        named; "person" 1, 0 for junk, -1 for distractors; of each attribute, by its name, the class or -1 where it is unknown.
+        "identity" their index or -1; "subject" a number within this split, of whom batches are made (`owners`); "clip" the
+        photo's; "camera" as named; "person" 1, 0 for junk, -1 for distractors; of each attribute, by its name, the class or -1
+        where it is unknown.
         """
         known = tuple(spec["subjects"])
         if self._targets is None or self._targets[0] != known:
             subjects = self.clips["subject_id"].to_numpy(str)
             of_photo = {
                 "identity": pd.Index(known).get_indexer(subjects),
-                "subject": pd.factorize(subjects, sort=True)[0],
+                "subject": pd.factorize(owners(self.clips), sort=True)[0],
                 "clip": np.arange(len(self.clips)),
                 "camera": self.clips["camera"].to_numpy(),
                 "person": np.array([IS_PERSON[kind] for kind in self.clips["kind"]]),
@@ -191,6 +192,20 @@ def open_samples(reads: dict[str, Path], config: Config, split: str) -> Samples:
     return samples
 
 
+def owners(clips: pd.DataFrame) -> np.ndarray:
+    """Whose each photo is, where batches are drawn as so many photos of so many people.
+
+    Junk is parted as if it were people with as many photos as people have: were it one, hardly a batch would have any.
+    """
+    subjects, is_junk = clips["subject_id"].to_numpy(str), clips["kind"].to_numpy(str) == JUNK
+    people = np.unique(subjects[~is_junk])
+    size = max(1, round(np.count_nonzero(~is_junk) / max(len(people), 1)))
+    groups = [f"{subject}-{number // size:06d}" for number, subject in enumerate(subjects[is_junk])]
+    named = subjects.astype(object)
+    named[is_junk] = groups
+    return named.astype(str)
+
+
 def seen_twice(clips: pd.DataFrame) -> list[str]:
     """The people whom two or more cameras saw."""
     cameras: dict[str, set[int]] = {}
@@ -218,4 +233,5 @@ def spec(train: Samples) -> dict[str, Any]:
         "subjects": sorted(set(train.clips.loc[train.clips["kind"] == PERSON, "subject_id"])),
         "size_hw": list(train.config.size_hw),
         "attributes": {name: list(classes) for name, classes in ATTRIBUTES.items()},
+        "junk": train.config.junk,
     }

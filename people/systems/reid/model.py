@@ -146,12 +146,18 @@ class Network(nn.Module):
 
     `resnet`: the feature v is a linear map of the ResNet's pooled maps, from which everything is read. `conv_head`: v is what
     is pooled, and each attribute has a convolution of its own on the maps of the third stage. `self_attention`: the features of
-    these convolutions and v are tokens that attend to each other. `spec`: "size_hw" of a photo, "attributes" (their classes).
+    these convolutions and v are tokens that attend to each other. `spec`: "size_hw" of a photo, "attributes" (their classes),
+    "junk" (whether photos without a person are trained on).
     """
 
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
         self.config = config
+        if "junk" in config.tasks and not spec["junk"]:
+            raise ValueError(
+                "reid.model.tasks has junk, but reid.data.junk is false: no training photo is without a person; set it to "
+                "true, or leave junk out of the tasks (and reid.objective.lambda.junk 0)"
+            )
         classes: Mapping[str, Sequence[str]] = spec["attributes"] if "attributes" in config.tasks else {}
         by_convolution = config.type != "resnet" and len(classes) > 0
         # without a head that sees v, the last stage has nothing to do
@@ -212,15 +218,16 @@ def pretrain(network: Network) -> None:
         return
     file = pretrained.weights_file(ResNet18_Weights.IMAGENET1K_V1, "" if named == IMAGENET else named)
     found = torch.load(file, map_location="cpu", weights_only=True)
-    wanted = network.trunk.state_dict()
-    unfit = sorted(name for name in wanted if name not in found or found[name].shape != wanted[name].shape)
+    kept = network.trunk.state_dict()
+    wanted = [name for name in kept if not name.endswith("num_batches_tracked")]  # files of early releases have none
+    unfit = sorted(name for name in wanted if name not in found or found[name].shape != kept[name].shape)
     if unfit:
         raise ValueError(
             f"{file} does not fit reid.model with widths {list(network.config.widths)} and blocks "
             f"{list(network.config.blocks)}: {len(unfit)} of its arrays are missing or of another shape, first {unfit[0]}; "
             "ResNet-18 has [64, 128, 256, 512] and [2, 2, 2, 2]"
         )
-    network.trunk.load_state_dict({name: found[name] for name in wanted})
+    network.trunk.load_state_dict(kept | {name: found[name] for name in wanted})
 
 
 def _identity(config: Config) -> nn.Module:

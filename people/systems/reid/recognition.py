@@ -29,7 +29,7 @@ Counts = Int[np.ndarray, "subject _ _"]  # true, predicted
 
 def attributes(said: Said, training_clips: pd.DataFrame, bootstrap: dict[str, Any], results: Results) -> None:
     """Each attribute over the people's photos whose class is known, with intervals over people, and the mean of them."""
-    subjects, of_photo = np.unique(said.subject, return_inverse=True)
+    subjects = np.unique(said.subject[said.is_person])
     ours: dict[str, Counts] = {}
     frequent: dict[str, Counts] = {}
     for name in said.attributes:
@@ -37,12 +37,10 @@ def attributes(said: Said, training_clips: pd.DataFrame, bootstrap: dict[str, An
         known = said.is_person & (true >= 0)
         if not known.any():
             continue  # it stands in the table with no photo
-        shape = len(subjects), len(classes)
+        shape, of_photo = (len(subjects), len(classes)), np.searchsorted(subjects, said.subject[known])
         guess = np.full(known.sum(), most_frequent(training_clips, name))
         predicted = said.outputs[name].argmax(1).numpy()[known]
-        ours[name], frequent[name] = (
-            metrics.confusions(one, true[known], of_photo[known], shape) for one in (predicted, guess)
-        )
+        ours[name], frequent[name] = (metrics.confusions(one, true[known], of_photo, shape) for one in (predicted, guess))
     if not ours:
         raise ValueError("no photo of the split has a known attribute; give people attributes in the dataset's label file")
     for measured, measure in MEASURES.items():
