@@ -24,6 +24,7 @@ from servers import Sshd, postgres, sshd
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600)]
 PATIENCE_S = 1200  # on a machine that has much else to do
 SENT = {"train": "gpu", "compare": "gpu", "tune": "gpu"}
+EPOCHS = 300  # of a training that is to be killed in its middle: some twenty seconds
 SMALLEST = {
     "datasets__tumgaid__subjects": "{train: 3, validation: 2, test: 4, elapsed: {train: 1, validation: 1, test: 2}}",
     "datasets__tumgaid__frames_per_sequence": 28,
@@ -189,7 +190,7 @@ def machine_of(site: Site, run: str) -> str:
 
 def test_a_killed_workers_training_is_noticed_tried_again_and_continued(site: Site):
     """The worker, the flow run's process, dvc and the training all get SIGKILL in the middle of the training."""
-    site.set(systems__dmt__training__epochs=40)
+    site.set(systems__dmt__training__epochs=EPOCHS)
     site.staffed("one")
     run = site.fleet.start("train/fleet", how={"pools": SENT, "attempts_after_s": [1, 1, 1]})
     states = site.folder / "one/state/checkpoints/train/dmt"
@@ -207,7 +208,7 @@ def test_a_killed_workers_training_is_noticed_tried_again_and_continued(site: Si
     assert experiment is not None
     trainings = client.search_runs([experiment.experiment_id], "tags.stage = 'train'", order_by=["start_time DESC"])
     history = client.get_metric_history(trainings[0].info.run_id, "score")
-    assert sorted(point.step for point in history) == list(range(1, 41))
+    assert sorted(point.step for point in history) == list(range(1, EPOCHS + 1))
     assert history[0].timestamp < killed_at_ms < history[-1].timestamp
     assert "Data and pipelines are up to date" in site.command("dvc", "repro", "train@dmt")
     assert not json.loads(site.command("dvc", "status", "--json", "train@dmt"))
