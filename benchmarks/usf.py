@@ -63,7 +63,7 @@ def main() -> None:
         distance = distances.mean_strip_distance(embedded(network, probe), embedded(network, gallery))
         found.append(hit_share(distance.numpy(), gallery, probe))
         print(f"gaittake, seed {seed}: {found[-1]:.1%} of {len(probe.subject)} half cycles", flush=True)
-    print(f"gaittake: {np.mean(found):.1%} ± {np.std(found):.1%}")
+    print(f"gaittake: {np.mean(found):.1%} ± {np.std(found, ddof=1):.1%}")
 
 
 def trained(gallery: usf.HalfCycles, model: Config, steps: int, seed: int) -> Network:

@@ -80,13 +80,12 @@ def comparable(curves: pd.DataFrame) -> pd.DataFrame:
 
 
 def areas(curves: pd.DataFrame) -> pd.DataFrame:
-    """The area of each curve, and the mean over the seeds of its variant."""
+    """The area under each curve of each variant and seed."""
     parts = [name for name in curves if name.startswith(ERROR)]
     long = curves.melt(["variant", "seed", "epoch"], parts, "error", "height").dropna(subset="height")
     names = ["variant", "seed", "error"]
     table = long.groupby(names, sort=False)["height"].apply(lambda heights: area(heights.to_list())).reset_index()
-    table = table.rename(columns={"height": "area"}).assign(error=table["error"].str.removeprefix(ERROR))
-    return table.assign(area_mean=table.groupby(["variant", "error"])["area"].transform("mean"))
+    return table.rename(columns={"height": "area"}).assign(error=table["error"].str.removeprefix(ERROR))
 
 
 def area(errors: Sequence[float]) -> float:
