@@ -20,12 +20,13 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from people import checkpoints, states, systems, training
-from people.recipe import Milestones, launch
-from stages.common import params, remove, state
+from people import checkpoints, systems
+from people.training import loop, resume
+from people.training.train_config import Milestones, launch
 from stages.compare import FULL, variants
-from stages.prepare import prepare, recipe
-from stages.progress import Bar
+from stages.shared.problem import prepare, recipe
+from stages.shared.progress import Bar
+from stages.shared.project import params, remove, state
 
 Columns = Mapping[str, tuple[str, str | None]]  # what is shown under a title: our metric, and that of the baseline
 
@@ -56,7 +57,7 @@ def main() -> None:
         for seed in seeds:  # one seed of every variant before the next: half of a run is a whole comparison
             for name in names:
                 other = problem.changed(**there[name])
-                key = states.key(run=training.run_key(other, config, seed), score=params("systems", system, "score"))
+                key = resume.key(run=loop.run_key(other, config, seed), score=params("systems", system, "score"))
                 wanted.append(key)
                 if key in known:
                     bar.skip(config.epochs)
@@ -89,13 +90,13 @@ def of_system(system: str) -> Columns:
     return systems.find(system, "score").COLUMNS
 
 
-def steps_of(problem: training.Problem, config: training.Config) -> int:
+def steps_of(problem: loop.Problem, config: loop.Config) -> int:
     """How many steps an epoch has."""
     subjects = problem.train.targets(problem.spec)["subject"].tolist()
     return len(config.batches.of(subjects, 0, rank=0, world=1))
 
 
-def recipe_of(system: str, steps: int | None, per_epoch: int) -> training.Config:
+def recipe_of(system: str, steps: int | None, per_epoch: int) -> loop.Config:
     """The system's recipe for so many steps: milestones stay at the same share of the training."""
     config = recipe(system)
     if steps is None:
@@ -117,12 +118,12 @@ def lines(path: Path) -> list[dict[str, Any]]:
 
 
 def judged(
-    problem: training.Problem, config: training.Config, seed: int, fabric: Any, bar: Bar, key: str
+    problem: loop.Problem, config: loop.Config, seed: int, fabric: Any, bar: Bar, key: str
 ) -> dict[str, float | dict[str, float]]:
     """Train, and judge the epoch that is best on validation subjects."""
     system, epoch = problem.system, None
     folder = state("checkpoints", "ablation", key[:16])
-    for epoch in training.fit(problem, config, seed=seed, fabric=fabric, checkpoint_folder=folder, on_step=bar.step):
+    for epoch in loop.fit(problem, config, seed=seed, fabric=fabric, checkpoint_folder=folder, on_step=bar.step):
         bar.epoch(epoch)
     assert epoch is not None
     network = problem.model.Network(problem.model.Config(**problem.config["model"]), problem.spec)

@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from people.losses import batch_all_triplet, softmax_log_loss
-from people.nn import GLConv
+from people.losses import batch_all_triplet, cross_entropy
+from people.nn.blocks import GLConv
 from people.systems.gaittake.model import Config, Network
 
 PEAK_BF16_TFLOPS = {"H200": 989, "H100": 989, "A100": 312}  # dense, as NVIDIA states them
@@ -110,8 +110,8 @@ class Stepper:
         started = self._now()
         outputs = self.outputs(batch)
         of_strips = batch["identity"].repeat_interleave(outputs["logits"].shape[1])
-        cross_entropy = softmax_log_loss(outputs["logits"].flatten(0, 1), of_strips)
-        loss = batch_all_triplet(outputs["embedding"], batch["identity"], MARGIN) + cross_entropy
+        classification = cross_entropy(outputs["logits"].flatten(0, 1), of_strips)
+        loss = batch_all_triplet(outputs["embedding"], batch["identity"], MARGIN) + classification
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()

@@ -18,8 +18,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from people.judging import ranking, reranking
-from people.judging.ranking import Photos
+from people.evaluation import reranking, retrieval
+from people.evaluation.retrieval import Photos
 
 CHANNELS, PEOPLE, CAMERAS, DISTRACTOR_SHARE, RANKS = 128, 750, 6, 2798 / 15913, 50
 BAR = 2.0
@@ -67,11 +67,11 @@ def bare(query: torch.Tensor, gallery: torch.Tensor, asked: Photos, known: Photo
 
 
 def official(query: torch.Tensor, gallery: torch.Tensor, asked: Photos, known: Photos) -> str:
-    return judged(ranking.rank(query, gallery, asked, known, same_camera_removed=True))
+    return judged(retrieval.rank(query, gallery, asked, known, same_camera_removed=True))
 
 
 def paper(query: torch.Tensor, gallery: torch.Tensor, asked: Photos, known: Photos) -> str:
-    return judged(ranking.rank(query, gallery, asked, known, same_camera_removed=False))
+    return judged(retrieval.rank(query, gallery, asked, known, same_camera_removed=False))
 
 
 def rerank(query: torch.Tensor, gallery: torch.Tensor, asked: Photos, known: Photos) -> str:
@@ -79,10 +79,10 @@ def rerank(query: torch.Tensor, gallery: torch.Tensor, asked: Photos, known: Pho
     blocks = reranking.blocks(
         torch.cat([query, gallery]), rows[: len(query)], rows[len(query) :], reranking.Config(k1=20, k2=6, share=0.3)
     )
-    return judged(ranking.rank_blocks(blocks, asked, known, same_camera_removed=True))
+    return judged(retrieval.rank_blocks(blocks, asked, known, same_camera_removed=True))
 
 
-def judged(found: ranking.Ranked) -> str:
+def judged(found: retrieval.Ranked) -> str:
     curve = found.cumulative(RANKS)
     return f"mAP {np.nanmean(found.precision()):.4f}, rank-1 {curve[0]:.4f}, rank-10 {curve[9]:.4f}"
 

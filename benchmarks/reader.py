@@ -17,8 +17,8 @@ from pathlib import Path
 
 import numpy as np
 
+from people.storage.store import Field, Store, StoreWriter
 from people.systems.gaittake.data import padded
-from people.video.store import Field, Store, StoreWriter
 
 HEIGHT, WIDTH, CLIPS, FRAMES = 64, 44, 64, 30
 LENGTHS = (60, 140)  # frames of a sequence: CASIA-B's are about a hundred long

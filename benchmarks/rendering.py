@@ -6,8 +6,8 @@ import time
 import cv2
 
 from people.records import Take
+from people.synth.motion.parametric import motions
 from people.synth.render import render
-from people.synth.walker import motions
 
 
 def frames_per_second(size_hw: tuple[int, int], frames: int, repeats: int) -> float:

@@ -16,8 +16,8 @@ import numpy as np
 import torch
 
 from people import distances
-from people.judging import crossview
-from people.judging.crossview import Seen
+from people.evaluation import crossview
+from people.evaluation.crossview import Seen
 
 STRIPS, CHANNELS, VIEWS = 64, 256, 14
 

@@ -11,11 +11,11 @@ import numpy as np
 import torch
 
 from people.records import Take
-from people.synth import walker
+from people.synth.motion import parametric
 from people.synth.render import render
 from people.video import poses
 from people.video.silhouettes import Config, found_masks, normalised, overlap
-from stages.common import params
+from stages.shared.project import params
 
 SIZES = ((72, 96), (240, 320))
 VIEWS_DEG = (0.0, 54.0, 90.0)
@@ -48,7 +48,7 @@ def main() -> None:
 
 def film(size_hw: tuple[int, int], view_deg: float) -> tuple[list[np.ndarray], list[np.ndarray], list[np.ndarray]]:
     """Frames of somebody who walks, their true masks, and frames of the scene when the person is far away."""
-    motion = walker.motions(1, walks=1, frames=24, frame_rate_hz=25.0, seed=2)[0]
+    motion = parametric.motions(1, walks=1, frames=24, frame_rate_hz=25.0, seed=2)[0]
     take = Take("001", "nm-01", motion, "normal", 0, view_deg, identity_seed=3, seed=4)
     seen = list(render(take, size_hw=size_hw))
     behind = motion.joints_m + np.float32([0, 0, -50])

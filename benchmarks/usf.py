@@ -18,10 +18,10 @@ from torch import Tensor
 
 from people import distances
 from people.datasets import usf
-from people.sampling import IdentityBatches
 from people.systems.gaittake.model import Config, Network
 from people.systems.gaittake.objective import Config as Terms
 from people.systems.gaittake.objective import Objective
+from people.training.samplers import IdentityBatches
 
 MODEL = Config(
     channels=(16, 32, 64, 64),

@@ -8,13 +8,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
 
-from people.validation import balanced_threshold
-
 TUKEY_C = 4.6851  # 95 % of the efficiency of least squares when the residuals are normal
 MAD_TO_STANDARD_DEVIATION = 1.4826
 
 
-def softmax_log_loss(logits: Float[Tensor, "sample class"], target: Int[Tensor, " sample"]) -> Float[Tensor, ""]:
+def cross_entropy(logits: Float[Tensor, "sample class"], target: Int[Tensor, " sample"]) -> Float[Tensor, ""]:
     """Softmax log-loss L(ŷ, c) = -ŷ_c + log Σ_k exp ŷ_k (DMT, identification loss): mean over samples, -1 is unknown."""
     total = functional.cross_entropy(logits.float(), target, ignore_index=-1, reduction="sum")
     return total / (target >= 0).sum().clamp(min=1)
@@ -79,6 +77,24 @@ def adaptive_margin(
     if not same.any() or same.all():
         return present.clone()
     return balanced_threshold(distance, same)[0].to(present)
+
+
+@torch.no_grad()
+def balanced_threshold(
+    distance: Float[Tensor, " pair"], same: Bool[Tensor, " pair"]
+) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
+    """The distance, of those that occur, at which |TPR - TNR| is smallest, with the two rates there.
+
+    A pair is called the same person when its distance is at most the threshold. TPR is the share of same pairs, TNR that of
+    different pairs, which are called right. Both kinds of pairs must be there. The smallest of equally good distances counts.
+    """
+    candidates = distance.sort().values
+    accepted_same = torch.searchsorted(distance[same].sort().values, candidates, right=True)
+    accepted_different = torch.searchsorted(distance[~same].sort().values, candidates, right=True)
+    true_positive_rate = accepted_same.double() / same.sum()
+    true_negative_rate = 1 - accepted_different.double() / (~same).sum()
+    best = (true_positive_rate - true_negative_rate).abs().argmin()
+    return candidates[best], true_positive_rate[best], true_negative_rate[best]
 
 
 def weighted_triplet(

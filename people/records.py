@@ -1,14 +1,14 @@
 """What one row of data means: plain records, with units and axis order in the names."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Shaped, UInt8
 
 Sex = Literal["female", "male"]
+GENDERS: tuple[Sex, ...] = ("female", "male")  # the order of classes wherever gender is a number, but in Market-1501's codes
 Split = Literal["train", "validation", "test"]
 Condition = Literal["normal", "bag", "coating_shoes", "coat", "other_clothes"]
 
@@ -138,38 +138,3 @@ class Rendered:
     mask: Shaped[np.ndarray, "height width"]
     keypoints_px: Float[np.ndarray, "17 3"]
     box_xyxy_px: Float[np.ndarray, " 4"]
-
-
-@dataclass(frozen=True)
-class ProbeSet:
-    """One column of a protocol's table: the clips that are enrolled and the clips to be identified against them."""
-
-    name: str
-    group: str
-    gallery: tuple[str, ...]
-    probes: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class PhotoSet:
-    """One protocol over photos: every query (a clip_id) ranks the gallery without itself.
-
-    With `same_camera_removed`, also without the photos of its own person by its own camera, as Market-1501's official
-    evaluation.
-    """
-
-    name: str
-    queries: tuple[str, ...]
-    gallery: tuple[str, ...]
-    same_camera_removed: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Results:
-    """What a system measured: numbers by name, tables, curves and pictures, ready to be written and shown by anyone."""
-
-    metrics: dict[str, float]
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    curves: dict[str, pd.DataFrame] = field(default_factory=dict)
-    pictures: dict[str, UInt8[np.ndarray, "height width 3"]] = field(default_factory=dict)
-    captions: dict[str, str] = field(default_factory=dict)

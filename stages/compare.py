@@ -2,7 +2,7 @@
 
     python -m stages.compare dmt
 
-writes data/compare/<system>/: curves.csv (variant, seed, epoch, each error on validation subjects, the watched one first) and
+writes data/compare/<system>/: curves.csv (variant, seed, epoch, each error on validation subjects, the main one first) and
 areas.csv (the area under each error's curve, of each variant and seed; lower is faster). The variants of params.yaml change the
 system's objective or its model; `all` is the system as it is. A variant has no curve of an error that it does not have: that of
 a task which its network lacks, and then that of all tasks together. Killed and started again it goes on where it was.
@@ -16,35 +16,41 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from people import states, training, validation
-from people.recipe import launch
-from stages.common import ERROR, output, params, remove, state
-from stages.prepare import merged, prepare, recipe
-from stages.progress import Bar
+from people.storage.files import facts_digest
+from people.training import loop
+from people.training.train_config import launch
+from people.training.validation_errors import COMBINED
+from stages.shared.problem import Trainings
+from stages.shared.progress import Bar
+from stages.shared.project import ERROR, output, params, remove, state
 
 FULL = "all"
-CHANGED = ("model", "objective")
+CHANGED = ("data", "model", "objective")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("system")
     name = parser.parse_args().system
-    asked, seed = params("systems", name, "compare"), params("seed")
-    config = recipe(name, epochs=asked["epochs"])
-    fabric = launch(config)
-    problem = prepare(name)
-    problems = {variant: problem.changed(**blocks) for variant, blocks in variants(problem.config, asked["variants"]).items()}
-    seeds = range(seed, seed + asked["seeds"])
-    folder = state("checkpoints", "compare", name, states.key(asked=asked, run=training.run_key(problem, config, seed))[:16])
+    settings, seed, trainings = params("systems", name, "compare"), params("seed"), Trainings(name)
+    fabric = launch(trainings.config)
+    phases = {
+        variant: trainings.phases(changes, epochs=settings["epochs"])
+        for variant, changes in variants(settings["variants"]).items()
+    }
+    seeds = range(seed, seed + settings["seeds"])
+    key = facts_digest(settings=settings, runs=[loop.phases_key(each, seed) for each in phases.values()])
+    folder = state("checkpoints", "compare", name, key[:16])
+    epochs = sum(phase.config.epochs for each in phases.values() for phase in each)
     curves = []
-    with Bar(len(problems) * len(seeds) * config.epochs, name, shown=fabric.is_global_zero) as bar:
-        for number, (variant, other) in enumerate(problems.items()):
+    with Bar(epochs * len(seeds), name, shown=fabric.is_global_zero) as bar:
+        for number, (variant, each) in enumerate(phases.items()):
             for one in seeds:
-                there = folder / f"{number}-{one}"
-                for epoch in training.fit(other, config, seed=one, fabric=fabric, checkpoint_folder=there, on_step=bar.step):
+                run_folder = folder / f"{number}-{one}"
+                for epoch in loop.fit_phases(each, seed=one, fabric=fabric, checkpoint_folder=run_folder, on_step=bar.step):
                     bar.epoch(epoch)
-                    curves.append(point(variant, one, epoch, problem.objective.WATCHED))
+                    if epoch.phase == each[-1].problem.phase:
+                        curves.append(point(variant, one, epoch, each[-1].problem.objective.MAIN_ERROR))
     if fabric.is_global_zero:
         table = comparable(pd.DataFrame(curves))
         with output(Path("data/compare", name)) as written:
@@ -54,25 +60,26 @@ def main() -> None:
         remove(folder)
 
 
-def variants(config: dict[str, Any], asked: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """The blocks that each variant changes, laid over the system's own; the last variant changes nothing."""
-    if FULL in asked:
+def variants(changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    """What each variant changes of the system's blocks; the last variant changes nothing."""
+    if FULL in changes:
         raise ValueError(f"compare.variants.{FULL} is the name of the system as it is; give the variant another name")
-    blocks = {part: config[part] for part in CHANGED}
-    laid_over = {name: merged(blocks, changes, f"compare.variants.{name}") for name, changes in asked.items()}
-    return {**laid_over, FULL: blocks}
+    for name, blocks in changes.items():
+        if unknown := sorted(set(blocks) - set(CHANGED)):
+            raise ValueError(f"compare.variants.{name} can change {', '.join(CHANGED)}, got {unknown[0]}; correct params.yaml")
+    return {**changes, FULL: {}}
 
 
-def point(variant: str, seed: int, epoch: training.Epoch, watched: str) -> dict[str, Any]:
-    """One point of every curve, that of the watched error first."""
+def point(variant: str, seed: int, epoch: loop.Epoch, main_error: str) -> dict[str, Any]:
+    """One point of every curve, that of the main error first."""
     errors = {name.replace("/", "_"): value for name, value in epoch.metrics.items() if name.startswith("error/")}
-    first = f"error_{watched}"
+    first = f"error_{main_error}"
     return {"variant": variant, "seed": seed, "epoch": epoch.number, first: errors[first], **errors}
 
 
 def comparable(curves: pd.DataFrame) -> pd.DataFrame:
     """The curves without the combined error of variants that lack a task: it is of other tasks than that of the others."""
-    combined = f"{ERROR}{validation.COMBINED}"
+    combined = f"{ERROR}{COMBINED}"
     if combined not in curves:
         return curves
     parts = [name for name in curves if name.startswith(ERROR)]

@@ -17,7 +17,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from people import datasets
-from stages.common import PARAMS
+from stages.shared.project import PARAMS
 
 PROFILES = Path(__file__).parent / "profiles"
 BLOCKS_PER_DATASET = ("datasets", "validate", "flow", "silhouettes", "poses", "crops")

@@ -14,10 +14,10 @@ import pandas as pd
 from tqdm import tqdm
 
 from people import datasets, schemas
+from people.storage.store import Field, StoreWriter
 from people.video.crops import Config, resized
-from people.video.store import Field, StoreWriter
-from stages.common import params
-from stages.executors import in_order, pool
+from stages.shared.executors import in_order, pool
+from stages.shared.project import params
 
 AT_ONCE = 64  # photos in a task: one alone would cost less than its journey to another process
 

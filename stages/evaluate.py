@@ -15,9 +15,11 @@ from typing import Any
 import cv2
 import torch
 
-from people import checkpoints, systems
-from people.records import Results
-from stages.common import output, params
+from people import checkpoints, datasets, systems
+from people.config import build
+from people.evaluation.results import Results
+from people.storage.files import file_digest
+from stages.shared.project import output, params
 
 
 def main() -> None:
@@ -34,8 +36,9 @@ def main() -> None:
         checkpoint["spec"],
         checkpoint["statistics"],
         {slot: Path(path) for slot, path in params("systems", system, "reads").items()},
-        checkpoints.config_of(data.Config, checkpoint["config"]["data"]),
-        checkpoints.config_of(score.Config, params("systems", system, "score")),
+        build(data.Config, checkpoint["config"]["data"]),
+        build(score.Config, params("systems", system, "score")),
+        datasets.find(params("systems", system, "dataset")),
         params("seed"),
     )
     with output(Path("data/metrics", system)) as folder:
@@ -51,13 +54,13 @@ def main() -> None:
 
 def select(candidates: dict[str, Path]) -> dict[str, Any]:
     """The candidate with the highest score on validation subjects; of equals the first."""
-    scores = {name: float(checkpoints.read(path)["watched"]["score"]) for name, path in candidates.items()}
+    scores = {name: float(checkpoints.read(path)["validation"]["score"]) for name, path in candidates.items()}
     best = max(scores, key=lambda name: scores[name])
     path = candidates[best]
     return {
         "selected": best,
         "checkpoint": path.as_posix(),
-        "sha256": checkpoints.digest(path),
+        "sha256": file_digest(path),
         "validation_score": scores[best],
         "validation_scores": scores,
     }

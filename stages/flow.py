@@ -12,13 +12,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-import people.datasets
+from people import datasets
 from people import schemas
+from people.storage.store import Field, StoreWriter
 from people.video import flow
-from people.video.store import Field, StoreWriter
 from people.video.tracks import person_boxes_xyxy_px
-from stages.common import params
-from stages.executors import in_order, pool
+from stages.shared.executors import in_order, pool
+from stages.shared.project import params
 
 
 def main() -> None:
@@ -53,7 +53,7 @@ def write(path: Path, dataset: str, clips: pd.DataFrame, config: flow.Config, wo
 def one_clip(dataset: str, row: dict[str, Any], config: flow.Config) -> tuple[np.ndarray, np.ndarray, int]:
     """Flow, boxes and the count of saturated values of one clip; what goes wrong names the clip and where its frames are."""
     try:
-        stored, grey, saturated = flow.clip_flow(people.datasets.find(dataset).frames(Path(row["root"]), row["frames"]), config)
+        stored, grey, saturated = flow.clip_flow(datasets.find(dataset).frames(Path(row["root"]), row["frames"]), config)
     except (ValueError, OSError, cv2.error) as error:
         raise ValueError(f"clip {row['clip_id']} ({Path(row['root']) / row['frames']}): {error}") from error
     if len(grey) != row["frame_count"]:

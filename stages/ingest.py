@@ -8,16 +8,17 @@ import logging
 import sys
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 from tqdm import tqdm
 
 from people import datasets
+from people.config import Block
 from people.records import Motion
-from people.synth import walker
+from people.synth import motion
+from people.synth.motion import Wanted
 from people.synth.render import render
-from stages.common import output, params
-from stages.executors import pool
+from stages.shared.executors import pool
+from stages.shared.project import output, params
 
 RENDERING = {"source", "archive", "frame_rate_hz", "size_hw", "jpeg_quality"}  # the rest of a block is its dataset's plan
 
@@ -26,32 +27,43 @@ def main(key: str) -> None:
     dataset, block = datasets.find(key), params("datasets", key)
     raw = Path("data/raw", key)
     with output(raw) as folder:
-        if block["source"] == "official":
+        found = walks(block, len(dataset.SEQUENCES))
+        if found is None:
             folder.mkdir()
             (folder / "source.json").write_text(
-                json.dumps({"source": "official", "archive": block["archive"]}, indent=1) + "\n"
+                json.dumps({"source": block["source"], "archive": block["archive"]}, indent=1) + "\n"
             )
         else:
-            plan = {name: value for name, value in block.items() if name not in RENDERING}
-            takes = dataset.plan(motions(block, len(dataset.SEQUENCES)), **plan, seed=params("seed"))
-            people = len({take.subject_id for take in takes})
-            with pool() as (executor, _), tqdm(total=people, desc=f"rendering {key}", unit="person", mininterval=1.0) as bar:
-                paint = partial(render, size_hw=tuple(block["size_hw"]))
-                dataset.write(folder, takes, paint, jpeg_quality=block["jpeg_quality"], executor=executor, done=bar.update)
+            write(key, folder, found, block)
     with output(Path("data/index", key)) as folder:
         folder.mkdir()
-        clips = dataset.read(Path(block["archive"]) if block["source"] == "official" else raw)
+        clips = dataset.read(raw if found is not None else Path(block["archive"]))
         clips.to_csv(folder / "clips.csv", index=False)
     print(f"{key}: {len(clips)} clips of {clips['subject_id'].nunique()} subjects in data/index/{key}/clips.csv")
 
 
-def motions(block: dict[str, Any], sequences: int) -> list[Motion]:
-    """Walks from the source: a motion archive's reader, or the parametric walker, one walk for every sequence."""
-    if block["source"] != "parametric":
-        return datasets.find(block["source"]).read(Path(block["archive"]), frame_rate_hz=float(block["frame_rate_hz"]))
-    count = sum(block["subjects"][split] for split in ("train", "validation", "test"))
-    frames, frame_rate_hz = block["frames_per_sequence"], float(block["frame_rate_hz"])
-    return walker.motions(count, walks=sequences, frames=frames, frame_rate_hz=frame_rate_hz, seed=params("seed"))
+def walks(block: Block, sequences: int) -> list[Motion] | None:
+    """Walks from the dataset's source, one for every sequence; None where the archive has frames of its own."""
+    wanted = Wanted(
+        archive=Path(block["archive"]),
+        people=sum(block["subjects"][split] for split in ("train", "validation", "test")),
+        walks=sequences,
+        frames=block["frames_per_sequence"],
+        frame_rate_hz=float(block["frame_rate_hz"]),
+        seed=params("seed"),
+    )
+    return motion.find(block["source"]).walks(wanted)
+
+
+def write(key: str, folder: Path, motions: list[Motion], block: Block) -> None:
+    """Render people who walk so into the dataset's official layout."""
+    dataset = datasets.find(key)
+    plan = {name: value for name, value in block.items() if name not in RENDERING}
+    takes = dataset.plan(motions, **plan, seed=params("seed"))
+    people = len({take.subject_id for take in takes})
+    with pool() as (executor, _), tqdm(total=people, desc=f"rendering {key}", unit="person", mininterval=1.0) as bar:
+        painter = partial(render, size_hw=tuple(block["size_hw"]))
+        dataset.write(folder, takes, painter, jpeg_quality=block["jpeg_quality"], executor=executor, done=bar.update)
 
 
 if __name__ == "__main__":

@@ -11,11 +11,11 @@ import numpy as np
 from tqdm import tqdm
 
 from people import datasets
+from people.storage.store import OFFSETS, Field, Store, StoreWriter
 from people.video import keypoints, poses
-from people.video.agreement import Agreement
+from people.video.mean_overlap import MeanOverlap
 from people.video.silhouettes import HALF
-from people.video.store import OFFSETS, Field, Store, StoreWriter
-from stages.common import params
+from stages.shared.project import params
 
 
 def main(dataset: str) -> None:
@@ -34,7 +34,7 @@ def write(path: Path, dataset: str, store: Store, config: poses.Config, seed: in
     student = {"parameters": sum(p.numel() for p in network.parameters()), "frames": len(pictures), "loss": loss}
     meta = {"dataset": dataset, "size_hw": store.meta["size_hw"], "teacher": config.teacher, "student": student}
     meta |= {"silhouettes": store.digest}
-    clips, similar = rows(store), Agreement("oks")
+    clips, similar = rows(store), MeanOverlap("oks")
     with StoreWriter(path, {"keypoints": Field("float32", (17, 3))}, meta, expected_frames=len(store.field("frame"))) as writer:
         for index, row in enumerate(tqdm(clips, desc=f"poses {dataset}", unit="clip", mininterval=1.0)):
             silhouettes = store.clip(index, "silhouette")

@@ -6,6 +6,7 @@ writes data/registry/<system>.json: the version, the run that it came from, the 
 """
 
 import argparse
+import importlib.util
 import json
 import os
 import tempfile
@@ -20,16 +21,18 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
-from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.types import Schema, TensorSpec
 
-from people import checkpoints, states, systems
-from people.video.store import Store
-from stages import tracking
-from stages.common import output, params, tracking_uri
+from people import checkpoints, systems
+from people.revalidation import revalidate
+from people.storage.files import file_digest
+from people.storage.store import stores_digest
+from stages.shared import tracking
+from stages.shared.project import output, params, tracking_uri
 
 ALIAS = "champion"
 ERRORS = "validation.errors"  # a tag: what the score is made of
-WRAPPER = Path(__file__).with_name("served.py")
+WRAPPER = "stages.shared.mlflow_model"  # its file is logged, not imported: it makes a model of the process that runs it
 LIBRARY = Path(checkpoints.__file__).parent
 REQUIREMENTS = ("torch", "torchvision", "numpy", "jaxtyping", "mlflow")
 
@@ -58,12 +61,12 @@ def main() -> None:
 def register(system: str, selected: dict[str, Any], metrics: dict[str, float], reads: dict[str, Path]) -> dict[str, Any]:
     """The registry's entry: the checkpoint's version, new unless it is known, and who is champion now."""
     checkpoint = Path(selected["checkpoint"])
-    if (found := checkpoints.digest(checkpoint)) != selected["sha256"]:
+    if (found := file_digest(checkpoint)) != selected["sha256"]:
         raise ValueError(f"{checkpoint} has SHA-256 {found}, but {selected['sha256']} was judged; run evaluate again")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     mlflow.set_tracking_uri(tracking_uri())
     client, experiment_id = tracking.connect(system)
-    data_digest = states.key(**{slot: Store.open(path).digest for slot, path in reads.items()})
+    data_digest = stores_digest(reads)
     version = known_version(client, system, selected["sha256"])
     is_new = version is None
     if version is None:
@@ -72,7 +75,7 @@ def register(system: str, selected: dict[str, Any], metrics: dict[str, float], r
             "checkpoint.selected": selected["selected"],
             "data.digest": data_digest,
             "validation.score": repr(selected["validation_score"]),
-            ERRORS: ", ".join(sorted(checkpoints.load(checkpoint)[1]["watched"]["errors"])),
+            ERRORS: ", ".join(sorted(checkpoints.load(checkpoint)[1]["validation"]["errors"])),
             "git.sha": tracking.git_sha(),
             **{f"test.{name}": repr(value) for name, value in metrics.items() if not name.endswith((".low", ".high"))},
         }
@@ -116,7 +119,7 @@ def new_version(
         warnings.filterwarnings("ignore", ".*input example")  # an example would be half a megabyte; the signature says it all
         model = mlflow.pyfunc.log_model(
             name=system,
-            python_model=str(WRAPPER),
+            python_model=str(source_of(WRAPPER)),
             artifacts={"checkpoint": str(checkpoint)},
             code_paths=[str(LIBRARY)],
             signature=signature(checkpoint),
@@ -129,11 +132,17 @@ def new_version(
 def signature(checkpoint: Path) -> ModelSignature:
     """Names and shapes of what the model takes and answers."""
     network, entries = checkpoints.load(checkpoint)
-    takes, answers = systems.find(entries["system"], "served").shapes(network, entries["spec"])
-    named = takes if isinstance(takes, dict) else {None: takes}
-    inputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.float32), shape, name) for name, shape in named.items()]
-    outputs: list[ColSpec | TensorSpec] = [TensorSpec(np.dtype(np.float32), shape, name) for name, shape in answers.items()]
-    return ModelSignature(Schema(inputs), Schema(outputs))
+    shapes = systems.find(entries["system"], "serving").shapes(network, entries["spec"])
+    inputs, outputs = ([TensorSpec(np.dtype(np.float32), shape, name) for name, shape in named.items()] for named in shapes)
+    return ModelSignature(Schema([*inputs]), Schema([*outputs]))
+
+
+def source_of(module: str) -> Path:
+    """The file of a module that is not imported."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    return Path(spec.origin)
 
 
 def present_champion(client: mlflow.MlflowClient, system: str) -> ModelVersion | None:
@@ -181,7 +190,7 @@ def scored_again(version: ModelVersion, reads: dict[str, Path]) -> float:
     with tempfile.TemporaryDirectory() as folder:
         model = download_artifacts(f"models:/{version.name}/{version.version}", dst_path=folder)
         try:
-            return float(checkpoints.watch(Path(model, "artifacts", "checkpoint.pt"), reads)["score"])
+            return float(revalidate(Path(model, "artifacts", "checkpoint.pt"), reads)["score"])
         except ValueError as error:
             raise Unscored(version, error) from error
 

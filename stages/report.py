@@ -21,7 +21,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from people import datasets
-from stages.common import ERROR, output, params
+from stages.shared.project import ERROR, output, params
 
 matplotlib.use("agg")
 TEMPLATES = Path(__file__).parent / "templates"

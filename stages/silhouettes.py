@@ -13,12 +13,12 @@ import pandas as pd
 from tqdm import tqdm
 
 from people import datasets, schemas
+from people.storage.store import Field, StoreWriter
 from people.video import silhouettes
-from people.video.agreement import Agreement
+from people.video.mean_overlap import MeanOverlap
 from people.video.silhouettes import Config, Silhouettes
-from people.video.store import Field, StoreWriter
-from stages.common import params
-from stages.executors import in_order, pool
+from stages.shared.executors import in_order, pool
+from stages.shared.project import params
 
 
 def main(dataset: str) -> None:
@@ -33,7 +33,7 @@ def write(path: Path, dataset: str, clips: pd.DataFrame, config: Config, workers
     height, width = config.size_hw
     fields = {"silhouette": Field("uint8", (height, width)), "box": Field("float32", (4,)), "frame": Field("int32", (1,))}
     meta = {"dataset": dataset, "method": config.method, "size_hw": config.size_hw, "soft": config.soft}
-    rows, agreed = clips.to_dict("records"), Agreement("iou")
+    rows, agreed = clips.to_dict("records"), MeanOverlap("iou")
     without: list[str] = []
     with pool(workers) as (executor, at_once), StoreWriter(path, fields, meta) as store:
         made = in_order(executor, one_clip, ((dataset, row, config) for row in rows), ahead=4 * at_once)

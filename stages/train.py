@@ -8,34 +8,34 @@ the last whole epoch; the curves are in MLflow as they grow.
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 
-from people import checkpoints, training
-from people.recipe import launch, resolve_precision
-from stages import tracking
-from stages.common import output, params, remove, state
-from stages.prepare import prepare, recipe, write_model
-from stages.progress import Bar
+from people.storage.files import file_digest
+from people.training import loop
+from people.training.train_config import launch, resolve_precision
+from stages.shared import tracking
+from stages.shared.problem import Trainings, write_model
+from stages.shared.progress import Bar
+from stages.shared.project import output, params, remove, state
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("system")
     name = parser.parse_args().system
-    config, seed = recipe(name), params("seed")
-    fabric = launch(config)
-    problem = prepare(name)
-    key = training.run_key(problem, config, seed)
+    trainings, seed = Trainings(name), params("seed")
+    fabric = launch(trainings.config)
+    phases = trainings.phases()
+    key = loop.phases_key(phases, seed)
     folder = state("checkpoints", "train", name, key[:16])
-    bar = Bar(config.epochs, name, shown=fabric.is_global_zero)
-    epochs = training.fit(problem, config, seed=seed, fabric=fabric, checkpoint_folder=folder, on_step=bar.step)
+    bar = Bar(sum(phase.config.epochs for phase in phases), name, shown=fabric.is_global_zero)
+    epochs = loop.fit_phases(phases, seed=seed, fabric=fabric, checkpoint_folder=folder, on_step=bar.step)
     if not fabric.is_global_zero:  # the first process alone logs and writes
         for _ in epochs:
             pass
         return
-    facts = {"seed": seed, **problem.config, "training": {**asdict(config), "precision": resolve_precision(config)}}
-    tags = {"stage": "train", "system": name, "data.digest": problem.data_digest, "run.key": key}
+    tags = {"stage": "train", "system": name, "data.digest": trainings.data_digest, "run.key": key}
+    facts = {"seed": seed, **trainings.facts, "precision": resolve_precision(trainings.config)}
     with tracking.interruptible(), tracking.run(name, "train", folder=folder, params=facts, tags=tags) as run, bar:
         epoch = None
         for epoch in epochs:
@@ -44,21 +44,22 @@ def main() -> None:
         assert epoch is not None
         with output(Path("data/models", name)) as written:
             write_model(written, epoch)
-            (written / "summary.json").write_text(json.dumps(summary(problem, config, epoch), indent=2) + "\n")
-        run.tag(checkpoint__sha256=checkpoints.digest(Path("data/models", name, "checkpoint.pt")))
+            (written / "summary.json").write_text(json.dumps(summary(phases[-1], epoch), indent=2) + "\n")
+        run.tag(checkpoint__sha256=file_digest(Path("data/models", name, "checkpoint.pt")))
     remove(folder)
 
 
-def summary(problem: training.Problem, config: training.Config, epoch: training.Epoch) -> dict[str, object]:
-    """What was trained on how much, and what was watched at the epoch that is kept."""
+def summary(training: loop.Training, epoch: loop.Epoch) -> dict[str, object]:
+    """What was trained on how much, and the validation of the epoch that is kept."""
+    problem = training.problem
     return {
         "system": problem.system,
         "best_epoch": epoch.best["epoch"],
-        "epochs": config.epochs,
-        **epoch.best["watched"],
+        "epochs": epoch.number,
+        **epoch.best["validation"],
         "samples": {"train": len(problem.train), "validation": len(problem.validation)},
         "parameters": sum(weights.numel() for weights in epoch.best["network"].values()),
-        "precision": resolve_precision(config),
+        "precision": resolve_precision(training.config),
     }
 
 

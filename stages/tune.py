@@ -19,23 +19,25 @@ import pandas as pd
 from optuna.trial import FrozenTrial, Trial, TrialState
 from ruamel.yaml import YAML
 
-from people import checkpoints, states, training
-from people.recipe import launch
-from stages import tracking
-from stages.common import output, params, remove, state
-from stages.prepare import merged, prepare, recipe, write_model
-from stages.progress import Bar
-from stages.study import FINISHED, PLACE, REASON, Search, current, nested, places, work
+from people.config import build
+from people.storage.files import facts_digest, file_digest
+from people.training import loop
+from people.training.train_config import launch
+from stages.shared import tracking
+from stages.shared.problem import Trainings, merged, write_model
+from stages.shared.progress import Bar
+from stages.shared.project import output, params, remove, state
+from stages.shared.study import FINISHED, REASON, SLOT, Search, current, nested, slots, work
 
 
 def main() -> None:
-    optuna.logging.set_verbosity(optuna.logging.WARNING)  # the bar says the rest
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("system")
     parser.add_argument("--trials-only", action="store_true", help="help with the trials until all are done, write no result")
     arguments = parser.parse_args()
     name = arguments.system
-    search = checkpoints.config_of(Search, params("systems", name, "search"))
+    search = build(Search, params("systems", name, "search"))
     tuning = Tuning(name, search, params("seed"), helps=arguments.trials_only)
     if arguments.trials_only and tuning.study.user_attrs.get(FINISHED):
         print(f"the study {tuning.study.study_name} is finished: nothing is left to help with")
@@ -53,76 +55,87 @@ class Tuning:
 
     def __init__(self, name: str, search: Search, seed: int, *, helps: bool = False) -> None:
         self.name, self.search, self.seed = name, search, seed
-        self.config = recipe(name, epochs=search.epochs, devices=1)  # several devices: as many processes
-        self.fabric, self.problem = launch(self.config), prepare(name)
-        self.baseline = search.baseline(self.problem.config["objective"])
-        self.key = states.key(search=asdict(search), run=training.run_key(self.problem, self.config, seed))
+        self.trainings = Trainings(name)
+        self.objective_block = self.trainings.block["objective"]
+        self.phases = self.trainings.phases(**self.changes)
+        self.fabric = launch(self.phases[-1].config)
+        self.baseline = search.baseline(self.objective_block)
+        self.key = facts_digest(search=asdict(search), run=loop.phases_key(self.phases, seed))
         with tracking.exclusive(state("optuna.lock")):  # a new database is set up by the first of several processes alone
             self.study = current(f"{name}-{self.key[:16]}", search, seed, finished_too=helps)
         self.folder = state("checkpoints", "tune", self.study.study_name)
-        self.bar = Bar(search.trials * search.epochs, name)
+        self.bar = Bar(search.trials * search.epochs * len(self.phases), name)
+
+    @property
+    def changes(self) -> dict[str, Any]:
+        """How a trial is trained otherwise than the system; several devices are used by as many processes."""
+        return {"epochs": self.search.epochs, "devices": 1}
 
     def run(self, name: str, folder: Path, **tags: Any) -> AbstractContextManager[tracking.Run]:
         """A run in MLflow: the study's, or one of its trials'."""
-        facts = {"seed": self.seed, **self.problem.config, "search": asdict(self.search)}
-        about = {"stage": "tune", "system": self.name, "study": self.study.study_name, "data.digest": self.problem.data_digest}
+        facts = {"seed": self.seed, **self.trainings.facts, "search": asdict(self.search)}
+        digest = self.trainings.data_digest
+        about = {"stage": "tune", "system": self.name, "study": self.study.study_name, "data.digest": digest}
         return tracking.run(self.name, name, folder=folder, params=facts | tags.pop("params", {}), tags=about | tags)
 
     def objective(self, trial: FrozenTrial | Trial) -> dict[str, Any]:
         """The objective's block with the trial's values."""
-        return merged(self.problem.config["objective"], nested(trial.params), "objective")
+        return merged(self.objective_block, nested(trial.params), "objective")
 
     def epochs(self, trial: FrozenTrial | Trial) -> Any:
-        """The trial's training; what a killed process or another one has done of it comes first."""
-        problem = self.problem.changed(objective=self.objective(trial))
-        return training.fit(
-            problem,
-            self.config,
+        """The trial's training; epochs that a killed process has done come first."""
+        phases = self.trainings.phases({"objective": self.objective(trial)}, **self.changes)
+        return loop.fit_phases(
+            phases,
             seed=self.seed,
             fabric=self.fabric,
-            checkpoint_folder=self.place(trial),
+            checkpoint_folder=self.trial_folder(trial),
             on_step=self.bar.step,
         )
 
-    def place(self, trial: FrozenTrial | Trial) -> Path:
-        return self.folder / f"trial-{trial.user_attrs[PLACE]:04}"
+    def trial_folder(self, trial: FrozenTrial | Trial) -> Path:
+        """Where a trial's unfinished training lies."""
+        return self.folder / f"trial-{trial.user_attrs[SLOT]:04}"
 
     def train(self, trial: Trial, parent: tracking.Run) -> float:
         """One trial: its best score on validation subjects. It is pruned where it falls behind the others."""
-        number, scores = trial.user_attrs[PLACE], []
+        number, scores = trial.user_attrs[SLOT], []
         self.bar.name = f"{self.name} trial {number}"
         tags = {tracking.PARENT_TAG: parent.id, "trial": number, "params": {"objective": self.objective(trial)}}
-        with self.run(f"trial {number}", self.place(trial), **tags) as run:
+        with self.run(f"trial {number}", self.trial_folder(trial), **tags) as run:
             for epoch in self.epochs(trial):
                 run.log(epoch.metrics, epoch.number)
                 self.bar.epoch(epoch)
+                if epoch.phase != self.phases[-1].problem.phase:
+                    continue  # scores of earlier phases are of other tasks
                 scores.append(epoch.metrics["score"])
-                trial.report(scores[-1], epoch.number)
-                if epoch.number < self.search.epochs and trial.should_prune():
+                trial.report(scores[-1], len(scores))
+                if len(scores) < self.search.epochs and trial.should_prune():
                     break
             pruned = len(scores) < self.search.epochs
             run.tag(pruned=pruned)
         if pruned:
             self.bar.skip(self.search.epochs - len(scores))
-            remove(self.place(trial) / training.STATE_FILE)
+            for file in self.trial_folder(trial).rglob(loop.STATE_FILE):
+                remove(file)
             raise optuna.TrialPruned(f"trial {number}: below the median at epoch {len(scores)}")
         return max(scores)
 
     def finish(self, folder: Path, parent: tracking.Run) -> None:
         """Write the outputs, once for all processes that share this folder, and call the study finished."""
-        here = f"written to {folder.resolve()} on {tracking.place()}"
+        here = f"written to {folder.resolve()} on {tracking.host()}"
         if self.study.user_attrs.get(here):
             return
-        trials = places(self.study, self.search.trials)
+        trials = slots(self.study, self.search.trials)
         best = best_of(trials, self.study.study_name)
         epochs = list(self.epochs(best))  # kept from its trial, or, where another machine trained it, trained again
         with output(folder) as written:
             write_model(written, epochs[-1])
             table(trials, list(self.search.ranges)).to_csv(written / "trials.csv", index=False)
-            found = {"trial": best.user_attrs[PLACE], "score": best.value, "objective": self.objective(best)}
+            found = {"trial": best.user_attrs[SLOT], "score": best.value, "objective": self.objective(best)}
             with (written / "best.yaml").open("w") as file:
                 YAML().dump(found, file)
-        parent.tag(best_trial=best.user_attrs[PLACE], checkpoint__sha256=checkpoints.digest(folder / "checkpoint.pt"))
+        parent.tag(best_trial=best.user_attrs[SLOT], checkpoint__sha256=file_digest(folder / "checkpoint.pt"))
         self.study.set_user_attr(here, True)
         self.study.set_user_attr(FINISHED, True)
         remove(self.folder)
@@ -134,14 +147,14 @@ def best_of(trials: list[FrozenTrial], study: str) -> FrozenTrial:
     if not complete:
         reasons = "\n".join(trial.user_attrs.get(REASON, trial.state.name.lower()) for trial in trials)
         raise ValueError(f"no trial of {study} came to its end; narrow search.ranges. What happened:\n{reasons}")
-    return max(complete, key=lambda trial: (trial.value, -trial.user_attrs[PLACE]))
+    return max(complete, key=lambda trial: (trial.value, -trial.user_attrs[SLOT]))
 
 
 def table(trials: list[FrozenTrial], names: list[str]) -> pd.DataFrame:
     """One row per trial: how it ended, what was tried, and the best score that it reached."""
     return pd.DataFrame(
         {
-            "number": trial.user_attrs[PLACE],
+            "number": trial.user_attrs[SLOT],
             "state": trial.state.name.lower(),
             **{name: trial.params[name] for name in names},
             "epochs": len(trial.intermediate_values),

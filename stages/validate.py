@@ -11,8 +11,8 @@ import pandas as pd
 from tqdm import tqdm
 
 from people import datasets, schemas
-from stages.common import output, params, state
-from stages.executors import pool
+from stages.shared.executors import pool
+from stages.shared.project import output, params, state
 
 LISTED = 20
 RULES = {  # by the name of their limits in params.yaml; a dataset names those that mean something for it

@@ -13,8 +13,8 @@ import torch
 from ruamel.yaml import YAML
 
 from people import datasets, systems
-from people.records import PhotoSet
-from people.synth import walker
+from people.protocols import PhotoSet
+from people.synth.motion import parametric
 from people.synth.render import render
 
 WIDTHS = {"size_hw": (60, 80)}
@@ -143,7 +143,7 @@ PLANS = {
 def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list, Path]:
     """A dataset's module, the takes that it planned, and the folder into which it wrote them."""
     module = datasets.find(request.param)
-    motions = walker.motions(12, walks=5, frames=240, frame_rate_hz=30.0, seed=5)
+    motions = parametric.motions(12, walks=5, frames=240, frame_rate_hz=30.0, seed=5)
     takes = module.plan(motions, **PLANS[request.param], seed=5)
     folder = tmp_path_factory.mktemp("written") / request.param
     with ThreadPoolExecutor(2) as executor:

@@ -40,14 +40,14 @@ def test_softmax_log_loss_is_the_log_loss_of_the_softmax():
     generator = torch.Generator().manual_seed(0)
     logits, target = torch.randn(50, 7, generator=generator) * 3, torch.randint(7, (50,), generator=generator)
     expected = log_loss(target, torch.softmax(logits.double(), 1), labels=range(7))
-    assert losses.softmax_log_loss(logits, target).item() == pytest.approx(expected, rel=1e-6)
+    assert losses.cross_entropy(logits, target).item() == pytest.approx(expected, rel=1e-6)
 
 
 def test_a_sample_of_unknown_class_has_no_part_in_the_log_loss():
     logits = torch.randn(6, 3)
     target = torch.tensor([0, -1, 2, -1, 1, 1])
-    expected = losses.softmax_log_loss(logits[target >= 0], target[target >= 0])
-    torch.testing.assert_close(losses.softmax_log_loss(logits, target), expected)
+    expected = losses.cross_entropy(logits[target >= 0], target[target >= 0])
+    torch.testing.assert_close(losses.cross_entropy(logits, target), expected)
 
 
 @pytest.mark.parametrize("count", [5, 8, 41])
@@ -158,7 +158,7 @@ def test_without_a_known_target_every_loss_is_zero_with_a_zero_gradient(count: i
     values = torch.randn(count, 3, requires_grad=True)
     unknown = torch.full((count,), -1)
     terms = [
-        losses.softmax_log_loss(values, unknown),
+        losses.cross_entropy(values, unknown),
         losses.tukey_biweight(values[:, 0], torch.full((count,), torch.nan)),
         losses.contrastive(values, unknown, 1.0),
     ]

@@ -1,1 +1,5 @@
-"""What the layouts of several datasets share: files and archives, walks and who takes part, people seen from many sides."""
+"""What several datasets share: files of images and videos, many views, archives, who is in which split. One unit."""
+
+from people.layouts import archives, image_files, motion, multi_view, multi_view_files, split_assignment, video_files
+
+__all__ = ["archives", "image_files", "motion", "multi_view", "multi_view_files", "split_assignment", "video_files"]

@@ -8,15 +8,15 @@ import numpy as np
 from jaxtyping import Float, UInt8
 
 from people.records import COCO_KEYPOINTS, JOINTS, Condition, Motion, Rendered, Take
-from people.synth.body import COLUMNS, Shape, Skeleton, skeleton, unit
-from people.synth.camera import FIELD_M, NEAR_M, Camera, camera_at
-from people.synth.clothes import Outfit
-from people.synth.figure import Figure
-from people.synth.raster import Fragments, rasterise
-from people.synth.scene import ROOM, Light, sensor_noise, shadow
-from people.synth.street import STREET
-from people.synth.textures import texture
-from people.synth.wardrobe import check_appearance, dressed
+from people.synth.body.shape import COLUMNS, Shape, Skeleton, skeleton, unit
+from people.synth.clothing.figure import Figure
+from people.synth.clothing.outfit import Outfit
+from people.synth.clothing.textures import texture
+from people.synth.clothing.wardrobe import check_appearance, dressed
+from people.synth.scene.camera import FIELD_M, NEAR_M, Camera, camera_at
+from people.synth.scene.raster import Fragments, rasterise
+from people.synth.scene.room import ROOM, Light, sensor_noise, shadow
+from people.synth.scene.street import STREET
 
 FINE = 2  # pixels are sampled at FINE x FINE places and averaged
 _BATCH_PIXELS = 160 * 120 * 8

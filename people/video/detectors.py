@@ -14,7 +14,7 @@ import torch
 from jaxtyping import Float, UInt8
 from torchvision.models import detection
 
-from people.video import pretrained
+from people.storage import trained_weights
 
 PERSON = 1  # of COCO's classes
 _MADE: dict[str, tuple[Callable[..., Any], Any]] = {
@@ -25,8 +25,8 @@ _MADE: dict[str, tuple[Callable[..., Any], Any]] = {
 
 
 def weights_file(detector: str, named: str) -> Path:
-    """The weights file `named`, or where none is, torchvision's own in torch's cache; see `people.video.pretrained`."""
-    return pretrained.weights_file(_MADE[detector][1], named)
+    """The weights file `named`, or where none is, torchvision's own in torch's cache; see `people.storage.trained_weights`."""
+    return trained_weights.weights_file(_MADE[detector][1], named)
 
 
 @functools.lru_cache(maxsize=1)  # one process looks at many clips

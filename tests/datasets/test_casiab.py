@@ -17,9 +17,9 @@ import pytest
 
 from people import schemas
 from people.datasets import casiab
-from people.layouts.multiviewfiles import without_person
+from people.layouts.multi_view_files import without_person
 from people.records import Take
-from people.synth import walker
+from people.synth.motion import parametric
 from people.synth.render import render
 
 SUBJECTS = {"train": 2, "validation": 1, "test": 1}
@@ -29,7 +29,7 @@ draw = partial(render, size_hw=(36, 48))
 
 
 def planned(seed: int = 3) -> list[Take]:
-    motions = walker.motions(4, walks=10, frames=5, frame_rate_hz=25.0, seed=1)
+    motions = parametric.motions(4, walks=10, frames=5, frame_rate_hz=25.0, seed=1)
     return casiab.plan(motions, **PLAN, seed=seed)
 
 
@@ -73,7 +73,7 @@ def test_all_views_of_a_sequence_show_one_motion_and_no_two_sequences_share_a_fr
 
 
 def test_sequences_that_a_protocol_compares_come_from_different_walks():
-    motions = walker.motions(3, walks=4, frames=100, frame_rate_hz=25.0, seed=1)
+    motions = parametric.motions(3, walks=4, frames=100, frame_rate_hz=25.0, seed=1)
     plan = casiab.plan(
         motions, subjects={"train": 1, "validation": 1, "test": 1}, frames_per_sequence=20, views_deg=[0], seed=0
     )
@@ -109,7 +109,7 @@ def test_the_same_seed_gives_the_same_plan_and_another_seed_another():
 )
 def test_a_plan_that_cannot_be_is_refused(change: dict, message: str):
     with pytest.raises(ValueError, match=message):
-        casiab.plan(walker.motions(4, walks=10, frames=5, frame_rate_hz=25.0, seed=1), **{**PLAN, **change}, seed=1)
+        casiab.plan(parametric.motions(4, walks=10, frames=5, frame_rate_hz=25.0, seed=1), **{**PLAN, **change}, seed=1)
 
 
 # --- write and read

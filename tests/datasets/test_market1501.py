@@ -16,9 +16,10 @@ import scipy.io
 
 from people import schemas
 from people.datasets import market1501
-from people.layouts import imagefiles, marketlabels, pedestrians
+from people.datasets.market1501 import labels, pedestrians
+from people.layouts import image_files
 from people.records import ATTRIBUTES, Take
-from people.synth import walker
+from people.synth.motion import parametric
 from people.synth.render import render
 
 DRAW = partial(render, size_hw=(96, 80))
@@ -35,7 +36,7 @@ WORN = {name: classes[0] for name, classes in ATTRIBUTES.items()}
 
 @pytest.fixture(scope="module")
 def takes() -> list[Take]:
-    motions = walker.motions(8, walks=7, frames=11, frame_rate_hz=25.0, seed=3)
+    motions = parametric.motions(8, walks=7, frames=11, frame_rate_hz=25.0, seed=3)
     return market1501.plan(motions, **PLAN, seed=3)
 
 
@@ -66,7 +67,7 @@ def official(
             (root / folder / name).write_bytes(image())
     people = [sorted({name[:4] for name in some if name[:4].isdigit()} - {"0000"}) for some in (train, [*test, *query])]
     if labels:
-        marketlabels.write_mat(root / "market_attribute.mat", worn(*people[0]), worn(*people[1]))
+        labels.write_mat(root / "market_attribute.mat", worn(*people[0]), worn(*people[1]))
     return root
 
 
@@ -109,7 +110,7 @@ def test_72_people_have_no_upper_and_38_no_lower_colour_and_wear_others(course: 
 
 def test_the_27_columns_say_the_same_as_the_twelve_attributes(course: Path):
     columns = pd.read_csv(course / "annotations_train.csv").drop(columns="id")
-    codes = marketlabels.codes(market1501.labels(course)[list(ATTRIBUTES)])
+    codes = labels.codes(market1501.labels(course)[list(ATTRIBUTES)])
     np.testing.assert_array_equal(codes[list(columns)].to_numpy(), columns.to_numpy())
 
 
@@ -118,18 +119,18 @@ def test_the_27_columns_say_the_same_as_the_twelve_attributes(course: Path):
 
 def test_labels_are_found_by_name_in_whatever_order_a_part_has_its_fields(tmp_path: Path):
     table = worn("0003", "0007", upper_colour="red", age="old")
-    marketlabels.write_mat(tmp_path / "labels.mat", table, table)
+    labels.write_mat(tmp_path / "labels.mat", table, table)
     struct = scipy.io.loadmat(tmp_path / "labels.mat", simplify_cells=True)["market_attribute"]
     struct["test"] = dict(reversed(struct["test"].items()))
     scipy.io.savemat(tmp_path / "turned.mat", {"market_attribute": struct})
     for name in ("labels.mat", "turned.mat"):
-        for part in marketlabels.read_mat(tmp_path / name).values():
+        for part in labels.read_mat(tmp_path / name).values():
             pd.testing.assert_frame_equal(part, table.astype("str"))
 
 
 def test_a_part_with_one_person_is_read_as_a_table_of_one_row(tmp_path: Path):
-    marketlabels.write_mat(tmp_path / "labels.mat", worn("0003"), worn("0004", hat="yes"))
-    assert marketlabels.read_mat(tmp_path / "labels.mat")["test"]["hat"].to_dict() == {"0004": "yes"}
+    labels.write_mat(tmp_path / "labels.mat", worn("0003"), worn("0004", hat="yes"))
+    assert labels.read_mat(tmp_path / "labels.mat")["test"]["hat"].to_dict() == {"0004": "yes"}
 
 
 @pytest.mark.parametrize(
@@ -142,14 +143,14 @@ def test_a_part_with_one_person_is_read_as_a_table_of_one_row(tmp_path: Path):
     ],
 )
 def test_codes_that_mean_nothing_are_refused_with_the_identity(change: dict[str, int], message: str):
-    codes = marketlabels.codes(worn("0001", "0003", upper_colour="other"))
+    codes = labels.codes(worn("0001", "0003", upper_colour="other"))
     codes.loc["0003", list(change)] = list(change.values())
     with pytest.raises(ValueError, match=message):
-        marketlabels.attributes(codes, "labels")
+        labels.attributes(codes, "labels")
 
 
 def test_a_table_without_a_column_is_refused(tmp_path: Path):
-    codes = marketlabels.codes(worn("0001")).drop(columns="upgray")
+    codes = labels.codes(worn("0001")).drop(columns="upgray")
     codes.assign(id=1).to_csv(tmp_path / "annotations_train.csv")
     with pytest.raises(ValueError, match=r"annotations_train\.csv: expected the columns .* upgray are missing"):
         market1501.labels(tmp_path)
@@ -216,14 +217,14 @@ def test_each_fault_of_an_archive_is_an_error_that_names_it(tmp_path: Path):
     root = official(tmp_path / "labels", ["0002_c1s1_000001_01.jpg"], ["0009_c1s1_000001_01.jpg"], labels=False)
     with pytest.raises(ValueError, match=r"expected Market-1501 at .*: market_attribute\.mat \(official\) or"):
         market1501.read(root)
-    marketlabels.write_mat(root / "market_attribute.mat", worn("0002"), worn("0008"))
+    labels.write_mat(root / "market_attribute.mat", worn("0002"), worn("0008"))
     with pytest.raises(ValueError, match="identity 0009 has photos and no row in the label file"):
         market1501.read(root)
-    marketlabels.write_mat(root / "market_attribute.mat", worn("0002", "0003"), worn("0009"))
+    labels.write_mat(root / "market_attribute.mat", worn("0002", "0003"), worn("0009"))
     with pytest.raises(ValueError, match="the label file has 0003 without a photo"):
         market1501.read(root)
-    marketlabels.write_mat(root / "market_attribute.mat", worn("0002"), worn("0009"))
-    imagefiles.write(root / "query", [], packed=True)
+    labels.write_mat(root / "market_attribute.mat", worn("0002"), worn("0009"))
+    image_files.write(root / "query", [], packed=True)
     with pytest.raises(ValueError, match=r"the folder query or query.zip in .*, both are there; remove one"):
         market1501.read(root)
 
@@ -245,7 +246,7 @@ def test_a_broken_label_file_is_named(tmp_path: Path, name: str, content: bytes,
 
 
 def test_half_of_a_label_file_is_named(tmp_path: Path):
-    marketlabels.write_mat(tmp_path / "market_attribute.mat", worn("0002"), worn("0009"))
+    labels.write_mat(tmp_path / "market_attribute.mat", worn("0002"), worn("0009"))
     whole = (tmp_path / "market_attribute.mat").read_bytes()
     (tmp_path / "market_attribute.mat").write_bytes(whole[: len(whole) // 2])
     with pytest.raises(ValueError, match=r"market_attribute\.mat: expected the MATLAB struct .* fetch the file again"):
@@ -285,7 +286,7 @@ def test_the_course_edition_is_read_and_its_photos_without_identity_are_counted(
     for name in ("train/0002_c1_016620005.jpg", "train/0007_c3_010187163.jpg", "test/000001.jpg", "test/1(1).jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(image())
-    codes = marketlabels.codes(worn("0002", "0007"))
+    codes = labels.codes(worn("0002", "0007"))
     codes.assign(id=[2, 7]).to_csv(tmp_path / "annotations_train.csv", index=False)
     clips = market1501.read(tmp_path)
     assert clips["clip_id"].tolist() == ["0002_c1_016620005", "0007_c3_010187163"]
@@ -299,14 +300,14 @@ def test_the_course_edition_is_read_and_its_photos_without_identity_are_counted(
 
 def test_a_photo_in_a_zip_file_that_was_written_anew_is_the_new_one(tmp_path: Path):
     for value in (10, 200):
-        imagefiles.write(tmp_path / "query", [("query/a.png", image(".png", value=value))], packed=True)
-        assert next(imagefiles.frames(tmp_path, "query.zip!query/a.png"))[0, 0].tolist() == [value] * 3
+        image_files.write(tmp_path / "query", [("query/a.png", image(".png", value=value))], packed=True)
+        assert next(image_files.frames(tmp_path, "query.zip!query/a.png"))[0, 0].tolist() == [value] * 3
     with pytest.raises(ValueError, match=r"query\.zip!query/b\.png: expected a whole image"):
-        next(imagefiles.frames(tmp_path, "query.zip!query/b.png"))
+        next(image_files.frames(tmp_path, "query.zip!query/b.png"))
 
 
 def test_a_photo_out_of_a_large_zip_file_costs_far_less_than_its_table_of_contents(tmp_path: Path):
-    imagefiles.write(tmp_path / "query", [(f"query/{number}.png", image(".png")) for number in range(3000)], packed=True)
+    image_files.write(tmp_path / "query", [(f"query/{number}.png", image(".png")) for number in range(3000)], packed=True)
 
     def milliseconds(work: Callable[[], object]) -> float:
         start = process_time()
@@ -314,7 +315,7 @@ def test_a_photo_out_of_a_large_zip_file_costs_far_less_than_its_table_of_conten
         return 1000 * (process_time() - start)
 
     opening = min(milliseconds(lambda: zipfile.ZipFile(tmp_path / "query.zip").close()) for _ in range(5))
-    reading = min(milliseconds(lambda: next(imagefiles.frames(tmp_path, "query.zip!query/7.png"))) for _ in range(5))
+    reading = min(milliseconds(lambda: next(image_files.frames(tmp_path, "query.zip!query/7.png"))) for _ in range(5))
     assert reading < opening / 5
 
 
@@ -410,7 +411,7 @@ def test_folders_and_any_number_of_workers_hold_the_same_photos(takes: list[Take
     for row in market1501.read(written).itertuples():
         if f"{row.clip_id}.jpg" in unpacked:
             frame = next(market1501.frames(written, row.frames))
-            np.testing.assert_array_equal(frame, imagefiles.decode(unpacked.pop(f"{row.clip_id}.jpg"), row.clip_id))
+            np.testing.assert_array_equal(frame, image_files.decode(unpacked.pop(f"{row.clip_id}.jpg"), row.clip_id))
     assert not unpacked
 
 
@@ -425,7 +426,7 @@ def test_folders_and_any_number_of_workers_hold_the_same_photos(takes: list[Take
     ],
 )
 def test_a_plan_that_cannot_be_kept_is_refused(change: dict[str, object], message: str):
-    motions = walker.motions(8, walks=7, frames=11, frame_rate_hz=25.0, seed=3)
+    motions = parametric.motions(8, walks=7, frames=11, frame_rate_hz=25.0, seed=3)
     with pytest.raises(ValueError, match=message):
         market1501.plan(motions, **{**PLAN, **change}, seed=3)
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 
 from people.datasets import oumvlp
-from people.synth import walker
+from people.synth.motion import parametric
 from people.synth.render import render
 
 IMAGE = cv2.imencode(".png", np.full((2, 3), 255, np.uint8))[1].tobytes()
@@ -49,7 +49,7 @@ def test_a_release_of_silhouettes_alone_is_read_and_they_stand_in_for_the_frames
 
 
 def test_what_is_written_is_read_again_with_videos_and_empty_scenes(tmp_path: Path):
-    motions = walker.motions(3, walks=2, frames=4, frame_rate_hz=25.0, seed=1)
+    motions = parametric.motions(3, walks=2, frames=4, frame_rate_hz=25.0, seed=1)
     subjects = {"train": 1, "validation": 1, "test": 1}
     takes = oumvlp.plan(motions, subjects=subjects, frames_per_sequence=4, views_deg=[15, 180], seed=1)
     draw = partial(render, size_hw=(36, 48))

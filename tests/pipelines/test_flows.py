@@ -16,7 +16,7 @@ from urllib.error import HTTPError
 import psutil
 import pytest
 from conftest import fewest, run, workspace
-from fleet import Fleet, commit, fleet, processes, restart
+from prefect_fleet import Fleet, commit, fleet, processes, restart
 from ruamel.yaml import YAML
 from servers import running, sshd
 

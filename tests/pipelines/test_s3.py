@@ -10,7 +10,7 @@ from pathlib import Path
 import botocore.session
 import pytest
 from ceph import Gateway, gateway
-from fleet import commit
+from prefect_fleet import commit
 from servers import free_port
 
 from pipelines import graph, workspace

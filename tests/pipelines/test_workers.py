@@ -16,8 +16,8 @@ import psutil
 import psycopg2
 import pytest
 from conftest import fewest, only, workspace
-from fleet import Fleet, commit, fleet, processes
 from mlflow import MlflowClient
+from prefect_fleet import Fleet, commit, fleet, processes
 from ruamel.yaml import YAML
 from servers import Sshd, postgres, sshd
 

@@ -11,10 +11,10 @@ import pytest
 from people import schemas
 from people.datasets import market1501
 from people.records import ATTRIBUTES
-from people.synth import walker
+from people.storage.store import Store
+from people.synth.motion import parametric
 from people.synth.render import render
 from people.video.crops import Config, resized
-from people.video.store import Store
 from stages.crops import write
 
 CONFIG = Config(size_hw=[64, 32])
@@ -24,7 +24,7 @@ CONFIG = Config(size_hw=[64, 32])
 def clips(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     """The valid index of a small rendered dataset, through its CSV file, as the stage gets it."""
     folder = tmp_path_factory.mktemp("photos")
-    motions = walker.motions(3, walks=7, frames=6, frame_rate_hz=25.0, seed=1)
+    motions = parametric.motions(3, walks=7, frames=6, frame_rate_hz=25.0, seed=1)
     many = {"subjects": {"train": 1, "validation": 1, "test": 1}, "cameras": 2, "photos_per_camera": [2, 2]}
     takes = market1501.plan(motions, **many, frames_per_sequence=6, distractors=2, junk=4, seed=1)
     market1501.write(folder / "market", takes, partial(render, size_hw=(96, 80)), jpeg_quality=92)

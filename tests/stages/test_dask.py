@@ -15,10 +15,10 @@ from typing import Any
 import pandas as pd
 import pytest
 from distributed import Client
-from processes import free_port
+from killable import free_port
 
 from stages import flow, ingest, silhouettes, validate
-from stages.executors import in_order, pool
+from stages.shared.executors import in_order, pool
 
 PARAMS = """
 seed: 4

@@ -11,7 +11,7 @@ import mlflow
 import numpy as np
 import pytest
 import torch
-from flowing import network_for, write_checkpoint, write_store
+from flow_stores import network_for, write_checkpoint, write_store
 from ruamel.yaml import YAML
 
 from people import checkpoints

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from people.storage.store import Store
 from people.video.flow import Config
-from people.video.store import Store
 from stages.flow import write
 
 CONFIG = Config("farneback", (30, 40), (30, 40))

@@ -8,8 +8,8 @@ import mlflow
 import numpy as np
 import pandas as pd
 import pytest
+import silhouette_stores
 import torch
-import walking
 from ruamel.yaml import YAML
 
 from people.systems.gaittake import data
@@ -22,7 +22,7 @@ PARAMS = YAML(typ="safe").load(Path(__file__).parent.parent.parent / "params.yam
 def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A workspace in which the system was trained, tuned, judged and registered."""
     folder = tmp_path_factory.mktemp("gaittake")
-    walking.write_workspace(folder, PARAMS)
+    silhouette_stores.write_workspace(folder, PARAMS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{folder / 'mlflow.db'}")
@@ -66,7 +66,7 @@ def test_the_registered_model_takes_silhouettes_with_keypoints_by_name(judged: P
     mlflow.set_tracking_uri(f"sqlite:///{judged / 'mlflow.db'}")
     served = mlflow.pyfunc.load_model(f"models:/gaittake/{entry['version']}")
     reads = {slot: judged / path for slot, path in PARAMS["systems"]["gaittake"]["reads"].items()}
-    samples = data.open_samples(reads, walking.DATA, "test")
+    samples = data.open_samples(reads, silhouette_stores.DATA, "test")
     batch = samples.batch([0, 7], spec=data.spec(samples), statistics={}, augment=None)
     found = served.predict({name: batch[name].numpy() for name in ("silhouette", "keypoints")})["embedding"]
     checkpoint = torch.load(judged / json.loads((judged / "data/metrics/gaittake/selected.json").read_text())["checkpoint"])

@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+import casiab_archive
 import numpy as np
 import pandas as pd
 import pytest
-import seen
 
+from people.storage.store import Store
 from people.video.poses import Config
 from people.video.silhouettes import Config as SilhouetteConfig
-from people.video.store import Store
 from stages import poses, silhouettes
 
 BLOCK = {
@@ -21,7 +21,7 @@ LAYOUT = SilhouetteConfig(method="layout", size_hw=[64, 44], soft=False, weights
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    return seen.write(tmp_path_factory.mktemp("seen"))
+    return casiab_archive.write(tmp_path_factory.mktemp("seen"))
 
 
 @pytest.fixture(scope="module")

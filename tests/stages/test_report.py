@@ -10,7 +10,7 @@ import pytest
 from markupsafe import Markup
 from matplotlib.axes import Axes
 
-from people.layouts import imagefiles
+from people.layouts import image_files
 from stages import compare, report
 
 
@@ -71,7 +71,7 @@ def photos(folder: Path, split: str) -> Path:
     ):  # fmt: skip
         image = np.full((128, 64, 3), 40 * number, np.uint8)
         name = f"photo-{number}.jpg"
-        (folder / name).write_bytes(imagefiles.jpeg(image, 95))
+        (folder / name).write_bytes(image_files.jpeg(image, 95))
         rows.append({
             "dataset": "market1501", "clip_id": name, "subject_id": subject, "split": split, "condition": kind, "session": 0,
             "frames": name, "frame_count": 1, "root": str(folder), "kind": kind, "camera": camera, "gender": "female",

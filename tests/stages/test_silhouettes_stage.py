@@ -2,14 +2,14 @@
 
 from pathlib import Path
 
+import casiab_archive
 import numpy as np
 import pandas as pd
 import pytest
-import seen
 
 from people.datasets import casiab
+from people.storage.store import Store
 from people.video.silhouettes import Config
-from people.video.store import Store
 from stages.silhouettes import one_clip, write
 
 CONFIG = Config(method="background", size_hw=[64, 44], soft=False, weights="")
@@ -17,7 +17,7 @@ CONFIG = Config(method="background", size_hw=[64, 44], soft=False, weights="")
 
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
-    return seen.write(tmp_path_factory.mktemp("seen"))
+    return casiab_archive.write(tmp_path_factory.mktemp("seen"))
 
 
 def test_every_clip_has_pictures_their_boxes_and_their_frames(clips: pd.DataFrame, tmp_path: Path):

@@ -5,12 +5,12 @@ import sys
 import time
 from pathlib import Path
 
+import dmt_workspace
+import killable
 import mlflow
 import numpy as np
 import pandas as pd
-import processes
 import pytest
-import rhythms
 import torch
 from ruamel.yaml import YAML
 
@@ -26,7 +26,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking: str) -> Path:
-    rhythms.write_workspace(tmp_path)
+    dmt_workspace.write_workspace(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
     monkeypatch.setattr(sys, "argv", ["stage", "dmt"])
@@ -63,12 +63,12 @@ def test_a_killed_training_goes_on_to_the_same_result_in_the_same_run_of_mlflow(
     train.main()
     whole = contents(workspace / "data/models/dmt")
     (workspace / "data/models/dmt/checkpoint.pt").unlink()
-    killed = processes.start(processes.stage, workspace, "train", "dmt", 5, MLFLOW_TRACKING_URI=tracking)
-    assert processes.exit_code(killed) == processes.KILLED
+    killed = killable.start(killable.stage, workspace, "train", "dmt", 5, MLFLOW_TRACKING_URI=tracking)
+    assert killable.exit_code(killed) == killable.KILLED
     (left,) = newest_runs(tracking, 1)
     assert left.info.status == "RUNNING"
-    again = processes.start(processes.stage, workspace, "train", "dmt", MLFLOW_TRACKING_URI=tracking)
-    assert processes.exit_code(again) == 0, (workspace / "output").read_text()
+    again = killable.start(killable.stage, workspace, "train", "dmt", MLFLOW_TRACKING_URI=tracking)
+    assert killable.exit_code(again) == 0, (workspace / "output").read_text()
     assert contents(workspace / "data/models/dmt") == whole
     (run,) = newest_runs(tracking, 1)
     assert (run.info.run_id, run.info.status) == (left.info.run_id, "FINISHED")
@@ -77,21 +77,21 @@ def test_a_killed_training_goes_on_to_the_same_result_in_the_same_run_of_mlflow(
 
 
 def test_a_training_that_is_told_to_end_is_marked_killed_and_does_not_end_well(workspace: Path, tracking: str):
-    rhythms.write_workspace(workspace / "longer", training={"epochs": 10_000})
+    dmt_workspace.write_workspace(workspace / "longer", training={"epochs": 10_000})
     before = {run.info.run_id for run in newest_runs(tracking, 100)}
-    process = processes.start(processes.stage, workspace / "longer", "train", "dmt", MLFLOW_TRACKING_URI=tracking)
+    process = killable.start(killable.stage, workspace / "longer", "train", "dmt", MLFLOW_TRACKING_URI=tracking)
     while not any(run.info.run_id not in before and "score" in run.data.metrics for run in newest_runs(tracking, 1)):
         assert process.is_alive(), (workspace / "longer/output").read_text()
         time.sleep(0.1)
     process.terminate()
-    assert processes.exit_code(process) == 143
+    assert killable.exit_code(process) == 143
     assert newest_runs(tracking, 1)[0].info.status == "KILLED"
     assert not (workspace / "longer/data/models").exists() or not list((workspace / "longer/data/models").iterdir())
 
 
 def test_what_a_dead_process_left_running_in_mlflow_is_ended_by_the_next(workspace: Path, tracking: str):
-    killed = processes.start(processes.stage, workspace, "train", "dmt", 5, MLFLOW_TRACKING_URI=tracking)
-    assert processes.exit_code(killed) == processes.KILLED
+    killed = killable.start(killable.stage, workspace, "train", "dmt", 5, MLFLOW_TRACKING_URI=tracking)
+    assert killable.exit_code(killed) == killable.KILLED
     (left,) = newest_runs(tracking, 1)
     params = YAML(typ="safe").load(workspace / "params.yaml")
     params["seed"] = 4  # another training: it does not continue the first
@@ -110,7 +110,7 @@ def test_a_run_of_mlflow_tells_what_it_was_made_from_and_what_came_out(workspace
 
 
 def test_an_unknown_key_in_params_stops_the_training_before_it_starts(workspace: Path, monkeypatch: pytest.MonkeyPatch):
-    rhythms.write_workspace(workspace / "typo", training={"learnign_rate": 0.1})
+    dmt_workspace.write_workspace(workspace / "typo", training={"learnign_rate": 0.1})
     monkeypatch.chdir(workspace / "typo")
     with pytest.raises(ValueError, match="learnign_rate"):
         train.main()
@@ -129,21 +129,21 @@ def test_variants_start_from_the_same_network_and_are_judged_by_the_area_under_t
         curves.groupby("variant")["error_gender"].mean()["identity+gender"]
     )
     train_as_it_is = curves[curves["variant"] == "all"]["error_identity"].to_list()
-    rhythms.write_workspace(workspace, training={"epochs": 2})
+    dmt_workspace.write_workspace(workspace, training={"epochs": 2})
     train.main()
     history = pd.read_csv(workspace / "data/models/dmt/history.csv")
     assert history["error/identity"].to_list() == train_as_it_is
-    rhythms.write_workspace(workspace)
+    dmt_workspace.write_workspace(workspace)
     compare.main()
     assert contents(workspace / "data/compare/dmt") == first
 
 
 def test_a_killed_comparison_goes_on_with_the_variant_it_was_at(workspace: Path):
-    killed = processes.start(processes.stage, workspace, "compare", "dmt", 3 * 2 * 2 + 4)
-    assert processes.exit_code(killed) == processes.KILLED
+    killed = killable.start(killable.stage, workspace, "compare", "dmt", 3 * 2 * 2 + 4)
+    assert killable.exit_code(killed) == killable.KILLED
     assert len(list((workspace / ".state/checkpoints/compare/dmt").glob("*/*"))) == 3  # two variants and the third begun
-    again = processes.start(processes.stage, workspace, "compare", "dmt")
-    assert processes.exit_code(again) == 0, (workspace / "output").read_text()
+    again = killable.start(killable.stage, workspace, "compare", "dmt")
+    assert killable.exit_code(again) == 0, (workspace / "output").read_text()
     resumed = contents(workspace / "data/compare/dmt")
     compare.main()
     assert contents(workspace / "data/compare/dmt") == resumed

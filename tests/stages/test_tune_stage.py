@@ -4,19 +4,19 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import dmt_workspace
+import killable
 import optuna
 import pandas as pd
-import processes
 import pytest
-import rhythms
 import torch
 from optuna.trial import TrialState
 from ruamel.yaml import YAML
 
-from people.training import Diverged
+from people.training.loop import Diverged
 from stages import tune
-from stages.prepare import merged
-from stages.study import PLACE, Search, current, is_done, nested, places, work
+from stages.shared.problem import merged
+from stages.shared.study import PLACE, Search, current, is_done, nested, places, work
 from stages.tune import best_of, table
 
 OBJECTIVE = {"lambda": {"gender": 0.1, "age": 0.2}, "margin": {"verification": 0.5}, "adaptive_margin": False}
@@ -30,7 +30,7 @@ def tracking(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture
 def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking: str) -> Path:
-    rhythms.write_workspace(tmp_path)
+    dmt_workspace.write_workspace(tmp_path)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("MLFLOW_TRACKING_URI", tracking)
     monkeypatch.setenv("OPTUNA_STORAGE", f"sqlite:///{tmp_path}/optuna.db")
@@ -85,10 +85,10 @@ def test_a_killed_study_does_the_missing_trials_alone_and_ends_with_the_same_byt
     whole = contents(workspace / "data/studies/dmt")
     elsewhere = {"MLFLOW_TRACKING_URI": tracking, "OPTUNA_STORAGE": f"sqlite:///{workspace}/killed.db"}
     steps_of_trial_0 = 2 * 3
-    killed = processes.start(processes.stage, workspace, "tune", "dmt", steps_of_trial_0 + 5, **elsewhere)
-    assert processes.exit_code(killed) == processes.KILLED
-    again = processes.start(processes.stage, workspace, "tune", "dmt", **elsewhere)
-    assert processes.exit_code(again) == 0, (workspace / "output").read_text()
+    killed = killable.start(killable.stage, workspace, "tune", "dmt", steps_of_trial_0 + 5, **elsewhere)
+    assert killable.exit_code(killed) == killable.KILLED
+    again = killable.start(killable.stage, workspace, "tune", "dmt", **elsewhere)
+    assert killable.exit_code(again) == 0, (workspace / "output").read_text()
     assert contents(workspace / "data/studies/dmt") == whole
     (name,) = optuna.get_all_study_names(elsewhere["OPTUNA_STORAGE"])
     states = [trial.state for trial in optuna.load_study(study_name=name, storage=elsewhere["OPTUNA_STORAGE"]).trials]
@@ -98,8 +98,8 @@ def test_a_killed_study_does_the_missing_trials_alone_and_ends_with_the_same_byt
 
 def test_several_processes_share_one_study_and_none_does_a_trial_twice(workspace: Path, tracking: str):
     shared = {"MLFLOW_TRACKING_URI": tracking, "OPTUNA_STORAGE": f"sqlite:///{workspace}/shared.db"}
-    both = [processes.start(processes.stage, workspace, "tune", "dmt", **shared) for _ in range(2)]
-    assert [processes.exit_code(process) for process in both] == [0, 0], (workspace / "output").read_text()
+    both = [killable.start(killable.stage, workspace, "tune", "dmt", **shared) for _ in range(2)]
+    assert [killable.exit_code(process) for process in both] == [0, 0], (workspace / "output").read_text()
     (name,) = optuna.get_all_study_names(shared["OPTUNA_STORAGE"])
     trials = optuna.load_study(study_name=name, storage=shared["OPTUNA_STORAGE"]).trials
     assert sorted(trial.user_attrs[PLACE] for trial in trials if is_done(trial)) == [0, 1, 2]

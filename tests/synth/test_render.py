@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 
 from people.records import COCO_KEYPOINTS, Take
-from people.synth.body import draw_shape
-from people.synth.camera import camera_at
-from people.synth.raster import rasterise
+from people.synth.body.shape import draw_shape
+from people.synth.motion.parametric import motions
 from people.synth.render import render
-from people.synth.walker import motions
+from people.synth.scene.camera import camera_at
+from people.synth.scene.raster import rasterise
 
 SIZE = (120, 160)
 K = {name: i for i, name in enumerate(COCO_KEYPOINTS)}

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 
 from people.records import ATTRIBUTES, COCO_KEYPOINTS, JOINTS, Take
+from people.synth.clothing.wardrobe import dressed
+from people.synth.motion.parametric import motions
 from people.synth.render import render
-from people.synth.walker import motions
-from people.synth.wardrobe import dressed
 
 SIZE = (208, 160)
 K = {name: i for i, name in enumerate(COCO_KEYPOINTS)}

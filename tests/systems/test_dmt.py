@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from people import losses
+from people.storage.store import Field, StoreWriter
 from people.systems.dmt import data, model, objective
-from people.video.store import Field, StoreWriter
 
 SIDE = 40
 WINDOWS = {"window_frames": 5, "step_frames": 2, "crop_px": SIDE, "mirror": True, "shifts_px": [-5, 0, 5]}

@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from people.systems.dmt.ages import Shrinkage, shrinkage
-from people.systems.dmt.windows import Windows
+from people.systems.dmt.score.ages import Shrinkage, shrinkage
+from people.systems.dmt.score.windows import Windows
 
 
 def said(predicted_years: list[float], true_years: list[float]) -> Windows:

@@ -7,14 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from flowing import CURRENT, DATA, network_for, write_store
+from flow_stores import CURRENT, DATA, network_for, write_store
 from sklearn.neighbors import KNeighborsClassifier
 
-from people import metrics
-from people.judging import estimates, identification
-from people.records import Results
+from people.evaluation import bootstrap, identification, metrics
+from people.evaluation.results import Results
 from people.systems.dmt import data, model, score
-from people.systems.dmt.windows import extract
+from people.systems.dmt.score.windows import extract
 
 CONFIG = score.Config(
     decisions=score.DECISIONS,
@@ -158,7 +157,7 @@ def test_pca_is_fitted_to_the_gallery_and_keeps_no_more_components_than_it_has_i
 
 
 def test_a_person_drawn_twice_makes_her_impostor_pairs_twice_and_her_own_pairs_twice() -> None:
-    pairs = estimates.Pairs.of(np.array(["a", "b"]), np.array(["a", "b"]), np.array([[0.1, 0.5], [0.4, 0.9]]))
+    pairs = bootstrap.Pairs.of(np.array(["a", "b"]), np.array(["a", "b"]), np.array([[0.1, 0.5], [0.4, 0.9]]))
     drawn = {"a": 2.0, "b": 1.0}
     weights = []
     pairs.statistic(lambda score, positive, weight: weights.extend(weight) or 0.0)(

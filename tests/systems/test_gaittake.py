@@ -6,13 +6,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+import silhouette_stores
 import torch
-import walking
-from walking import DATA, DATA_BLOCK, FRAMES, HEIGHT, WIDTH
+from silhouette_stores import DATA, DATA_BLOCK, FRAMES, HEIGHT, WIDTH
 
-from people import validation
+from people.storage.store import Store
 from people.systems.gaittake import data, objective
-from people.video.store import Store
+from people.training import validation_errors
 
 OBJECTIVE: dict[str, Any] = {
     "lambda": {"batch_all": 0.5, "cross_entropy": 0.0},
@@ -23,7 +23,9 @@ OBJECTIVE: dict[str, Any] = {
 
 @pytest.fixture(scope="module")
 def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return walking.write_stores(tmp_path_factory.mktemp("walking"), sequences=walking.FEW, lengths=(7, 3, 1, 12, 2))
+    return silhouette_stores.write_stores(
+        tmp_path_factory.mktemp("walking"), sequences=silhouette_stores.FEW, lengths=(7, 3, 1, 12, 2)
+    )
 
 
 @pytest.fixture(scope="module")
@@ -101,7 +103,7 @@ def test_without_poses_all_keypoints_are_zero_and_the_network_is_told(reads: dic
 
 
 def test_poses_of_other_silhouettes_are_refused(reads: dict[str, Path], tmp_path: Path):
-    other = walking.write_stores(tmp_path, sequences=walking.FEW, lengths=(7,))
+    other = silhouette_stores.write_stores(tmp_path, sequences=silhouette_stores.FEW, lengths=(7,))
     with pytest.raises(ValueError, match=r"must hold the clips of .* run the stage poses again"):
         data.open_samples({"frames": reads["frames"], "poses": other["poses"]}, DATA, "train")
 
@@ -121,7 +123,9 @@ def test_targets_tell_person_walk_view_and_condition(train: data.Samples):
 
 
 def test_validation_people_who_cannot_be_told_apart_across_views_are_refused(tmp_path: Path):
-    reads = walking.write_stores(tmp_path / "one", subjects={"train": 2, "validation": 3}, sequences=("nm-01", "bg-01"))
+    reads = silhouette_stores.write_stores(
+        tmp_path / "one", subjects={"train": 2, "validation": 3}, sequences=("nm-01", "bg-01")
+    )
     data.open_samples(reads, DATA, "train")
     with pytest.raises(ValueError, match="two people with two normal walks"):
         data.open_samples(reads, DATA, "validation")
@@ -226,10 +230,10 @@ def test_what_training_watches_is_the_error_across_views_that_a_loop_finds():
 
 def test_one_view_alone_has_no_error_across_views():
     one = torch.zeros(4, dtype=torch.long)
-    found = validation.across_views(torch.zeros(4, 4), torch.tensor([0, 0, 1, 1]), torch.arange(4), one, one)
+    found = validation_errors.across_views(torch.zeros(4, 4), torch.tensor([0, 0, 1, 1]), torch.arange(4), one, one)
     assert np.isnan(found).all()
 
 
 def test_the_clips_of_a_split_are_those_of_the_index(train: data.Samples):
-    assert len(train) == 4 * len(walking.FEW) * len(walking.VIEWS_DEG)
+    assert len(train) == 4 * len(silhouette_stores.FEW) * len(silhouette_stores.VIEWS_DEG)
     assert FRAMES in train.clips["length"].tolist()

@@ -4,20 +4,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import silhouette_stores
 import torch
-import walking
-from walking import DATA
+from silhouette_stores import DATA
 
-from people.records import Results
-from people.systems.gaittake import data, paper, score, served
+from people.evaluation.results import Results
+from people.systems.gaittake import data, paper, score, serving
 
 CONFIG = score.Config(batch_size=16, bootstrap={"resamples": 40, "confidence": 0.9})
 MISSING = ("t00/nm-01/000", "t00/nm-02/000", "t01/nm-01/000", "t01/nm-02/000", "t01/nm-01/090", "t01/nm-02/090")
 
 
 def judged(folder: Path, **stores) -> Results:
-    reads = walking.write_stores(folder, sequences=walking.FEW, lengths=(4, 6), **stores)
-    return score.evaluate(*walking.network_for(reads), reads, DATA, CONFIG, seed=1)
+    reads = silhouette_stores.write_stores(folder, sequences=silhouette_stores.FEW, lengths=(4, 6), **stores)
+    return score.evaluate(*silhouette_stores.network_for(reads), reads, DATA, CONFIG, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -80,14 +80,14 @@ def test_missing_gallery_clips_are_counted_and_lower_the_figure_that_counts_them
 
 
 def test_the_result_does_not_depend_on_the_batch_size(results: Results, tmp_path: Path):
-    reads = walking.write_stores(tmp_path, sequences=walking.FEW, lengths=(4, 6))
+    reads = silhouette_stores.write_stores(tmp_path, sequences=silhouette_stores.FEW, lengths=(4, 6))
     other = score.Config(batch_size=5, bootstrap=CONFIG.bootstrap)
-    again = score.evaluate(*walking.network_for(reads), reads, DATA, other, seed=1)
+    again = score.evaluate(*silhouette_stores.network_for(reads), reads, DATA, other, seed=1)
     assert again.metrics == pytest.approx(results.metrics, abs=1e-9)
 
 
 def test_an_energy_image_is_the_mean_silhouette_whatever_the_clip_is_padded_with(tmp_path: Path):
-    reads = walking.write_stores(tmp_path, sequences=walking.FEW, lengths=(2, 6))
+    reads = silhouette_stores.write_stores(tmp_path, sequences=silhouette_stores.FEW, lengths=(2, 6))
     samples = data.open_samples(reads, DATA, "test")
     spec = data.spec(samples)
     batch = samples.batch([0, 1], spec=spec, statistics={}, augment=None)
@@ -97,13 +97,13 @@ def test_an_energy_image_is_the_mean_silhouette_whatever_the_clip_is_padded_with
 
 
 def test_what_is_served_is_the_embedding_that_is_judged(tmp_path: Path):
-    reads = walking.write_stores(tmp_path, sequences=walking.FEW)
-    network, spec, statistics = walking.network_for(reads)
+    reads = silhouette_stores.write_stores(tmp_path, sequences=silhouette_stores.FEW)
+    network, spec, statistics = silhouette_stores.network_for(reads)
     samples = data.open_samples(reads, DATA, "test")
     batch = samples.batch([0, 5, 9], spec=spec, statistics=statistics, augment=None)
     clips = {name: batch[name].numpy() for name in ("silhouette", "keypoints")}
-    takes, answers = served.shapes(network, spec)
-    found = served.predict(network, statistics, clips)["embedding"]
+    takes, answers = serving.shapes(network, spec)
+    found = serving.predict(network, statistics, clips)["embedding"]
     with torch.no_grad():
         np.testing.assert_allclose(found, network(batch)["embedding"].numpy(), rtol=1e-5, atol=1e-6)
     assert answers["embedding"][1:] == found.shape[1:]

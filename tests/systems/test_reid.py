@@ -6,16 +6,17 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import photo_stores
 import pytest
-import snapshots
 import torch
 from sklearn.metrics import balanced_accuracy_score
 from torchvision.transforms.functional import affine
 
-from people import losses, recipe, training
+from people import losses
 from people.records import ATTRIBUTES
-from people.systems.reid import data, model, objective, paper, served
-from people.video.store import Store
+from people.storage.store import Store
+from people.systems.reid import data, model, objective, paper, serving
+from people.training import loop, train_config
 
 
 @pytest.fixture(autouse=True)
@@ -29,11 +30,11 @@ def _one_thread() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return snapshots.write_store(tmp_path_factory.mktemp("reid"))
+    return photo_stores.write_store(tmp_path_factory.mktemp("reid"))
 
 
 def config(**changes: Any) -> data.Config:
-    return data.Config(**{**snapshots.DATA_BLOCK, **changes})
+    return data.Config(**{**photo_stores.DATA_BLOCK, **changes})
 
 
 def opened(reads: dict[str, Path], split: str = "train", **changes: Any) -> data.Samples:
@@ -65,7 +66,7 @@ def test_a_photo_is_the_stored_one_normalised_and_its_targets_are_the_index_s(re
 
 
 def test_junk_comes_into_batches_as_often_as_people_s_photos_do(tmp_path: Path):
-    samples = opened(snapshots.write_store(tmp_path, people={"train": 6, "validation": 3}, junk=12), junk=True)
+    samples = opened(photo_stores.write_store(tmp_path, people={"train": 6, "validation": 3}, junk=12), junk=True)
     subject = samples.targets(data.spec(samples))["subject"]
     is_junk = samples.clips["kind"].to_numpy() == "junk"
     of_people, of_junk = (np.unique(subject[which], return_counts=True) for which in (~is_junk, is_junk))
@@ -161,7 +162,7 @@ def test_photos_that_cannot_be_learned_from_are_refused(
     tmp_path: Path, store: dict[str, Any], split: str, changes: dict[str, Any], message: str
 ):
     with pytest.raises(ValueError, match=message):
-        opened(snapshots.write_store(tmp_path, **store), split, **changes)
+        opened(photo_stores.write_store(tmp_path, **store), split, **changes)
 
 
 def test_a_class_that_an_attribute_does_not_have_is_named():
@@ -173,8 +174,8 @@ def test_a_class_that_an_attribute_does_not_have_is_named():
 
 
 def terms_of(**changes: Any) -> objective.Objective:
-    weights = {**snapshots.OBJECTIVE_BLOCK["lambda"], **changes.pop("weights", {})}
-    block = {**snapshots.OBJECTIVE_BLOCK, "lambda": weights, **changes}
+    weights = {**photo_stores.OBJECTIVE_BLOCK["lambda"], **changes.pop("weights", {})}
+    block = {**photo_stores.OBJECTIVE_BLOCK, "lambda": weights, **changes}
     return objective.Objective(objective.Config(**block), {"attributes": ATTRIBUTES})
 
 
@@ -295,7 +296,7 @@ def test_a_step_takes_learned_weights_back_within_their_bounds():
 )
 def test_an_objective_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
-        objective.Config(**{**snapshots.OBJECTIVE_BLOCK, **changes})
+        objective.Config(**{**photo_stores.OBJECTIVE_BLOCK, **changes})
 
 
 # --- what is watched
@@ -331,16 +332,16 @@ def test_junk_and_distractors_take_no_part_in_identification():
 # --- training
 
 
-def problem(reads: dict[str, Path], *, junk: bool = False, **blocks: dict[str, Any]) -> training.Problem:
+def problem(reads: dict[str, Path], *, junk: bool = False, **blocks: dict[str, Any]) -> loop.Problem:
     train, validation = (opened(reads, split, junk=junk) for split in ("train", "validation"))
-    return training.Problem(
+    return loop.Problem(
         system="reid",
         model=model,
         objective=objective,
         config={
-            "data": snapshots.DATA_BLOCK,
-            "model": {**snapshots.MODEL_BLOCK, **blocks.get("model", {})},
-            "objective": {**snapshots.OBJECTIVE_BLOCK, **blocks.get("objective", {})},
+            "data": photo_stores.DATA_BLOCK,
+            "model": {**photo_stores.MODEL_BLOCK, **blocks.get("model", {})},
+            "objective": {**photo_stores.OBJECTIVE_BLOCK, **blocks.get("objective", {})},
         },
         train=train,
         validation=validation,
@@ -350,9 +351,9 @@ def problem(reads: dict[str, Path], *, junk: bool = False, **blocks: dict[str, A
     )
 
 
-def trained(given: training.Problem, **changes: Any) -> training.Epoch:
-    recipe_ = training.Config(**{**snapshots.TRAINING_BLOCK, **changes})
-    *_, last = training.fit(given, recipe_, seed=1, fabric=recipe.launch(recipe_))
+def trained(given: loop.Problem, **changes: Any) -> loop.Epoch:
+    recipe_ = loop.Config(**{**photo_stores.TRAINING_BLOCK, **changes})
+    *_, last = loop.fit(given, recipe_, seed=1, fabric=train_config.launch(recipe_))
     return last
 
 
@@ -379,12 +380,14 @@ def test_what_is_served_is_the_network_s_answer_to_a_normalised_photo(reads: dic
     samples = opened(reads)
     spec, moments = data.spec(opened(reads, junk=True)), data.statistics(samples)
     torch.manual_seed(0)
-    network = model.Network(model.Config(**{**snapshots.MODEL_BLOCK, "tasks": ["identity", "attributes", "junk"]}), spec).eval()
+    network = model.Network(
+        model.Config(**{**photo_stores.MODEL_BLOCK, "tasks": ["identity", "attributes", "junk"]}), spec
+    ).eval()
     outputs = network(batch_of(samples, [0, 4], **moments))
-    answers = served.predict(network, moments, {"image": batch_of(samples, [0, 4])["image"].numpy()})
+    answers = serving.predict(network, moments, {"image": batch_of(samples, [0, 4])["image"].numpy()})
     np.testing.assert_allclose(answers["embedding"], outputs["embedding"].detach(), rtol=1e-4, atol=1e-5)
     np.testing.assert_allclose(answers["hat"][:, 1], outputs["hat"][:, 1].detach().sigmoid(), rtol=1e-4)
-    takes, gives = served.shapes(network, spec)
+    takes, gives = serving.shapes(network, spec)
     assert takes == {"image": (-1, 3, 32, 16)}
     assert {name: (-1, *answer.shape[1:]) for name, answer in answers.items()} == gives
 

@@ -4,18 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import photo_stores
 import pytest
-import snapshots
 import torch
 from torch import Tensor, nn
 
-from people.judging import pictures
-from people.records import ATTRIBUTES, Results
-from people.systems.reid import colours, data, model, paper, score
+from people.evaluation import plots
+from people.evaluation.results import Results
+from people.records import ATTRIBUTES
+from people.storage.store import Store
+from people.systems.reid import data, model, paper, score
+from people.systems.reid.score import colour_histograms
 from people.video import detectors
-from people.video.store import Store
 
-DATA = data.Config(**snapshots.DATA_BLOCK | {"rotation_deg": 10.0})
+DATA = data.Config(**photo_stores.DATA_BLOCK | {"rotation_deg": 10.0})
 BLOCK: dict[str, Any] = {
     "split": "test", "batch_size": 16, "rerank": None, "junk": ["confidence", "head"], "weights": "",
     "bootstrap": {"resamples": 40, "confidence": 0.9},
@@ -53,7 +55,7 @@ def judged(reads: dict[str, Path], network: nn.Module, **changes: Any) -> Result
 
 @pytest.fixture(scope="module")
 def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    return snapshots.write_store(tmp_path_factory.mktemp("photos"))
+    return photo_stores.write_store(tmp_path_factory.mktemp("photos"))
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +149,7 @@ def test_a_network_that_lacks_a_task_leaves_out_its_tables(reads: dict[str, Path
 
 def test_a_trained_network_s_outputs_are_judged_whatever_the_batch_size(reads: dict[str, Path]):
     torch.manual_seed(3)
-    block = snapshots.MODEL_BLOCK | {"tasks": list(EVERYTHING)}
+    block = photo_stores.MODEL_BLOCK | {"tasks": list(EVERYTHING)}
     network = model.Network(model.Config(**block), data.spec(data.open_samples(reads, DATA, "train")) | {"junk": True})
     first, second = (judged(reads, network, batch_size=size) for size in (5, 64))
     assert first.metrics == pytest.approx(second.metrics, abs=1e-6)
@@ -155,7 +157,7 @@ def test_a_trained_network_s_outputs_are_judged_whatever_the_batch_size(reads: d
 
 
 def test_validation_people_are_judged_where_there_are_no_test_people(tmp_path: Path):
-    reads = snapshots.write_store(tmp_path, people={"train": 4, "validation": 3})
+    reads = photo_stores.write_store(tmp_path, people={"train": 4, "validation": 3})
     with pytest.raises(ValueError, match=r"no test identities; set reid\.score.split to validation"):
         judged(reads, Told())
     found = judged(reads, Told(), split="validation")
@@ -184,7 +186,7 @@ def test_the_detector_s_best_person_is_what_the_score_comes_from(monkeypatch: py
 
 
 def test_pictures_show_each_query_and_ten_photos_and_the_colours_taken_for_each_other(knowing: Results):
-    height, width = snapshots.HEIGHT + 2 * 3 + 2, snapshots.WIDTH + 2 * 3 + 2
+    height, width = photo_stores.HEIGHT + 2 * 3 + 2, photo_stores.WIDTH + 2 * 3 + 2
     assert knowing.pictures["retrieval"].shape == (6 * (height + 2), 11 * width + 2 + 90, 3)
     assert {"upper_colour_confusion", "lower_colour_confusion"} <= set(knowing.pictures)
     confusion = knowing.tables["upper_colour_confusion"].set_index("true")
@@ -193,7 +195,7 @@ def test_pictures_show_each_query_and_ten_photos_and_the_colours_taken_for_each_
 
 def test_a_frame_is_green_around_the_same_picture():
     picture = np.random.default_rng(0).integers(0, 255, (6, 4, 3)).astype(np.uint8)
-    framed = pictures.framed(picture, (0, 200, 0), 2)
+    framed = plots.framed(picture, (0, 200, 0), 2)
     assert (framed[2:-2, 2:-2] == picture).all()
     assert framed.shape == (10, 8, 3)
     assert (framed[0] == (0, 200, 0)).all()
@@ -202,20 +204,20 @@ def test_a_frame_is_green_around_the_same_picture():
 def test_a_histogram_of_one_colour_is_at_one_place_in_each_half_and_its_distance_is_hellinger_s():
     red_over_blue = np.zeros((1, 8, 4, 3), np.uint8)
     red_over_blue[:, :4, :, 0], red_over_blue[:, 4:, :, 2] = 255, 255
-    (found,) = colours.histograms(red_over_blue)
+    (found,) = colour_histograms.histograms(red_over_blue)
     assert found.sum() == 2.0
     assert (found.reshape(2, -1).max(axis=1) == 1.0).all()
-    mirrored = colours.histograms(red_over_blue[:, :, ::-1])[0]
+    mirrored = colour_histograms.histograms(red_over_blue[:, :, ::-1])[0]
     assert (mirrored == found).all()
-    assert np.linalg.norm(found - colours.histograms(red_over_blue[:, ::-1])[0]) == pytest.approx(2.0)
+    assert np.linalg.norm(found - colour_histograms.histograms(red_over_blue[:, ::-1])[0]) == pytest.approx(2.0)
 
 
 def test_histograms_do_not_depend_on_the_camera_s_light_and_tint_nor_on_what_is_beside_the_person():
     photo = np.random.default_rng(0).integers(20, 120, (16, 8, 3)).astype(np.uint8)
     tinted = (photo * np.array([1.0, 2.0, 1.0])).astype(np.uint8)
     tinted[:, :2], tinted[:, 6:] = 255, 255
-    assert np.allclose(colours.histograms(photo[None]), colours.histograms(tinted[None]))
-    black = colours.histograms(np.zeros((1, 4, 1, 3), np.uint8))
+    assert np.allclose(colour_histograms.histograms(photo[None]), colour_histograms.histograms(tinted[None]))
+    black = colour_histograms.histograms(np.zeros((1, 4, 1, 3), np.uint8))
     assert black.sum() == 2.0
 
 

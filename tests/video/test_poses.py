@@ -7,8 +7,8 @@ from torchvision.models.detection.roi_heads import heatmaps_to_keypoints
 
 from people.records import COCO_KEYPOINTS
 from people.video import poses
-from people.video.agreement import Agreement
 from people.video.keypoints import COCO_SIGMAS, between, in_picture, similarity
+from people.video.mean_overlap import MeanOverlap
 
 TINY = poses.Config(
     teacher="truth", weights="", enlarge=1, widths=[8, 8], head=[8], frames=100, epochs=8, batch_size=16,
@@ -79,7 +79,7 @@ def test_a_mirrored_left_wrist_is_a_right_wrist_and_mirrored_twice_is_as_before(
 
 
 def test_agreement_is_averaged_over_all_frames_and_by_condition_and_none_without_any():
-    agreed = Agreement("oks")
+    agreed = MeanOverlap("oks")
     assert agreed.facts() == {"oks": None, "oks_by_condition": {}}
     agreed.add("nm", np.array([1.0, np.nan, 0.5]))
     agreed.add("cl", np.array([0.0]))

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from people.records import Rendered, Take
-from people.synth import walker
+from people.synth.motion import parametric
 from people.synth.render import render
 from people.video import detectors
 from people.video.keypoints import in_picture
@@ -39,7 +39,7 @@ def block(left: int) -> np.ndarray:
 
 
 def walk(view_deg: float) -> list[Rendered]:
-    motion = walker.motions(1, walks=1, frames=24, frame_rate_hz=25.0, seed=2)[0]
+    motion = parametric.motions(1, walks=1, frames=24, frame_rate_hz=25.0, seed=2)[0]
     take = Take("001", "nm-01", motion, "normal", 0, view_deg, identity_seed=3, seed=4)
     return list(render(take, size_hw=SIZE))
 

@@ -7,9 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from people.layouts.videofiles import video_frames
+from people.layouts.video_files import video_frames
 from people.records import Take
-from people.synth import render, walker
+from people.synth import render
+from people.synth.motion import parametric
 from people.video.flow import Config, clip_flow
 from people.video.tracks import person_boxes_xyxy_px
 
@@ -94,7 +95,7 @@ def test_a_clip_of_a_few_frames_has_a_box_for_each_flow(count: int) -> None:
 
 @pytest.mark.parametrize("view_deg", [90.0, 270.0])
 def test_the_box_of_a_rendered_walk_is_that_of_its_mask(view_deg: float) -> None:
-    motion = walker.motions(1, walks=1, frames=50, frame_rate_hz=30, seed=4)[0]
+    motion = parametric.motions(1, walks=1, frames=50, frame_rate_hz=30, seed=4)[0]
     take = Take("w001", "n01", motion, "normal", session=0, view_deg=view_deg, identity_seed=1, seed=2, split="train")
     rendered = list(render.render(take, size_hw=(120, 160)))
     found = track([each.frame_rgb for each in rendered])

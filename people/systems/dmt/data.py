@@ -1,6 +1,6 @@
 """One sample of DMT: 25 maps of optical flow, cropped around the person in the middle one, minus the training mean."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,8 @@ from jaxtyping import Int16
 from torch import Tensor
 
 from people import losses
-from people.video.store import Store
-
-GENDERS = ("female", "male")
+from people.records import GENDERS
+from people.storage.store import Store
 
 
 @dataclass(frozen=True)
@@ -141,8 +140,8 @@ def mirrored(flow: Int16[np.ndarray, "map 2 height width"]) -> Int16[np.ndarray,
     return flipped
 
 
-def open_samples(reads: dict[str, Path], config: Config, split: str) -> Samples:
-    """The windows of one split of the flow store at `reads["frames"]`."""
+def open_samples(reads: dict[str, Path], config: Config, split: str, tasks: Collection[str]) -> Samples:
+    """The windows of one split of the flow store at `reads["frames"]`, the same for all tasks."""
     path = Path(reads["frames"])
     store = Store.open(path)
     clips = store.clips.query("split == @split").reset_index(drop=True)

@@ -9,7 +9,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-GENDERS = 2
+from people.nn.pretrained import Pretrained
+from people.records import GENDERS
+
 HEAD_STANDARD_DEVIATION = 0.01  # heads start almost silent: uniform classes, and the training median for age
 
 
@@ -72,8 +74,9 @@ def layer_sizes(config: Config, size_hw: Sequence[int]) -> list[tuple[tuple[int,
 class Network(nn.Module):
     """g(v, θ): from flow to identity, gender, age and the gait signature.
 
-    `spec`: "channels" (2 per frame), "size_hw", "subjects" (the training ids, one logit each), "age_centre_years"
-    and "age_scale_years" (the age head predicts in units of the training ages' spread, from their median).
+    `spec`: "channels" (2 per frame), "size_hw", "subjects" (the training ids, one logit each), "tasks" (gender and age have a
+    head if they are among them), "age_centre_years" and "age_scale_years" (the age head predicts in units of the training
+    ages' spread, from their median).
     """
 
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
@@ -84,28 +87,34 @@ class Network(nn.Module):
         self.dense = nn.ModuleList([nn.Linear(before, after) for before, after in pairwise(units)])
         self.dropout = nn.Dropout(config.dropout)
         self.identity = nn.Linear(config.dense[-1], len(spec["subjects"]))
-        self.gender = nn.Linear(config.dense[-1], GENDERS)
-        self.age = nn.Linear(config.dense[-1], 1)
+        tasks = spec["tasks"]
+        self.gender = nn.Linear(config.dense[-1], len(GENDERS)) if "gender" in tasks else None
+        self.age = nn.Linear(config.dense[-1], 1) if "age" in tasks else None
         self.age_centre_years, self.age_scale_years = spec["age_centre_years"], spec["age_scale_years"]
         self._initialise()
         # A convolution follows its weights' layout, and converts the flow after it has become bfloat16, if it does.
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Of each sample: "identity" and "gender" logits, "age_years", and "signature" (sample, channel), all float32.
+        """Of each sample: "identity" logits and "signature" (sample, channel), and where they are tasks "gender" logits
+        (female, male) and "age_years"; all float32.
 
         The signature is the last dense layer's activation before dropout, with which verification and the gallery work.
         It is not normalised to length 1: the paper compares the features themselves, and its margins have their scale.
         """
         signature = self.signature(batch["flow"])
         features = self.dropout(signature)
-        age = self.age(features).squeeze(1).float()
-        return {
-            "identity": self.identity(features).float(),
-            "gender": self.gender(features).float(),
-            "age_years": self.age_centre_years + self.age_scale_years * age,
-            "signature": signature.float(),
-        }
+        outputs = {"identity": self.identity(features).float()}
+        if self.gender is not None:
+            outputs["gender"] = self.gender(features).float()
+        if self.age is not None:
+            age = self.age(features).squeeze(1).float()
+            outputs["age_years"] = self.age_centre_years + self.age_scale_years * age
+        return outputs | {"signature": signature.float()}
+
+    def pretrained(self) -> dict[str, Pretrained]:
+        """Nothing: the network starts from random weights."""
+        return {}
 
     def signature(self, flow: Float[Tensor, "sample channel height width"]) -> Float[Tensor, "sample unit"]:
         """The last dense layer's activation."""

@@ -1,18 +1,19 @@
 """What DMT minimises: L = L_identity + Σ_t λ_t L_t over gender, age and verification, and what its training watches."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from people import losses, validation
-from people.validation import Watched
-from people.weighting import Fixed
+from people import losses
+from people.training import validation_errors
+from people.training.monitor import Concatenated, Validation
+from people.training.task_weights import Fixed
 
 MAIN = "identity"
-WATCHED = MAIN  # the error by which the learning rate falls and trainings are compared
+MAIN_ERROR = MAIN  # by which the learning rate falls and trainings are compared
 AUXILIARIES = ("gender", "age", "verification")
 # The authors' published Tukey layer multiplies the MAD by 7 for its first 50 steps, while predictions are far off.
 WARM_UP_STEPS, WARM_UP_MAD_MULTIPLIER = 50, 7.0
@@ -39,12 +40,17 @@ class Config:
         if set(self.margin) != {"verification"} or not self.margin["verification"] > 0:
             raise ValueError(f"dmt.objective.margin must give verification a distance > 0, got {self.margin}")
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """Identity, and the auxiliary tasks whose weight is not 0."""
+        return (MAIN, *(task for task in AUXILIARIES if self.lambdas[task]))
+
 
 class Objective(nn.Module):
     """The named loss terms of DMT, unweighted.
 
     Its state (the steps taken, for Tukey's warm-up, and the margin, where it adapts) is in buffers, so that a resumed training
-    goes on as it would have. Call `step_end` after each optimisation step. Over several processes the first one's margin,
+    goes on as it would have. Over several processes the first one's margin,
     from its share of the batch, holds for all: buffers are broadcast.
     """
 
@@ -54,21 +60,17 @@ class Objective(nn.Module):
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
         self.config = config
-        self.weighting = Fixed({MAIN: 1.0, **{task: config.lambdas[task] for task in AUXILIARIES}})
+        self.weighting = Fixed({MAIN: 1.0, **{task: config.lambdas[task] for task in config.tasks[1:]}})
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("margin", torch.tensor(float(config.margin["verification"])))
         self._margin_of_batch: Tensor | None = None
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A number with a graph for each of identity, gender, age and verification; a task with λ = 0 is 0 and not computed."""
-        terms = {MAIN: losses.softmax_log_loss(outputs["identity"], batch["identity"])}
-        silent = {"gender": outputs["gender"], "age": outputs["age_years"], "verification": outputs["signature"]}
-        for task in AUXILIARIES:
-            # 0 · Σ keeps the unused head in the graph: processes that train together wait for every parameter's gradient
-            terms[task] = getattr(self, f"_{task}")(outputs, batch) if self.config.lambdas[task] else 0.0 * silent[task].sum()
-        return terms
+        """A number with a graph for identity and each of gender, age and verification whose weight is not 0."""
+        terms = {MAIN: losses.cross_entropy(outputs["identity"], batch["identity"])}
+        return terms | {task: getattr(self, f"_{task}")(outputs, batch) for task in self.config.tasks[1:]}
 
-    def monitored(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def diagnostics(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """What is logged beside the terms: nothing."""
         return {}
 
@@ -79,7 +81,7 @@ class Objective(nn.Module):
             self.margin.copy_(self._margin_of_batch)
 
     def _gender(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
-        return losses.softmax_log_loss(outputs["gender"], batch["gender"])
+        return losses.cross_entropy(outputs["gender"], batch["gender"])
 
     def _age(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         warming_up = (self.steps < WARM_UP_STEPS) & self.training
@@ -95,18 +97,24 @@ class Objective(nn.Module):
         return losses.contrastive(outputs["signature"], batch["subject"], self.margin)
 
 
-def watch(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Watched:
+def monitor(targets: Collection[str]) -> Concatenated:
+    """Keeps the outputs and these targets of a split for `validate`."""
+    return Concatenated(validate, targets)
+
+
+def validate(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Validation:
     """The errors of a whole split from its concatenated outputs and targets, and the score that selects the model.
 
     identity: 1 - rank-1 of each window's nearest window of another clip by signature, so that people the network was never
-    trained on can be identified; gender: error rate; age: mean absolute error in years; verification: equal error rate.
+    trained on can be identified; gender: error rate, age: mean absolute error in years, where they are tasks; verification:
+    equal error rate.
     The score is -identity, and of equally good identifications the one that verifies better is ahead: - verification / 1000.
     """
     signature, subject, clip = outputs["signature"], targets["subject"], targets["clip"]
-    errors = {
-        "identity": validation.nearest_neighbour_error(signature, subject, clip),
-        "gender": validation.error_rate(outputs["gender"], targets["gender"]),
-        "age": validation.mean_absolute_error(outputs["age_years"], targets["age_years"]),
-        "verification": validation.equal_error_rate(signature, subject, clip),
-    }
+    errors = {MAIN_ERROR: validation_errors.nearest_neighbour_error(signature, subject, clip)}
+    if "gender" in outputs:
+        errors["gender"] = validation_errors.error_rate(outputs["gender"], targets["gender"])
+    if "age_years" in outputs:
+        errors["age"] = validation_errors.mean_absolute_error(outputs["age_years"], targets["age_years"])
+    errors["verification"] = validation_errors.equal_error_rate(signature, subject, clip)
     return {"score": -errors["identity"] - errors["verification"] / 1000, "errors": errors}

@@ -1,6 +1,6 @@
 """One sample of GaitTAKE: one clip, as its silhouettes and the keypoints in them; in training a few frames in a row."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,19 @@ import torch
 from jaxtyping import Float, Int, UInt8
 from torch import Tensor
 
-from people.video.shrinking import Shrinking
-from people.video.store import Store
+from people.nn.resize import AreaResize
+from people.storage.store import Store
 
 NORMAL = "nm"
 
 
 @dataclass(frozen=True)
 class Config:
-    """How many consecutive frames a training sample has, and to what size silhouettes are shrunk."""
+    """How many consecutive frames a training sample has, to what size silhouettes are resized, and whether poses are read."""
 
     frames: int
     size_hw: Sequence[int]
+    keypoints: bool
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "size_hw", tuple(self.size_hw))
@@ -43,7 +44,7 @@ class Samples:
         self._starts, self._lengths = self.clips["start"].to_numpy(), self.clips["length"].to_numpy()
         stored_hw = self._silhouettes.shape[1:]
         where = f"the silhouettes in {silhouettes.path}"
-        self._shrink = Shrinking(stored_hw, config.size_hw, setting="gaittake.data.size_hw", where=where)
+        self._resize = AreaResize(stored_hw, config.size_hw, setting="gaittake.data.size_hw", where=where)
         self._targets: tuple[tuple[str, ...], dict[str, Tensor]] | None = None
 
     def __len__(self) -> int:
@@ -106,15 +107,15 @@ class Samples:
         lengths = [len(frames) for frames in chosen]
         rows, clips = torch.tensor(lengths), torch.tensor(clips)
         return {
-            "silhouette": self._shrunk(padded(self._silhouettes, chosen, max(lengths))),
+            "silhouette": self._resized(padded(self._silhouettes, chosen, max(lengths))),
             "keypoints": self._normalised(chosen, max(lengths)),
             "length": rows,
             **{name: values[clips] for name, values in self.targets(spec).items()},
         }
 
-    def _shrunk(self, stored: UInt8[np.ndarray, "sample frame _ _"]) -> Float[Tensor, "sample frame height width"]:
+    def _resized(self, stored: UInt8[np.ndarray, "sample frame _ _"]) -> Float[Tensor, "sample frame height width"]:
         """The mean of the stored pixels under each pixel, divided by 255."""
-        return self._shrink(torch.from_numpy(stored).float().div_(255))
+        return self._resize(torch.from_numpy(stored).float().div_(255))
 
     def _normalised(self, chosen: list[Int[np.ndarray, " _"]], longest: int) -> Float[Tensor, "sample frame 17 3"]:
         if self._keypoints is None:
@@ -135,15 +136,15 @@ def padded(field: np.ndarray, chosen: list[Int[np.ndarray, " _"]], longest: int)
     return out
 
 
-def open_samples(reads: dict[str, Path], config: Config, split: str) -> Samples:
-    """The clips of one split of the silhouettes at `reads["frames"]`, with the poses at `reads["poses"]`.
+def open_samples(reads: dict[str, Path], config: Config, split: str, tasks: Collection[str]) -> Samples:
+    """The clips of one split of the silhouettes at `reads["frames"]`, with the poses at `reads["poses"]` if they are read.
 
-    There are no poses where both slots name the same store. Validation people are told apart across views, without which no
+    All tasks need the same. Validation people are told apart across views, without which no
     epoch is better than another: two of them need normal walks, two each, seen from two sides.
     """
     frames, poses = Path(reads["frames"]), Path(reads["poses"])
     silhouettes = Store.open(frames)
-    keypoints = None if poses == frames else Store.open(poses)
+    keypoints = Store.open(poses) if config.keypoints else None
     columns = ["clip_id", "start", "length"]
     if keypoints is not None and not keypoints.clips[columns].equals(silhouettes.clips[columns]):
         raise ValueError(

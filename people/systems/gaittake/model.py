@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from people.nn import (
+from people.nn.blocks import (
     LEAK,
     Convolution3d,
     GeM,
@@ -25,6 +25,7 @@ from people.nn import (
     silence,
     weighted_sum,
 )
+from people.nn.pretrained import Pretrained
 from people.records import COCO_KEYPOINTS
 
 SHORTEST = 3  # frames; shorter sequences are repeated, as GaitGL's are
@@ -37,9 +38,9 @@ class Config:
     `channels`: of the first convolution and of each GLConv, the last of which is GLConvB (eq. 5). `temporal_aggregation`:
     GaitGL's, which makes every three frames one. `glconv`: off leaves 3x3x3 convolutions over the whole map. `parts`: the m
     strips of the local convolution. `attention`: off takes the maximum over time. `clip_frames`: L of eq. 6, counted after
-    the aggregation for silhouettes. `attention_channels`: between the two convolutions of eq. 8. `keypoints`: the branch of
-    poses, whose feature is appended as `keypoint_strips` strips. `gem`: off is mean plus maximum. `batch_norm`: over the
-    embedding's channels. `classifier`: logits of the training subjects from the embedding, as GaitGL has them.
+    the aggregation for silhouettes. `attention_channels`: between the two convolutions of eq. 8. `keypoint_strips`:
+    as how many strips the feature of the poses is appended, where there are poses. `gem`: off is mean plus maximum.
+    `batch_norm`: over the embedding's channels.
     """
 
     channels: Sequence[int]
@@ -49,11 +50,9 @@ class Config:
     attention: bool
     clip_frames: int
     attention_channels: int
-    keypoints: bool
     keypoint_strips: int
     gem: bool
     batch_norm: bool
-    classifier: bool
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
@@ -85,13 +84,12 @@ def map_height(config: Config, size_hw: Sequence[int]) -> int:
 class Network(nn.Module):
     """From the silhouettes and the poses of a sequence to its embedding f: one vector for each strip.
 
-    `spec`: "size_hw" of a silhouette, "subjects" (the training ids, one logit each), "keypoints" (whether there are poses).
+    `spec`: "size_hw" of a silhouette, "subjects" (the training ids), "keypoints" (whether there are poses), "tasks" (with
+    cross_entropy the embedding is classified as one of the training subjects, as GaitGL has it).
     """
 
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
-        if config.keypoints and not spec["keypoints"]:
-            raise ValueError("gaittake.model.keypoints is true but the data have no poses; read them, or set it to false")
         first, last = config.channels[0], config.channels[-1]
         strips = map_height(config, spec["size_hw"])
         self.first = Convolution3d(1, first)
@@ -99,11 +97,11 @@ class Network(nn.Module):
         self.layers = nn.ModuleList(_layers(config))
         self.attention = _attention(config)
         self.pooling = GeM() if config.gem else None
-        self.keypoints = Keypoints(config) if config.keypoints else None
-        strips += config.keypoint_strips if config.keypoints else 0
+        self.keypoints = Keypoints(config) if spec["keypoints"] else None
+        strips += config.keypoint_strips if spec["keypoints"] else 0
         self.embedding = SeparateLinear(strips, last, last)
         self.norm = nn.BatchNorm1d(last) if config.batch_norm else None
-        self.classifier = SeparateLinear(strips, last, len(spec["subjects"])) if config.classifier else None
+        self.classifier = SeparateLinear(strips, last, len(spec["subjects"])) if "cross_entropy" in spec["tasks"] else None
         # a convolution follows its weights' layout
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
@@ -133,6 +131,10 @@ class Network(nn.Module):
         if self.classifier is not None:
             outputs["logits"] = self.classifier(embedding).float()
         return outputs
+
+    def pretrained(self) -> dict[str, Pretrained]:
+        """Nothing: the network starts from random weights."""
+        return {}
 
     def silhouette_features(
         self, silhouette: Float[Tensor, "sample frame height width"], length: Int[Tensor, " sample"], *, ragged: bool

@@ -1,17 +1,18 @@
 """What GaitTAKE minimises: L = L_weighted + λ L_batch_all (+ λ L_cross_entropy), and what its training watches."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
-from people import distances, losses, validation
-from people.validation import Watched
-from people.weighting import Fixed
+from people import losses
+from people.training import validation_errors
+from people.training.monitor import Concatenated, Validation
+from people.training.task_weights import Fixed
 
 MAIN = "weighted"
-WATCHED = "identity"  # the error by which the learning rate falls and trainings are compared
+MAIN_ERROR = "identity"  # by which the learning rate falls and trainings are compared
 AUXILIARIES = ("batch_all", "cross_entropy")
 
 
@@ -37,39 +38,33 @@ class Config:
         if set(self.margin) != {MAIN, "batch_all"} or not min(self.margin.values()) > 0:
             raise ValueError(f"gaittake.objective.margin must give {MAIN} and batch_all a distance > 0, got {self.margin}")
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The terms whose weight is not 0."""
+        return (MAIN, *(term for term in AUXILIARIES if self.lambdas[term]))
+
 
 class Objective(nn.Module):
-    """The named loss terms of GaitTAKE, unweighted; it keeps no state.
-
-    There is a term "cross_entropy" where its λ is above 0, and then only: the network must have its head just then.
-    """
+    """The named loss terms of GaitTAKE, unweighted, those whose weight is not 0; it keeps no state."""
 
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
-        self.config, given = config, config.lambdas
-        further = [term for term in AUXILIARIES if term != "cross_entropy" or given[term] > 0]
-        self.weighting = Fixed({MAIN: 1.0, **{term: given[term] for term in further}})
+        self.config = config
+        self.weighting = Fixed({MAIN: 1.0, **{term: config.lambdas[term] for term in config.tasks[1:]}})
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """A number with a graph for each term, every strip of the embedding for itself, the mean over strips."""
         embedding, subject, margin = outputs["embedding"], batch["subject"], self.config.margin
-        terms = {
-            MAIN: losses.weighted_triplet(embedding, subject, margin[MAIN], weighting=self.config.weighting),
-            "batch_all": losses.batch_all_triplet(embedding, subject, margin["batch_all"]),
-        }
-        if ("logits" in outputs) != (self.config.lambdas["cross_entropy"] > 0):
-            raise ValueError(
-                f"gaittake.objective.lambda.cross_entropy is {self.config.lambdas['cross_entropy']:g}, but the network has "
-                f"{'a' if 'logits' in outputs else 'no'} head that tells the training subjects apart: a weight above 0 needs "
-                "that head in gaittake.model, and the head a weight"
-            )
-        if "logits" in outputs:
+        terms = {MAIN: losses.weighted_triplet(embedding, subject, margin[MAIN], weighting=self.config.weighting)}
+        if "batch_all" in self.config.tasks:
+            terms["batch_all"] = losses.batch_all_triplet(embedding, subject, margin["batch_all"])
+        if "cross_entropy" in self.config.tasks:
             logits = outputs["logits"]
             identity = batch["identity"].repeat_interleave(logits.shape[1])
-            terms["cross_entropy"] = losses.softmax_log_loss(logits.flatten(0, 1), identity)
+            terms["cross_entropy"] = losses.cross_entropy(logits.flatten(0, 1), identity)
         return terms
 
-    def monitored(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def diagnostics(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The share of triplets that still violate the margin of the batch-all loss, which itself stays near the margin."""
         margin = self.config.margin["batch_all"]
         return {"active_triplets": losses.active_triplets(outputs["embedding"], batch["subject"], margin)}
@@ -78,15 +73,18 @@ class Objective(nn.Module):
         """One optimisation step is done: nothing here counts them."""
 
 
-def watch(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Watched:
+def monitor(targets: Collection[str]) -> Concatenated:
+    """Keeps the embeddings and these targets of a split for `validate`."""
+    return Concatenated(validate, targets)
+
+
+def validate(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Validation:
     """The errors of a whole split from its concatenated outputs and targets, and the score that selects the model.
 
     identity: 1 - rank-1 across views, one view as gallery at a time; ranking: 1 - mean average precision of the same
-    comparisons (see `people.validation.across_views`). The score is -identity, and of equally good identifications the one
-    that ranks better is ahead: - ranking / 1000.
+    comparisons (`people.training.validation_errors.across_views`). The score is -identity, and of equally good identifications
+    the one that ranks better is ahead: - ranking / 1000.
     """
-    embedding = outputs["embedding"]
-    distance = distances.mean_strip_distance(embedding, embedding)
     labels = (targets[name] for name in ("subject", "walk", "view", "condition"))
-    identity, ranking = validation.across_views(distance, *labels)
-    return {"score": -identity - ranking / 1000, "errors": {WATCHED: identity, "ranking": ranking}}
+    identity, ranking = validation_errors.across_views(outputs["embedding"], *labels)
+    return {"score": -identity - ranking / 1000, "errors": {MAIN_ERROR: identity, "ranking": ranking}}

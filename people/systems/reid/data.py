@@ -1,7 +1,7 @@
 """One sample of reid: one photo, with the person in it, twelve attributes, the camera, and whether there is a person at all."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn import functional
 
+from people.config import check
+from people.nn.resize import AreaResize
 from people.records import ATTRIBUTES
-from people.video.shrinking import Shrinking
-from people.video.store import Store
+from people.storage.store import Store
 
 PERSON, DISTRACTOR, JUNK = "person", "distractor", "junk"
 IS_PERSON = {PERSON: 1, JUNK: 0, DISTRACTOR: -1}  # a distractor may show anything: unknown
@@ -29,14 +30,12 @@ LEAST_DEVIATION = 1 / 255  # of a channel, by which is divided
 class Config:
     """To what size photos are shrunk, by whose mean and deviation they are normalised, and how they are varied in training.
 
-    `normalise`: "training" (the training photos'), or "imagenet" for a network that starts from ImageNet's weights. `junk`:
-    whether photos without a pedestrian take part in training and validation. Training photos are mirrored with probability
-    `flip`, turned by up to `rotation_deg`, and moved by up to `translation` of their size.
+    `normalise`: "training" (the training photos'), or "imagenet" for a network that starts from ImageNet's weights. Training
+    photos are mirrored with probability `flip`, turned by up to `rotation_deg`, and moved by up to `translation` of their size.
     """
 
     size_hw: Sequence[int]
     normalise: str
-    junk: bool
     flip: float | int
     rotation_deg: float | int
     translation: float | int
@@ -46,33 +45,31 @@ class Config:
         rules = {
             "size_hw": (len(self.size_hw) == 2 and min(self.size_hw) >= 1, "a height and a width"),
             "normalise": (self.normalise in NORMALISE, f"one of {', '.join(NORMALISE)}"),
-            "junk": (isinstance(self.junk, bool), "true or false"),
             "flip": (0 <= self.flip <= 1, "in [0, 1]"),
             "rotation_deg": (0 <= self.rotation_deg <= 180, "in [0, 180]"),
             "translation": (0 <= self.translation <= 1, "in [0, 1]"),
         }
-        for name, (kept, rule) in rules.items():
-            if not kept:
-                raise ValueError(f"reid.data.{name} must be {rule}, got {getattr(self, name)!r}; correct params.yaml")
+        check("reid.data.", self, rules)
 
-    def kinds(self, split: str) -> tuple[str, ...]:
-        """Which photos of a split are samples: people and, if asked for, junk; all there are where nothing is learned from."""
-        if split == "test":
-            return PERSON, DISTRACTOR, JUNK
-        return (PERSON, JUNK) if self.junk else (PERSON,)
+
+def kinds(split: str, tasks: Collection[str]) -> tuple[str, ...]:
+    """Which photos of a split are samples: people, and for the task junk photos without a person; in the test split all."""
+    if split == "test":
+        return PERSON, DISTRACTOR, JUNK
+    return (PERSON, JUNK) if "junk" in tasks else (PERSON,)
 
 
 class Samples:
     """The photos of one split; `clips` are their rows of the index."""
 
-    def __init__(self, crops: Store, split: str, config: Config) -> None:
+    def __init__(self, crops: Store, split: str, config: Config, tasks: Collection[str]) -> None:
         self.config, self._images = config, crops.field("image")
-        taken = (crops.clips["split"] == split) & crops.clips["kind"].isin(config.kinds(split))
-        self.clips: pd.DataFrame = crops.clips.loc[taken].reset_index(drop=True)
+        chosen = (crops.clips["split"] == split) & crops.clips["kind"].isin(kinds(split, tasks))
+        self.clips: pd.DataFrame = crops.clips.loc[chosen].reset_index(drop=True)
         self._rows = self.clips["start"].to_numpy()
         stored_hw = self._images.shape[1:3]
         where = f"the photos in {crops.path}"
-        self._shrink = Shrinking(stored_hw, config.size_hw, setting="reid.data.size_hw", where=where)
+        self._resize = AreaResize(stored_hw, config.size_hw, setting="reid.data.size_hw", where=where)
         self._targets: tuple[tuple[str, ...], dict[str, Tensor]] | None = None
 
     def __len__(self) -> int:
@@ -81,16 +78,16 @@ class Samples:
     def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]:
         """What is to be said of every photo; `spec["subjects"]` are the people who have an identity.
 
-        "identity" their index or -1; "subject" a number within this split, of whom batches are made (`owners`); "clip" the
-        photo's; "camera" as named; "person" 1, 0 for junk, -1 for distractors; of each attribute, by its name, the class or -1
-        where it is unknown.
+        "identity" their index or -1; "subject" a number within this split, by which batches are drawn
+        (`sampling_identities`); "clip" the photo's; "camera" as named; "person" 1, 0 for junk, -1 for distractors; of each
+        attribute, by its name, the class or -1 where it is unknown.
         """
         known = tuple(spec["subjects"])
         if self._targets is None or self._targets[0] != known:
             subjects = self.clips["subject_id"].to_numpy(str)
             of_photo = {
                 "identity": pd.Index(known).get_indexer(subjects),
-                "subject": pd.factorize(owners(self.clips), sort=True)[0],
+                "subject": pd.factorize(sampling_identities(self.clips), sort=True)[0],
                 "clip": np.arange(len(self.clips)),
                 "camera": self.clips["camera"].to_numpy(),
                 "person": np.array([IS_PERSON[kind] for kind in self.clips["kind"]]),
@@ -102,7 +99,7 @@ class Samples:
     def images(self, photos: Sequence[int]) -> Float[Tensor, "sample 3 height width"]:
         """These photos, RGB in [0, 1]: of the stored pixels under each pixel the mean."""
         stored = torch.from_numpy(self._images[self._rows[list(photos)]]).permute(0, 3, 1, 2)
-        return self._shrink(stored.float().div_(255))
+        return self._resize(stored.float().div_(255))
 
     def batch(
         self,
@@ -165,8 +162,8 @@ def codes(named: Sequence[Any], attribute: str, classes: Sequence[str]) -> Int[n
     return np.array([number.get(one, -1) for one in named], np.int64)
 
 
-def open_samples(reads: dict[str, Path], config: Config, split: str) -> Samples:
-    """The photos of one split of the crops at `reads["frames"]`.
+def open_samples(reads: dict[str, Path], config: Config, split: str, tasks: Collection[str]) -> Samples:
+    """The photos of one split of the crops at `reads["frames"]`; the task junk has those without a person, too.
 
     Validation people are found again by other cameras, without which no epoch is better than another: two of them need photos
     by two cameras each.
@@ -175,14 +172,14 @@ def open_samples(reads: dict[str, Path], config: Config, split: str) -> Samples:
     crops = Store.open(path)
     if missing := sorted({"kind", "camera", *ATTRIBUTES} - set(crops.clips.columns)):
         raise ValueError(f"{path} must say of every photo its {', '.join(missing)}; read the crops of a dataset that has them")
-    samples = Samples(crops, split, config)
+    samples = Samples(crops, split, config, tasks)
     photographed = set(samples.clips["kind"])
     if PERSON not in photographed:
         raise ValueError(f"the split {split!r} of {path} must have photos of people, got none: provide subjects for it")
-    if split != "test" and config.junk and JUNK not in photographed:
+    if split != "test" and "junk" in tasks and JUNK not in photographed:
         raise ValueError(
-            f"reid.data.junk is true, but the split {split!r} of {path} has no photo without a pedestrian: provide junk for "
-            "it, or set reid.data.junk to false and leave junk out of reid.model.tasks"
+            f"reid.objective.lambda.junk is not 0, but the split {split!r} of {path} has no photo without a pedestrian: "
+            "provide junk for it, or set the weight to 0"
         )
     if split == "validation" and len(found := seen_twice(samples.clips)) < 2:
         raise ValueError(
@@ -192,7 +189,7 @@ def open_samples(reads: dict[str, Path], config: Config, split: str) -> Samples:
     return samples
 
 
-def owners(clips: pd.DataFrame) -> np.ndarray:
+def sampling_identities(clips: pd.DataFrame) -> np.ndarray:
     """Whose each photo is, where batches are drawn as so many photos of so many people.
 
     Junk is parted as if it were people with as many photos as people have: were it one, hardly a batch would have any.
@@ -233,5 +230,4 @@ def spec(train: Samples) -> dict[str, Any]:
         "subjects": sorted(set(train.clips.loc[train.clips["kind"] == PERSON, "subject_id"])),
         "size_hw": list(train.config.size_hw),
         "attributes": {name: list(classes) for name, classes in ATTRIBUTES.items()},
-        "junk": train.config.junk,
     }

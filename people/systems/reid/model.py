@@ -10,13 +10,12 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models import ResNet18_Weights
-from torchvision.models.resnet import BasicBlock
 
-from people.nn import LEAK, SeparateLinear, leaky
-from people.video import pretrained
+from people.nn.blocks import LEAK, SeparateLinear, leaky
+from people.nn.pretrained import Pretrained
+from people.nn.resnet import ResNetTrunk
 
 TYPES = ("resnet", "conv_head", "self_attention")
-TASKS = ("identity", "attributes", "junk")
 IMAGENET = "imagenet"
 STAGES, READ_BY_CONVOLUTIONS = 4, 3  # the paper's convolutions read the maps of the third stage
 
@@ -25,7 +24,7 @@ STAGES, READ_BY_CONVOLUTIONS = 4, 3  # the paper's convolutions read the maps of
 class Config:
     """What the network is made of.
 
-    `type`: how the attributes are read, see `Network`. `tasks`: which heads there are. `widths` and `blocks`: of the four
+    `type`: how the attributes are read, see `Network`. `widths` and `blocks`: of the four
     stages of the ResNet, ResNet-18 has (64, 128, 256, 512) and (2, 2, 2, 2). `weights`: what it starts from: "" is random,
     "imagenet" torchvision's file in torch's cache, else a file in its format. `hidden`: the channels of the feature v, and of
     each token of self-attention. `embedding`: of the embedding. `head_channels`: of each attribute's convolution. `heads`: of
@@ -33,7 +32,6 @@ class Config:
     """
 
     type: str
-    tasks: Sequence[str]
     widths: Sequence[int]
     blocks: Sequence[int]
     weights: str
@@ -43,15 +41,10 @@ class Config:
     heads: int
 
     def __post_init__(self) -> None:
-        for name in ("tasks", "widths", "blocks"):
+        for name in ("widths", "blocks"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.type not in TYPES:
             raise ValueError(f"reid.model.type must be one of {', '.join(TYPES)}, got {self.type!r}; correct params.yaml")
-        if not set(self.tasks) <= set(TASKS) or len(set(self.tasks)) < len(self.tasks) or not set(self.tasks) - {"junk"}:
-            raise ValueError(
-                f"reid.model.tasks must be some of {', '.join(TASKS)}, each once, and identity or attributes among them, got "
-                f"{list(self.tasks)}; correct params.yaml"
-            )
         for name in ("widths", "blocks"):
             values = getattr(self, name)
             if len(values) != STAGES or min(values) < 1:
@@ -66,47 +59,6 @@ class Config:
             )
         if self.type == "self_attention" and self.hidden % self.heads:
             raise ValueError(f"reid.model.heads must divide hidden, {self.hidden}, got {self.heads}; correct params.yaml")
-
-
-class Trunk(nn.Module):
-    """ResNet without its classifier, for upright photos: the first convolution halves the height alone, max-pooling nothing.
-
-    Names and layers are those of torchvision, whose strides there are (2, 2) and 2: its weights fit. A photo of 128x64 has
-    maps of 16x16 after the third stage.
-    """
-
-    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
-        super().__init__()
-        self.stages = [f"layer{number}" for number in range(1, len(widths) + 1)]
-        self.conv1 = nn.Conv2d(3, widths[0], 7, stride=(2, 1), padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(widths[0])
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=(1, 1), padding=1)
-        before = widths[0]
-        for name, width, count in zip(self.stages, widths, blocks, strict=True):
-            self.add_module(name, _stage(before, width, count, stride=1 if name == self.stages[0] else 2))
-            before = width
-        for layer in self.modules():
-            if isinstance(layer, nn.Conv2d):
-                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
-
-    def forward(self, image: Float[Tensor, "sample 3 height width"]) -> list[Float[Tensor, "sample _ _ _"]]:
-        """The maps after each stage."""
-        maps, after = self.maxpool(self.relu(self.bn1(self.conv1(image)))), []
-        for name in self.stages:
-            maps = self.get_submodule(name)(maps)
-            after.append(maps)
-        return after
-
-
-def _stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:
-    shortcut = None
-    if stride != 1 or channels_in != channels_out:
-        shortcut = nn.Sequential(
-            nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False), nn.BatchNorm2d(channels_out)
-        )
-    first = BasicBlock(channels_in, channels_out, stride, shortcut)
-    return nn.Sequential(first, *(BasicBlock(channels_out, channels_out) for _ in range(blocks - 1)))
 
 
 class ConvHeads(nn.Module):
@@ -147,22 +99,17 @@ class Network(nn.Module):
     `resnet`: the feature v is a linear map of the ResNet's pooled maps, from which everything is read. `conv_head`: v is what
     is pooled, and each attribute has a convolution of its own on the maps of the third stage. `self_attention`: the features of
     these convolutions and v are tokens that attend to each other. `spec`: "size_hw" of a photo, "attributes" (their classes),
-    "junk" (whether photos without a person are trained on).
+    "tasks" (which heads there are: identity, attributes, junk).
     """
 
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
-        self.config = config
-        if "junk" in config.tasks and not spec["junk"]:
-            raise ValueError(
-                "reid.model.tasks has junk, but reid.data.junk is false: no training photo is without a person; set it to "
-                "true, or leave junk out of the tasks (and reid.objective.lambda.junk 0)"
-            )
-        classes: Mapping[str, Sequence[str]] = spec["attributes"] if "attributes" in config.tasks else {}
+        self.config, tasks = config, set(spec["tasks"])
+        classes: Mapping[str, Sequence[str]] = spec["attributes"] if "attributes" in tasks else {}
         by_convolution = config.type != "resnet" and len(classes) > 0
         # without a head that sees v, the last stage has nothing to do
-        stages = STAGES if config.type != "conv_head" or set(config.tasks) & {"identity", "junk"} else READ_BY_CONVOLUTIONS
-        self.trunk = Trunk(config.widths[:stages], config.blocks[:stages])
+        stages = STAGES if config.type != "conv_head" or tasks & {"identity", "junk"} else READ_BY_CONVOLUTIONS
+        self.trunk = ResNetTrunk(config.widths[:stages], config.blocks[:stages])
         self.feature = nn.Linear(config.widths[-1], config.hidden) if config.type == "resnet" else None
         channels = config.widths[READ_BY_CONVOLUTIONS - 1]
         self.convolutions = ConvHeads(channels, len(classes), config.head_channels) if by_convolution else None
@@ -170,8 +117,8 @@ class Network(nn.Module):
         self.attention = Attention(len(classes), flat, config.hidden, config.heads) if config.type == "self_attention" else None
         read = flat if config.type == "conv_head" else config.hidden
         self.attributes = nn.ModuleDict({name: nn.Linear(read, _logits(named)) for name, named in classes.items()})
-        self.identity = _identity(config) if "identity" in config.tasks else None
-        self.junk = nn.Linear(config.hidden, 1) if "junk" in config.tasks else None
+        self.identity = _identity(config) if "identity" in tasks else None
+        self.junk = nn.Linear(config.hidden, 1) if "junk" in tasks else None
         # a convolution follows its weights' layout
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
@@ -200,6 +147,16 @@ class Network(nn.Module):
         embedding = {"embedding": self.identity(v).float()} if self.identity is not None else {}
         return embedding | self._attributes(features) | person
 
+    def pretrained(self) -> dict[str, Pretrained]:
+        """ImageNet's weights of the ResNet, or those of the file that the configuration names."""
+        if not (named := self.config.weights):
+            return {}
+        hint = (
+            f"reid.model has widths {list(self.config.widths)} and blocks {list(self.config.blocks)}, ResNet-18 has "
+            "[64, 128, 256, 512] and [2, 2, 2, 2]"
+        )
+        return {"trunk": Pretrained(ResNet18_Weights.IMAGENET1K_V1, "" if named == IMAGENET else named, hint)}
+
     def _attributes(self, features: Float[Tensor, "sample attribute channel"]) -> dict[str, Tensor]:
         read = zip(self.attributes.items(), features.unbind(1), strict=True)
         logits = {name: head(feature).float() for (name, head), feature in read}
@@ -210,24 +167,6 @@ def map_size_hw(size_hw: Sequence[int]) -> tuple[int, int]:
     """Rows and columns of the third stage's maps, from which attributes are read, of photos of `size_hw`."""
     height, width = size_hw
     return -(-height // 8), -(-width // 4)
-
-
-def pretrain(network: Network) -> None:
-    """Give the ResNet the weights that the configuration names; where it names none it keeps its random ones."""
-    if not (named := network.config.weights):
-        return
-    file = pretrained.weights_file(ResNet18_Weights.IMAGENET1K_V1, "" if named == IMAGENET else named)
-    found = torch.load(file, map_location="cpu", weights_only=True)
-    kept = network.trunk.state_dict()
-    wanted = [name for name in kept if not name.endswith("num_batches_tracked")]  # files of early releases have none
-    unfit = sorted(name for name in wanted if name not in found or found[name].shape != kept[name].shape)
-    if unfit:
-        raise ValueError(
-            f"{file} does not fit reid.model with widths {list(network.config.widths)} and blocks "
-            f"{list(network.config.blocks)}: {len(unfit)} of its arrays are missing or of another shape, first {unfit[0]}; "
-            "ResNet-18 has [64, 128, 256, 512] and [2, 2, 2, 2]"
-        )
-    network.trunk.load_state_dict(kept | {name: found[name] for name in wanted})
 
 
 def _identity(config: Config) -> nn.Module:

@@ -1,22 +1,22 @@
 """What is minimised: triplets of photos, the mean of twelve cross-entropies, person or not; and what training watches."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from people import losses, validation
+from people import losses
 from people.records import ATTRIBUTES
-from people.validation import Watched
-from people.weighting import Fixed, Scale, Uncertainty
+from people.training import validation_errors
+from people.training.monitor import Concatenated, Validation
+from people.training.task_weights import Fixed, Scale, Uncertainty
 
 MAIN = "identity"
-WATCHED = validation.COMBINED  # the error by which the learning rate falls and trainings are compared
+MAIN_ERROR = validation_errors.COMBINED  # by which the learning rate falls and trainings are compared
 TERMS = ("identity", "attributes", "junk")
-HEADS = {"identity": "embedding", "attributes": next(iter(ATTRIBUTES)), "junk": "person"}  # an output that shows the task
 LEARNED = "learned"
 # The paper's eq. 2 is 1/σ² of a cross-entropy and 1/(2σ²) of the triplet loss with s = log σ; its eq. 3 as printed is no
 # re-parametrisation of it. Person or not is a cross-entropy as the attributes are.
@@ -28,7 +28,7 @@ DISTANCE = {"eq_2": Scale(0.5, 2.0), "eq_3": Scale(1.0, 2.0)}
 class Config:
     """The weight λ of each term, and the triplet loss' margin.
 
-    A λ is "learned", a number above 0, or 0 for a task that the model lacks. `uncertainty`: which of the paper's equations
+    A λ is "learned", a number above 0, or 0 for a task that is not there. `uncertainty`: which of the paper's equations
     a learned λ follows, `bounds` the limits of its s = log σ.
     """
 
@@ -43,10 +43,10 @@ class Config:
         if set(weights) != {"lambda"}:  # a word of Python, therefore taken by name
             raise ValueError(f"reid.objective has the keys lambda, margin, uncertainty and bounds, got {sorted(weights)} too")
         given = {term: one if one == LEARNED else _number(term, one) for term, one in weights["lambda"].items()}
-        if set(given) != set(TERMS) or not any(given.values()):
+        if set(given) != set(TERMS) or not (given["identity"] or given["attributes"]):
             raise ValueError(
-                f"reid.objective.lambda must give {', '.join(TERMS)} a weight each, one of them not 0, got {given}; correct "
-                "params.yaml"
+                f"reid.objective.lambda must give {', '.join(TERMS)} a weight each, that of identity or attributes not 0, got "
+                f"{given}; correct params.yaml"
             )
         if set(margin) != {"identity"} or not margin["identity"] > 0:
             raise ValueError(
@@ -63,6 +63,11 @@ class Config:
         object.__setattr__(self, "uncertainty", uncertainty)
         object.__setattr__(self, "bounds", (float(bounds[0]), float(bounds[1])))
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        """The tasks whose weight is not 0."""
+        return tuple(term for term in TERMS if self.lambdas[term])
+
 
 def _number(term: str, given: Any) -> float:
     if isinstance(given, bool) or not isinstance(given, (int, float)) or given < 0:
@@ -73,7 +78,7 @@ def _number(term: str, given: Any) -> float:
 
 
 class Objective(nn.Module):
-    """The named loss terms, unweighted: one for each task whose λ is not 0, which the network must have just then."""
+    """The named loss terms, unweighted: one for each task whose weight is not 0."""
 
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
@@ -87,10 +92,9 @@ class Objective(nn.Module):
         identity: the batch-all triplet loss (eq. 1) of people whose identity is known: junk is nobody, neither like nor unlike
         anyone. attributes: the mean of the twelve cross-entropies, each over the photos whose class is known. junk: likewise.
         """
-        self._check(outputs)
-        return {term: getattr(self, f"_{term}")(outputs, batch) for term in TERMS if self.config.lambdas[term]}
+        return {term: getattr(self, f"_{term}")(outputs, batch) for term in self.config.tasks}
 
-    def monitored(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def diagnostics(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The share of triplets that still violate the margin: the loss itself stays near the margin while it succeeds."""
         if "embedding" not in outputs:
             return {}
@@ -98,17 +102,7 @@ class Objective(nn.Module):
         return {"active_triplets": losses.active_triplets(embedding, batch["identity"], margin)}
 
     def step_end(self) -> None:
-        """One optimisation step is done: learned weights stay within their bounds."""
-        self.weighting.step_end()
-
-    def _check(self, outputs: dict[str, Tensor]) -> None:
-        for term, head in HEADS.items():
-            if (head in outputs) != bool(self.config.lambdas[term]):
-                raise ValueError(
-                    f"reid.objective.lambda.{term} is {self.config.lambdas[term]!r}, but the network has "
-                    f"{'a' if head in outputs else 'no'} head for it: a weight needs {term} among reid.model.tasks, and a task "
-                    "there a weight that is not 0"
-                )
+        """One optimisation step is done: nothing here counts them."""
 
     def _identity(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         embedding = outputs["embedding"][:, None]  # one strip
@@ -116,10 +110,10 @@ class Objective(nn.Module):
 
     def _attributes(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         # of two classes the logits are (0, z): their cross-entropy is the binary one of z
-        return torch.stack([losses.softmax_log_loss(outputs[name], batch[name]) for name in self.attributes]).mean()
+        return torch.stack([losses.cross_entropy(outputs[name], batch[name]) for name in self.attributes]).mean()
 
     def _junk(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
-        return losses.softmax_log_loss(outputs["person"], batch["person"])
+        return losses.cross_entropy(outputs["person"], batch["person"])
 
 
 def weighting(config: Config) -> Fixed | Uncertainty:
@@ -132,7 +126,12 @@ def weighting(config: Config) -> Fixed | Uncertainty:
     return Uncertainty({term: scales[term] for term in TERMS if asked.get(term) == LEARNED}, fixed, config.bounds)
 
 
-def watch(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Watched:
+def monitor(targets: Collection[str]) -> Concatenated:
+    """Keeps the outputs and these targets of a split for `validate`."""
+    return Concatenated(validate, targets)
+
+
+def validate(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Validation:
     """The errors of a whole split from its concatenated outputs and targets, and the score that selects the model.
 
     identity: 1 - mean average precision of people's photos, those of the query's person by the query's camera left out;
@@ -143,12 +142,12 @@ def watch(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Watched:
     errors = {}
     if "embedding" in outputs:
         labels = (targets[name][people] for name in ("subject", "camera"))
-        errors["identity"] = 1 - validation.mean_average_precision(outputs["embedding"][people], *labels)
+        errors["identity"] = 1 - validation_errors.mean_average_precision(outputs["embedding"][people], *labels)
     if known := [name for name in ATTRIBUTES if name in outputs]:
-        balanced = [validation.balanced_accuracy(outputs[name], targets[name]) for name in known]
+        balanced = [validation_errors.balanced_accuracy(outputs[name], targets[name]) for name in known]
         errors["attributes"] = 1 - torch.tensor(balanced, dtype=torch.float64).nanmean().item()
     right = [1 - error for error in errors.values()]
     if "person" in outputs:
-        errors["junk"] = 1 - validation.balanced_accuracy(outputs["person"], targets["person"])
+        errors["junk"] = 1 - validation_errors.balanced_accuracy(outputs["person"], targets["person"])
     combined = 1 - math.prod(right) ** (1 / len(right))
-    return {"score": -combined, "errors": {WATCHED: combined, **errors}}
+    return {"score": -combined, "errors": {MAIN_ERROR: combined, **errors}}

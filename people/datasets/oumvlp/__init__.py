@@ -1,0 +1,153 @@
+"""OU-MVLP [Takemura et al., IPSJ CVA 2018]: silhouettes of 10,307 people who walk there and back twice, seen from 14 views.
+
+<root>/Silhouette_000-00/00001/0001.png       view and sequence, subject, frame; or zip files Silhouette_000-00/00001.zip
+<root>/Video_000-00/00001.avi                 not in the official release; Video_000-bkgrd/00001.avi: nobody there
+<root>/keypoints/00001.npz, ids-train.txt, …, recording.json        likewise, see docs/data.md
+"""
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from people.layouts import multi_view, multi_view_files
+from people.layouts.multi_view_files import Places, Render, background, frames, keypoints, masks
+from people.records import Motion, Split, Take
+
+__all__ = ["SEQUENCES", "background", "frames", "keypoints", "left_out", "masks", "plan", "protocol", "read", "write"]
+
+VIEWS_DEG = (*range(0, 91, 15), *range(180, 271, 15))
+GALLERY, PROBE = "01", "00"
+PROTOCOLS: multi_view.Protocols = {group: {PROBE: ((GALLERY,), (PROBE,))} for group in ("single_view", "cross_view")}
+
+_NUMBERS = [f"{number:05d}" for number in range(1, 10308)]
+_TRAIN = _NUMBERS[:-1:2]  # odd, but for the last one
+VALIDATION = 515  # the last tenth of those who train
+OFFICIAL: dict[Split, list[str]] = {
+    "train": _TRAIN[:-VALIDATION],
+    "validation": _TRAIN[-VALIDATION:],
+    "test": [*_NUMBERS[1::2], _NUMBERS[-1]],
+}
+OFFICIAL_FRAME_RATE_HZ = 25.0
+
+_FOLDER = re.compile(r"(?:Silhouette|Video)_(?P<view>\d{3})-(?P<sequence>\d{2}|bkgrd)")
+_SUBJECT = re.compile(r"(?P<subject>\d{5})$")
+
+
+def _code(sequence: str) -> str:
+    return "nm"
+
+
+LAYOUT = multi_view.Layout("oumvlp", 5, ((GALLERY,), (PROBE,)), VIEWS_DEG, _code)
+SEQUENCES = LAYOUT.sequences
+
+
+def plan(
+    motions: list[Motion],
+    *,
+    subjects: Mapping[Split, int],
+    frames_per_sequence: int,
+    views_deg: Sequence[int],
+    seed: int,
+) -> list[Take]:
+    """Two walks of every subject, each from all of `views_deg` (`multiview.plan`)."""
+    how = {"frames_per_sequence": frames_per_sequence, "views_deg": views_deg, "seed": seed}
+    return multi_view.plan(motions, LAYOUT, subjects=subjects, **how)
+
+
+def write(
+    root: Path,
+    takes: Sequence[Take],
+    render: Render,
+    *,
+    jpeg_quality: int,
+    packed: bool = True,
+    executor: Executor | None = None,
+    done: Callable[[], object] = lambda: None,
+) -> None:
+    """Render the takes into the official layout, with videos beside it; `packed` keeps a clip's silhouettes in a zip file."""
+    how = {"jpeg_quality": jpeg_quality, "executor": executor, "done": done}
+    multi_view_files.write(root, takes, render, partial(_places, packed=packed), **how)
+
+
+def _places(take: Take, packed: bool) -> Places:
+    subject, sequence, view = take.subject_id, take.sequence, f"{round(take.view_deg):03d}"
+    return Places(
+        frames=f"Video_{view}-{sequence}/{subject}.avi",
+        masks=f"Silhouette_{view}-{sequence}/{subject}{f'.zip!{subject}' if packed else ''}",
+        image="{:04d}.png",
+        keypoints=f"keypoints/{subject}.npz!{sequence}-{view}",
+        background=f"Video_{view}-bkgrd/{subject}.avi",
+    )
+
+
+def read(root: Path) -> pd.DataFrame:
+    """The index of an archive, official or written: one row per clip, in order of subject, sequence and view.
+
+    Without id lists in the root the official ones hold: odd numbers train, even ones and 10307 test; of the training people
+    the last 515 validate.
+    """
+    videos, backgrounds, silhouettes = {}, {}, {}
+    for folder in sorted([*root.glob("Silhouette_*"), *root.glob("Video_*")]):
+        view, sequence = _view_and_sequence(folder)
+        if folder.name.startswith("Silhouette"):
+            silhouettes |= _silhouettes(root, folder, sequence, view)
+        for path in sorted(folder.glob("*.avi")):
+            subject, place = _subject(path.stem, path), path.relative_to(root).as_posix()
+            if sequence == "bkgrd":
+                backgrounds[subject, view] = place
+            else:
+                videos[subject, sequence, view] = place
+    if not silhouettes and not videos:
+        raise ValueError(
+            f"expected OU-MVLP at {root}: silhouettes Silhouette_000-00/00001/*.png, found none; correct the dataset's archive "
+            "in params.yaml, or unpack them there"
+        )
+    return multi_view_files.index(
+        root,
+        LAYOUT,
+        videos=videos,
+        masks=silhouettes,
+        backgrounds=backgrounds,
+        keypoint_name="{sequence}-{view:03d}",
+        official=OFFICIAL,
+        frame_rate_hz=OFFICIAL_FRAME_RATE_HZ,
+    )
+
+
+def _view_and_sequence(folder: Path) -> tuple[int, str]:
+    found = _FOLDER.fullmatch(folder.name)
+    if not found:
+        raise ValueError(f"{folder}: expected a name such as Silhouette_000-00 (view, sequence); rename or remove it")
+    return int(found["view"]), found["sequence"]
+
+
+def _subject(name: str, where: Path) -> str:
+    found = _SUBJECT.search(name)
+    if not found:
+        raise ValueError(f"{where}: expected a subject's number of five digits, such as 00001; rename or remove it")
+    return found["subject"]
+
+
+def _silhouettes(root: Path, folder: Path, sequence: str, view: int) -> dict[tuple[str, str, int], tuple[str, list[str]]]:
+    clips: dict[tuple[str, str, int], tuple[str, list[str]]] = {}
+    for place, names in multi_view_files.pictures(root, folder).items():
+        key = (_subject(place, root / place), sequence, view)
+        if key in clips:
+            raise ValueError(f"{root} has {folder.name}/{key[0]} twice, as {clips[key][0]} and {place}; remove one of them")
+        clips[key] = (place, names)
+    return clips
+
+
+def protocol(clips: pd.DataFrame, split: str) -> list[Any]:
+    """Gallery 01 and probes 00, in both groups: the judge compares single views in one, all other views in the other."""
+    return multi_view.protocol(clips, split, PROTOCOLS)
+
+
+def left_out(clips: pd.DataFrame, split: str) -> dict[str, tuple[str, ...]]:
+    """The probes by `group/name` that `protocol` leaves out, because their subject has no clip in the gallery."""
+    return multi_view.left_out(clips, split, PROTOCOLS)

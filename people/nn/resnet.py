@@ -1,0 +1,48 @@
+"""ResNet without its classifier, as a trunk whose maps are read after every stage."""
+
+from collections.abc import Sequence
+
+from jaxtyping import Float
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock
+
+
+class ResNetTrunk(nn.Module):
+    """ResNet without its classifier, for upright photos: the first convolution halves the height alone, max-pooling nothing.
+
+    Names and layers are those of torchvision, whose strides there are (2, 2) and 2: its weights fit. A photo of 128x64 has
+    maps of 16x16 after the third stage.
+    """
+
+    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
+        super().__init__()
+        self.stages = [f"layer{number}" for number in range(1, len(widths) + 1)]
+        self.conv1 = nn.Conv2d(3, widths[0], 7, stride=(2, 1), padding=3, bias=False)
+        self.bn1 = nn.BatchNorm2d(widths[0])
+        self.relu = nn.ReLU(inplace=True)
+        self.maxpool = nn.MaxPool2d(3, stride=(1, 1), padding=1)
+        before = widths[0]
+        for name, width, count in zip(self.stages, widths, blocks, strict=True):
+            self.add_module(name, _stage(before, width, count, stride=1 if name == self.stages[0] else 2))
+            before = width
+        for layer in self.modules():
+            if isinstance(layer, nn.Conv2d):
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+
+    def forward(self, image: Float[Tensor, "sample 3 height width"]) -> list[Float[Tensor, "sample _ _ _"]]:
+        """The maps after each stage."""
+        maps, after = self.maxpool(self.relu(self.bn1(self.conv1(image)))), []
+        for name in self.stages:
+            maps = self.get_submodule(name)(maps)
+            after.append(maps)
+        return after
+
+
+def _stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:
+    shortcut = None
+    if stride != 1 or channels_in != channels_out:
+        shortcut = nn.Sequential(
+            nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False), nn.BatchNorm2d(channels_out)
+        )
+    first = BasicBlock(channels_in, channels_out, stride, shortcut)
+    return nn.Sequential(first, *(BasicBlock(channels_out, channels_out) for _ in range(blocks - 1)))

@@ -1,0 +1,1 @@
+"""Bodies: their shape, and how age and sex change it."""

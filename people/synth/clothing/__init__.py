@@ -1,0 +1,1 @@
+"""What people wear and carry, over the body that wears it."""

@@ -1,0 +1,1 @@
+"""Where people are seen: camera, light, room and street."""

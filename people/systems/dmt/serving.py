@@ -1,0 +1,31 @@
+"""What DMT offers to whoever serves it: windows of optical flow in; identity, gender, age and gait signature out."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from people.training.system import Shapes, Spec, Statistics
+
+
+def shapes(network: nn.Module, spec: Spec) -> tuple[Shapes, Shapes]:
+    """The shape of "flow", x and y flow of each frame interleaved, and of each output; -1 is the number of windows."""
+    channels, (height, width) = spec["channels"], spec["size_hw"]
+    example = {"flow": np.zeros((1, channels, height, width), np.float32)}
+    outputs = predict(network, {"mean": torch.zeros(channels, height, width)}, example)
+    return {"flow": (-1, channels, height, width)}, {name: (-1, *value.shape[1:]) for name, value in outputs.items()}
+
+
+@torch.no_grad()
+def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of each window: the log-probability of each training subject, the gait signature, and of the network's tasks the rest.
+
+    `arrays`: "flow" (window, 2·frame, height, width) in pixels per frame. Identities are in the order of the checkpoint's
+    subjects; "gender_probability" is (female, male), "age_years" a number.
+    """
+    outputs = network({"flow": torch.from_numpy(np.asarray(arrays["flow"], np.float32)) - statistics["mean"]})
+    predictions = {"identity_log_probability": outputs["identity"].log_softmax(1), "signature": outputs["signature"]}
+    if "gender" in outputs:
+        predictions["gender_probability"] = outputs["gender"].softmax(1)
+    if "age_years" in outputs:
+        predictions["age_years"] = outputs["age_years"]
+    return {name: value.numpy() for name, value in predictions.items()}

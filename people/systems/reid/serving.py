@@ -1,0 +1,27 @@
+"""What reid offers to whoever serves it: photos of pedestrians in, embeddings and attributes out."""
+
+import numpy as np
+import torch
+from torch import nn
+
+from people.training.system import Shapes, Spec, Statistics
+
+
+def shapes(network: nn.Module, spec: Spec) -> tuple[Shapes, Shapes]:
+    """The shape of the input and of each answer; -1 is the number of photos."""
+    height, width = spec["size_hw"]
+    with torch.no_grad():
+        answers = network({"image": torch.zeros(1, 3, height, width)})
+    return {"image": (-1, 3, height, width)}, {name: (-1, *answer.shape[1:]) for name, answer in answers.items()}
+
+
+@torch.no_grad()
+def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Of each photo, what the network was trained for: its embedding, the probability of each class of every attribute by the
+    attribute's name, and of "person" (no, yes). Two people are as far apart as their embeddings are (Euclidean distance).
+
+    `arrays`: "image" (photo, 3, height, width), RGB in [0, 1]. Classes are in the order of the checkpoint's attributes.
+    """
+    image = torch.from_numpy(np.asarray(arrays["image"], np.float32))
+    outputs = network({"image": (image - statistics["mean"]) / statistics["std"]})
+    return {name: (value if name == "embedding" else value.softmax(1)).numpy() for name, value in outputs.items()}

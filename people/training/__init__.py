@@ -1,0 +1,1 @@
+"""The training loop, its configuration and data, and what a system offers to it (`people.training.system`)."""

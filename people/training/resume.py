@@ -1,0 +1,92 @@
+"""Unfinished work on disk: a state file is whole, belongs to the run that asks for it, or is refused."""
+
+import ast
+import hashlib
+import io
+from collections.abc import Collection, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from people.storage.files import write_whole
+from people.storage.serialization import serialized
+
+MAGIC = b"people state 1\n"
+DIGEST_BYTES = 32
+LIBRARY = Path(__file__).parent.parent
+
+
+def save(path: Path, state: Mapping[str, Any], run_key: str) -> None:
+    """Write the state of a run that `run_key` names; a kill at any moment leaves a whole file."""
+    content = serialized({"key": run_key, "state": state})
+    write_whole(path, MAGIC + hashlib.sha256(content).digest() + content)
+
+
+def load(path: Path, run_key: str) -> dict[str, Any]:
+    """The state that `save` wrote for the same run; anything else is refused with the reason."""
+    content = path.read_bytes()
+    remedy = f"delete {path.parent} to start this run from its beginning"
+    if not content.startswith(MAGIC):
+        raise ValueError(f"{path} is not a state file of this project (it begins with {content[:16]!r}); {remedy}")
+    digest, content = content[len(MAGIC) :][:DIGEST_BYTES], content[len(MAGIC) + DIGEST_BYTES :]
+    found = hashlib.sha256(content).digest()
+    if found != digest:
+        raise ValueError(
+            f"{path} is half-written or damaged: SHA-256 {digest.hex()[:12]} expected, {found.hex()[:12]} found "
+            f"in {len(content):,} bytes; {remedy}"
+        )
+    loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
+    if loaded["key"] != run_key:
+        raise ValueError(f"{path} belongs to run {loaded['key'][:12]}, asked for was {run_key[:12]}; {remedy}")
+    return loaded["state"]
+
+
+def source_digest(modules: Collection[str]) -> str:
+    """SHA-256 of the library's sources that these modules can reach, their names included.
+
+    Changed code never continues an old state; code that the modules cannot reach may change meanwhile.
+    """
+    content = hashlib.sha256()
+    for name, path in sorted(reachable(modules).items()):
+        content.update(name.encode() + b"\0" + path.read_bytes() + b"\0")
+    return content.hexdigest()
+
+
+def reachable(modules: Collection[str]) -> dict[str, Path]:
+    """The library's modules that these can import at any depth, in functions too, with their files; themselves among them."""
+    found: dict[str, Path] = {}
+    waiting = list(modules)
+    while waiting:
+        name = waiting.pop()
+        path = source_file(name)
+        if path is None or name in found:
+            continue
+        found[name] = path
+        waiting += imported(name, path)
+        if "." in name:
+            waiting.append(name.rpartition(".")[0])  # a package is run before what is in it
+    return found
+
+
+def source_file(module: str) -> Path | None:
+    """The source of a module of the library, None if there is no such module."""
+    path = LIBRARY.joinpath(*module.split(".")[1:])
+    if module.split(".")[0] != LIBRARY.name:
+        return None
+    return next((file for file in (path / "__init__.py", path.with_suffix(".py")) if file.is_file()), None)
+
+
+def imported(module: str, path: Path) -> tuple[str, ...]:
+    """What a module's source imports by name; `from people import x` may name a module or a value: both are listed."""
+    return tuple(_names(ast.parse(path.read_bytes()), module))
+
+
+def _names(tree: ast.AST, module: str) -> Iterator[str]:
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            assert not node.level, f"{module} imports by a relative name; the library names modules from the top"
+            yield str(node.module)
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)

@@ -1,0 +1,221 @@
+"""What a system is: the contract between its folder and everything that trains, judges, registers and serves it.
+
+A system is the folder people/systems/<name>/ of one paper, with the modules `data`, `model`, `objective`, `score`, `serving`
+and `paper`. Each protocol below is what one of them offers. A batch is a dictionary from names to tensors whose first axis
+counts samples; where shapes differ from sample to sample (boxes, keypoints of several people) it is a list of one tensor a
+sample.
+
+*Tasks.* A task is there if its weight in the objective is not 0, and nothing else says so: `objective.Config.tasks` names them,
+`data` opens what they need, `spec["tasks"]` tells the network which heads it has.
+"""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Protocol, runtime_checkable
+
+import numpy as np
+from torch import Tensor, nn
+
+from people.config import Block
+from people.inference import Batch
+from people.nn.pretrained import Pretrained
+from people.training.monitor import Monitor
+
+Spec = dict[str, Any]  # what a network must know of the training data: plain values, kept in the checkpoint
+Statistics = dict[str, Tensor]  # computed on the training split: means and deviations
+Reads = dict[str, Path]  # the packed stores that a system reads, by slot: "frames", "poses"
+Shapes = dict[str, tuple[int, ...]]  # of named arrays; -1 where any size goes
+
+
+@runtime_checkable
+class Samples(Protocol):
+    """One split of a system's data: whole batches by index, and the targets table from which samplers draw.
+
+    Where samples are drawn more than once an epoch, an index beyond the last sample is that of a sample which is drawn again:
+    the index modulo the number of samples is the sample, what is varied follows the whole index.
+    """
+
+    def __len__(self) -> int: ...
+
+    def targets(self, spec: Spec) -> Batch:
+        """The labels of every sample by name; "subject" numbers the split's people. Validation keeps what is named here."""
+        ...
+
+    def batch(
+        self, indices: Sequence[int], *, spec: Spec, statistics: Statistics, augment: np.random.Generator | None
+    ) -> Batch:
+        """What the network reads of these samples, and their targets; varied at random where `augment` is given."""
+        ...
+
+
+class Data(Protocol):
+    """people/systems/<name>/data.py: how the stores of the stages become samples."""
+
+    Config: Any
+
+    def open_samples(self, reads: Reads, config: Any, split: str, tasks: Collection[str]) -> Any:
+        """The `Samples` of one split, with what these tasks need; an error if it has none."""
+        ...
+
+    def spec(self, train: Any) -> Spec:
+        """What the network must know of the training data, "subjects" among it."""
+        ...
+
+    def statistics(self, train: Any) -> Statistics:
+        """What is computed once over the training samples; may be empty."""
+        ...
+
+
+class Network(Protocol):
+    """From a batch to named outputs, float32; an `nn.Module`."""
+
+    def forward(self, batch: Any) -> Any:
+        """The outputs of every sample, whatever its batch mates are."""
+        ...
+
+    def pretrained(self) -> Mapping[str, Pretrained]:
+        """The submodules that start from trained weights, by name; usually none. Asked when a training begins."""
+        ...
+
+
+class Model(Protocol):
+    """people/systems/<name>/model.py: a frozen Config, and the Network of a Config and a spec."""
+
+    Config: Any
+    Network: Any
+
+
+class Weighting(Protocol):
+    """How terms become one loss: `people.training.task_weights.Fixed` or `Uncertainty`."""
+
+    def lambdas(self) -> dict[str, float]: ...
+
+    def total(self, terms: Mapping[str, Tensor], stopped: Collection[str] = ()) -> Tensor: ...
+
+    def step_end(self) -> None: ...
+
+
+class Terms(Protocol):
+    """`objective.Objective`: named loss terms, unweighted; an `nn.Module`, whose buffers are resumed with the training."""
+
+    weighting: Any
+
+    def forward(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
+        """A number with a graph for each term; the weighting has a weight for each of these names."""
+        ...
+
+    def diagnostics(self, outputs: Any, batch: Any) -> dict[str, Tensor]:
+        """What is logged beside the terms; may be empty."""
+        ...
+
+    def step_end(self) -> None:
+        """One optimisation step is done."""
+        ...
+
+
+class Objective(Protocol):
+    """people/systems/<name>/objective.py: loss terms, their weights, and what validation measures.
+
+    `MAIN` is the term of the main task; `MAIN_ERROR` names the validation error by which the learning rate falls and trainings
+    are compared. `Config.tasks` are the tasks whose weight is not 0.
+    """
+
+    MAIN: str
+    MAIN_ERROR: str
+    Config: Any
+    Objective: Any
+
+    def monitor(self, targets: Collection[str]) -> Monitor:
+        """A fresh accumulator of one split's outputs and of its targets of these names."""
+        ...
+
+
+class Score(Protocol):
+    """people/systems/<name>/score/: the metrics under the dataset's protocol, on the test subjects.
+
+    `COLUMNS`: by title the metric, and that of the baseline, which a table of several trainings shows.
+    """
+
+    COLUMNS: dict[str, tuple[str, str]]
+    Config: Any
+
+    def evaluate(
+        self,
+        network: nn.Module,
+        spec: Spec,
+        statistics: Statistics,
+        reads: Reads,
+        data_config: Any,
+        config: Any,
+        dataset: Any,
+        seed: int,
+    ) -> Any:
+        """The `people.evaluation.results.Results` of a trained network; `dataset` is the dataset's module."""
+        ...
+
+
+class Serving(Protocol):
+    """people/systems/<name>/serving.py: what a registered model takes and answers, as named float32 arrays."""
+
+    def shapes(self, network: nn.Module, spec: Spec) -> tuple[Shapes, Shapes]:
+        """Of the inputs and of the outputs."""
+        ...
+
+    def predict(self, network: nn.Module, statistics: Statistics, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """The outputs of these inputs."""
+        ...
+
+
+class Paper(Protocol):
+    """people/systems/<name>/paper.py: published figures, and the captions of tables, curves and pictures."""
+
+    CAPTIONS: dict[str, str]
+
+
+PROTOCOLS: dict[str, type] = {
+    "data": Data, "model": Model, "objective": Objective, "score": Score, "serving": Serving, "paper": Paper,
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Phase:
+    """One of several trainings in a row: what learns, and what is otherwise than in the system's blocks.
+
+    `learns`: the beginnings of the names of the parameters that learn; none named: all. `data`, `objective` and `training` are
+    laid over the system's own blocks.
+    """
+
+    name: str
+    learns: Sequence[str] = ()
+    data: Mapping[str, Any] | None = None
+    objective: Mapping[str, Any] | None = None
+    training: Mapping[str, Any] | None = None
+    SINGLE: ClassVar[str] = ""  # the name of the only phase of a system that trains in one
+
+
+@dataclass(frozen=True)
+class Problem:
+    """What one call of `fit` learns: a system's network and objective, their configuration as plain blocks, and opened data.
+
+    `spec` and `statistics` come from the training split alone; `data_digest` stands for the content of both splits. `start` is
+    the best checkpoint of the phase before, from which the network starts; `learns` see `Phase`.
+    """
+
+    system: str
+    model: Model
+    objective: Objective
+    config: dict[str, Block]
+    train: Samples
+    validation: Samples
+    spec: Spec
+    statistics: Statistics
+    data_digest: str
+    phase: str = Phase.SINGLE
+    learns: tuple[str, ...] = ()
+    start: dict[str, Any] | None = None
+
+    def __post_init__(self) -> None:
+        for split, samples in (("train", self.train), ("validation", self.validation)):
+            if len(samples) == 0:
+                raise ValueError(f"{self.system}: the split {split!r} has no samples; provide subjects and clips for it")

@@ -1,0 +1,1 @@
+"""What several stages share: parameters and outputs, trainings, runs, studies, executors."""

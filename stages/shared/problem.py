@@ -1,0 +1,125 @@
+"""A system's trainings, as its block in params.yaml describes them: what train, compare and tune start from."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from people import systems
+from people.config import Block, build
+from people.storage.files import facts_digest
+from people.storage.serialization import serialized
+from people.storage.store import stores_digest
+from people.training.loop import Epoch, Training
+from people.training.system import Phase, Problem, Samples
+from people.training.train_config import Config
+from stages.shared.project import params
+
+PARTS = ("data", "model", "objective")
+SPLITS = ("train", "validation")
+
+
+class Trainings:
+    """The trainings of one system, on the stores that it reads: as params.yaml has them, or with changes laid over it.
+
+    A split is opened once for equal data and tasks, however many trainings use it.
+    """
+
+    def __init__(self, system: str) -> None:
+        self.system, self.block = system, params("systems", system)
+        self.reads = {slot: Path(path) for slot, path in self.block["reads"].items()}
+        self.data_digest = stores_digest(self.reads)
+        self._opened: dict[str, Any] = {}
+
+    @property
+    def config(self) -> Config:
+        """The block training, without its phases: on which devices they all run."""
+        return train_config({key: value for key, value in self.block["training"].items() if key != "phases"})
+
+    @property
+    def facts(self) -> Block:
+        """The blocks from which a training follows, as they are in params.yaml."""
+        return {part: self.block[part] for part in (*PARTS, "training")}
+
+    def phases(self, changes: Mapping[str, Any] | None = None, **training: Any) -> list[Training]:
+        """A problem and its training configuration for each phase; one, where `training.phases` lists none.
+
+        `changes` are laid over the blocks data, model and objective, `training` over the block training of every phase.
+        """
+        blocks = merged({part: self.block[part] for part in PARTS}, dict(changes or {}), self.system)
+        trained = {**self.block["training"], **training}
+        phases = [build(Phase, phase) for phase in trained.pop("phases", None) or ()] or [Phase(Phase.SINGLE)]
+        objectives = [merged(blocks["objective"], dict(phase.objective or {}), f"{phase.name}.objective") for phase in phases]
+        tasks = self._tasks([blocks["objective"], *objectives])
+        spec, statistics = self._facts(blocks["data"], tasks)
+        build(systems.find(self.system, "model").Config, blocks["model"])
+        return [
+            Training(
+                self._problem(phase, {**blocks, "objective": objective}, tasks, spec, statistics),
+                train_config({**trained, **(phase.training or {}), **training}),
+            )
+            for phase, objective in zip(phases, objectives, strict=True)
+        ]
+
+    def _problem(self, phase: Phase, blocks: Block, tasks: Sequence[str], spec: Any, statistics: Any) -> Problem:
+        data = merged(blocks["data"], dict(phase.data or {}), f"{phase.name}.data")
+        train, validation = (self._samples(data, split, tasks) for split in SPLITS)
+        return Problem(
+            system=self.system,
+            model=systems.find(self.system, "model"),
+            objective=systems.find(self.system, "objective"),
+            config={**blocks, "data": data},
+            train=train,
+            validation=validation,
+            spec=spec,
+            statistics=statistics,
+            data_digest=self.data_digest,
+            phase=phase.name,
+            learns=tuple(phase.learns),
+        )
+
+    def _tasks(self, objectives: Sequence[Block]) -> list[str]:
+        """The tasks of all phases: the network has the heads of all of them throughout."""
+        config = systems.find(self.system, "objective").Config
+        return list(dict.fromkeys(task for block in objectives for task in build(config, block).tasks))
+
+    def _facts(self, data: Block, tasks: Sequence[str]) -> tuple[Any, Any]:
+        """Spec and statistics of the training split, by the system's own data block."""
+        key = facts_digest(data=data, tasks=tasks, facts=True)
+        if key not in self._opened:
+            train, module = self._samples(data, "train", tasks), systems.find(self.system, "data")
+            self._opened[key] = module.spec(train) | {"tasks": list(tasks)}, module.statistics(train)
+        return self._opened[key]
+
+    def _samples(self, data: Block, split: str, tasks: Sequence[str]) -> Samples:
+        key = facts_digest(data=data, tasks=tasks, split=split)
+        if key not in self._opened:
+            module = systems.find(self.system, "data")
+            self._opened[key] = module.open_samples(self.reads, build(module.Config, data), split, tasks)
+        return self._opened[key]
+
+
+def train_config(block: Mapping[str, Any]) -> Config:
+    """How a network is trained, by a block `training` without its phases."""
+    return build(Config, block)
+
+
+def merged(block: dict[str, Any], changes: dict[str, Any], where: str) -> dict[str, Any]:
+    """The block with some of its values replaced, at any depth; a key that it does not have is refused."""
+    result = dict(block)
+    for key, value in changes.items():
+        if key not in block:
+            raise ValueError(
+                f"{where}.{key} names nothing to change: there are {', '.join(map(str, block))}; correct params.yaml"
+            )
+        nested = isinstance(block[key], dict)
+        if nested != isinstance(value, dict):
+            raise ValueError(f"{where}.{key} must be {'a block' if nested else 'a value'} as in params.yaml, got {value!r}")
+        result[key] = merged(block[key], value, f"{where}.{key}") if nested else value
+    return result
+
+
+def write_model(folder: Path, epoch: Epoch) -> None:
+    """The best epoch's checkpoint and the whole curve; nothing of when or how fast they came about."""
+    folder.mkdir(parents=True)
+    (folder / "checkpoint.pt").write_bytes(serialized(epoch.best))
+    epoch.history.to_csv(folder / "history.csv", index=False)

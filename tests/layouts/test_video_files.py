@@ -1,0 +1,88 @@
+"""Video files: what is written is read again, equal frames make equal bytes, and a cut file is named."""
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from people.layouts import video_files
+from people.layouts.video_files import video_frames
+
+
+def noise(seed: int) -> np.ndarray:
+    """Blurred noise, which compresses badly."""
+    drawn = np.random.default_rng(seed).integers(0, 256, (60, 80, 3)).astype(np.uint8)
+    return cv2.GaussianBlur(drawn, (0, 0), 2)
+
+
+def test_a_written_video_has_its_frames_size_and_colours_again(tmp_path: Path) -> None:
+    path, frames = tmp_path / "walk.avi", [noise(seed) for seed in range(7)]
+    video_files.write(path, frames, frame_rate_hz=25.0, jpeg_quality=90)
+    assert video_files.measure(path) == (7, 60, 80)
+    read = list(video_frames(path))
+    assert len(read) == 7
+    assert min(cv2.PSNR(one, other) for one, other in zip(read, frames, strict=True)) > 30
+
+
+def test_equal_frames_make_equal_bytes_with_one_thread_or_several(tmp_path: Path) -> None:
+    threads = cv2.getNumThreads()
+    for count in (1, 4):
+        cv2.setNumThreads(count)
+        frames = [noise(seed) for seed in range(5)]
+        video_files.write(tmp_path / f"{count}.avi", frames, frame_rate_hz=25.0, jpeg_quality=90)
+    cv2.setNumThreads(threads)
+    assert (tmp_path / "1.avi").read_bytes() == (tmp_path / "4.avi").read_bytes()
+
+
+def test_a_video_without_a_frame_is_refused_and_one_that_cannot_be_opened_measures_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"at least one frame for .*none\.avi"):
+        video_files.write(tmp_path / "none.avi", [], frame_rate_hz=25.0, jpeg_quality=90)
+    (tmp_path / "cut.avi").write_bytes(b"RIFF")
+    assert video_files.measure(tmp_path / "cut.avi") == video_files.measure(tmp_path / "absent.avi") == (0, 0, 0)
+
+
+def film(path: Path, frames: int, fourcc: str) -> Path:
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*fourcc), 10, (80, 60))
+    for x in range(frames):
+        writer.write(noise(x))
+    writer.release()
+    return path
+
+
+def test_a_video_is_read_in_order_as_rgb(tmp_path: Path) -> None:
+    path = tmp_path / "red.avi"
+    writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 10, (80, 60))
+    for level in (40, 120, 200):
+        writer.write(np.full((60, 80, 3), (0, 0, level), np.uint8))  # OpenCV writes blue, green, red
+    writer.release()
+    levels = [frame.reshape(-1, 3).mean(axis=0) for frame in video_frames(path)]
+    np.testing.assert_allclose(levels, [(40, 0, 0), (120, 0, 0), (200, 0, 0)], atol=6)
+
+
+@pytest.mark.parametrize(("name", "fourcc"), [("walk.avi", "MJPG"), ("walk.mp4", "mp4v")])
+def test_a_truncated_video_is_refused_by_name(tmp_path: Path, name: str, fourcc: str) -> None:
+    path = film(tmp_path / name, 40, fourcc)
+    assert len(list(video_frames(path))) == 40
+    whole = path.read_bytes()
+    for share in (0.9, 0.5, 0.1):
+        path.write_bytes(whole[: int(len(whole) * share)])
+        with pytest.raises(ValueError, match=name):
+            list(video_frames(path))
+
+
+def test_what_is_no_video_is_refused_by_name(tmp_path: Path) -> None:
+    (tmp_path / "notes.mp4").write_text("no video")
+    with pytest.raises(ValueError, match=r"notes\.mp4 .*cannot be opened"):
+        list(video_frames(tmp_path / "notes.mp4"))
+    with pytest.raises(ValueError, match=r"absent\.mp4 is not a file"):
+        list(video_frames(tmp_path / "absent.mp4"))
+
+
+def test_a_cut_recording_whose_index_comes_first_is_noticed_at_its_end(tmp_path: Path, real_data: Path) -> None:
+    whole = real_data / "intel-video" / "one-by-one-person-detection.mp4"
+    cut = tmp_path / "cut.mp4"
+    with whole.open("rb") as source:
+        cut.write_bytes(source.read(int(whole.stat().st_size * 0.1)))
+    with pytest.raises(ValueError, match=r"cut\.mp4"):
+        list(video_frames(cut))

@@ -1,0 +1,364 @@
+"""The training loop, on a system of eight numbers: it learns, it is told when it fails, and no kill changes what it learns."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import killable
+import pandas as pd
+import pytest
+import torch
+import toy_system
+from lightning.fabric import Fabric
+from torch import nn
+
+from people.training import loop, resume, train_config
+from people.training.loader import InOrder
+
+
+@pytest.fixture(scope="module")
+def fabric() -> Fabric:
+    return train_config.launch(toy_system.config())
+
+
+@pytest.fixture
+def fit(fabric: Fabric) -> Callable[..., list[loop.Epoch]]:
+    def run(problem: loop.Problem | None = None, folder: Path | None = None, **changes: Any) -> list[loop.Epoch]:
+        problem = problem or toy_system.problem()
+        return list(loop.fit(problem, toy_system.config(**changes), seed=1, fabric=fabric, checkpoint_folder=folder))
+
+    return run
+
+
+def train(dropout: float, devices: int, kill_at: tuple[int, int], weight: float | None = 0.1) -> None:
+    """In a process of its own: train with the state in ./state, keep the best checkpoint of every rank and the curve."""
+    config = toy_system.config(devices=devices, batches={"samples": 30})
+    fabric, done_epochs, epoch = train_config.launch(config), 0, None
+
+    def on_step(done: int, steps: int) -> None:
+        if (done_epochs + 1, done) == kill_at:
+            killable.kill_now()
+
+    problem = toy_system.problem(dropout=dropout, weight=weight)
+    for epoch in loop.fit(problem, config, seed=1, fabric=fabric, checkpoint_folder=Path("state"), on_step=on_step):
+        done_epochs = epoch.number
+        print("replayed" if epoch.replayed else "trained", epoch.number, flush=True)
+    assert epoch is not None
+    resume.write(Path(f"best-{fabric.global_rank}.pt"), resume.serialized(epoch.best))
+    if fabric.is_global_zero:
+        epoch.history.to_csv("history.csv", index=False)
+
+
+def test_people_are_told_apart_after_training(fit):
+    epochs = fit(epochs=12)
+    assert epochs[-1].metrics["train/identity"] < 0.5 * epochs[0].metrics["train/identity"]
+    assert epochs[-1].metrics["error/identity"] < 0.3
+
+
+def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(fit, fabric: Fabric):
+    one, same = fit()[-1], fit()[-1]
+    assert resume.serialized(one.best) == resume.serialized(same.best)
+    (*_, other) = loop.fit(toy_system.problem(), toy_system.config(), seed=2, fabric=fabric)
+    assert not one.history.equals(other.history)
+
+
+def test_loader_processes_change_nothing(fit):
+    in_process, with_workers = fit()[-1], fit(loader_workers=1)[-1]
+    pd.testing.assert_frame_equal(in_process.history, with_workers.history, check_exact=True)
+
+
+def test_a_run_that_is_killed_in_mid_epoch_ends_with_the_weights_of_an_uninterrupted_one(tmp_path: Path):
+    killed, whole = tmp_path / "killed", tmp_path / "whole"
+    assert killable.exit_code(killable.start(train, killed, 0.2, 1, (3, 2))) == killable.KILLED
+    assert (killed / "output").read_text().split() == ["trained", "1", "trained", "2"]
+    assert killable.exit_code(killable.start(train, killed, 0.2, 1, (0, 0))) == 0
+    resumed = (killed / "output").read_text().split()[4:]
+    assert resumed == ["replayed", "1", "replayed", "2", "trained", "3", "trained", "4"]
+    assert killable.exit_code(killable.start(train, whole, 0.2, 1, (0, 0))) == 0
+    for name in ("best-0.pt", "history.csv"):
+        assert (killed / name).read_bytes() == (whole / name).read_bytes()
+    # the newest weights and momenta too, not those of the best epoch alone
+    newest, newest_whole = (folder / "state" / loop.STATE_FILE for folder in (killed, whole))
+    assert newest.read_bytes() == newest_whole.read_bytes()
+
+
+@pytest.mark.parametrize("weight", [0.1, None], ids=["given", "learned"])
+def test_two_processes_follow_the_curve_of_one_and_have_equal_weights(tmp_path: Path, weight: float | None):
+    both, port = tmp_path / "both", str(killable.free_port())
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "NODE_RANK": "0"}
+    ranks = [killable.start(train, both, 0.0, 2, (0, 0), weight, LOCAL_RANK=str(rank), **shared) for rank in (0, 1)]
+    alone = killable.start(train, tmp_path / "alone", 0.0, 1, (0, 0), weight)
+    assert [killable.exit_code(process) for process in (*ranks, alone)] == [0, 0, 0], (both / "output").read_text()
+    assert (both / "best-0.pt").read_bytes() == (both / "best-1.pt").read_bytes()
+    curve, curve_alone = (pd.read_csv(folder / "history.csv") for folder in (both, tmp_path / "alone"))
+    pd.testing.assert_frame_equal(curve, curve_alone, rtol=1e-3)
+
+
+def test_leaving_the_loop_ends_the_training_and_a_later_one_goes_on(fit, fabric: Fabric, tmp_path: Path):
+    for epoch in loop.fit(toy_system.problem(), toy_system.config(), seed=1, fabric=fabric, checkpoint_folder=tmp_path):
+        if epoch.number == 2:
+            break
+    later = fit(folder=tmp_path)
+    assert [epoch.replayed for epoch in later] == [True, True, False, False]
+    assert resume.serialized(later[-1].best) == resume.serialized(fit()[-1].best)
+
+
+def test_the_kept_checkpoint_is_that_of_the_best_epoch_on_validation_subjects(fit):
+    epochs = fit(epochs=8, learning_rate=0.3)
+    best = max(epochs, key=lambda epoch: (epoch.metrics["score"], -epoch.number))
+    assert epochs[-1].best["epoch"] == best.number
+    assert epochs[-1].best["watched"]["score"] == best.metrics["score"]
+    assert [epoch.number for epoch in epochs if epoch.is_best][-1] == best.number
+    network = toy_system.Network(toy_system.ModelConfig(16, 0.2), {"subjects": toy_system.SUBJECTS}).eval()
+    network.load_state_dict(epochs[-1].best["network"])
+    problem = toy_system.problem()
+    with torch.no_grad():
+        batch = problem.validation.batch(range(120), spec=problem.spec, statistics=problem.statistics, augment=None)
+        assert toy_system.watch(network(batch), batch)["score"] == pytest.approx(best.metrics["score"], abs=1e-6)
+
+
+def test_a_checkpoint_is_read_without_running_what_it_brings_along(fit, tmp_path: Path):
+    (tmp_path / "checkpoint.pt").write_bytes(resume.serialized(fit()[-1].best))
+    checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
+    assert {"system", "config", "spec", "statistics", "network", "objective", "epoch", "watched"} == set(checkpoint)
+
+
+def test_the_learning_rate_falls_once_the_watched_error_has_stuck(fit):
+    stuck = toy_system.Samples(shift=3)  # other people than those trained on: the identification cannot improve for long
+    rates = [epoch.metrics["learning_rate"] for epoch in fit(toy_system.problem(validation=stuck), epochs=8)]
+    assert rates[0] == 0.05
+    assert rates[-1] == pytest.approx(0.05 * 0.1 ** round(torch.tensor(0.05 / rates[-1]).log10().item()))
+    assert rates[-1] < 0.05
+
+
+def test_a_stopped_task_weighs_nothing_from_then_on(fit):
+    threshold_that_anything_passes = {"window_epochs": 2, "threshold": 1e-9}
+    unknown_ages = toy_system.Samples(shift=1)
+    unknown_ages.ages = unknown_ages.ages + 40  # the training error falls, the validation error stays far above it
+    epochs = fit(toy_system.problem(validation=unknown_ages), epochs=5, task_stopping=threshold_that_anything_passes)
+    assert [epoch.metrics["lambda/age"] for epoch in epochs] == [0.1, 0.1, 0.1, 0.0, 0.0]
+    assert all(epoch.metrics["lambda/identity"] == 1.0 for epoch in epochs)
+    last = epochs[-1].metrics
+    assert last["train/total"] == pytest.approx(last["train/identity"])
+
+
+def test_a_loss_that_is_no_number_names_epoch_step_and_term(fit):
+    broken = toy_system.Samples(shift=1)
+    broken.ages[7] = torch.inf
+    with pytest.raises(loop.Diverged, match=r"epoch 1, step \d: age must be a finite number, got inf; lower"):
+        fit(toy_system.problem(train=broken))
+
+
+def test_nothing_is_kept_of_an_epoch_that_diverged(fit, tmp_path: Path):
+    broken = toy_system.Samples(shift=1)
+    broken.ages[7] = torch.nan
+    with pytest.raises(loop.Diverged):
+        fit(toy_system.problem(train=broken), folder=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_an_empty_split_is_named(split: str):
+    with pytest.raises(ValueError, match=f"the split '{split}' has no samples"):
+        toy_system.problem(**{split: toy_system.Samples(shift=1, subjects=0)})
+
+
+@pytest.fixture
+def state_file(fit, tmp_path: Path) -> Path:
+    fit(folder=tmp_path, epochs=2)
+    return tmp_path / loop.STATE_FILE
+
+
+@pytest.mark.parametrize(
+    ("damage", "reason"),
+    [
+        (lambda content: content[: len(content) // 2], "half-written or damaged"),
+        (lambda content: content[:-1000] + bytes([content[-1000] ^ 1]) + content[-999:], "half-written or damaged"),
+        (lambda content: b"PK something else", "is not a state file"),
+        (lambda content: b"", "is not a state file"),
+    ],
+)
+def test_a_damaged_state_is_refused_and_says_what_to_delete(
+    fit, state_file: Path, damage: Callable[[bytes], bytes], reason: str
+):
+    state_file.write_bytes(damage(state_file.read_bytes()))
+    with pytest.raises(ValueError, match=f"{reason}.*delete {state_file.parent}"):
+        fit(folder=state_file.parent, epochs=2)
+
+
+def test_a_state_is_never_taken_for_another_run_s(fit, state_file: Path):
+    for changed in ({"epochs": 2, "learning_rate": 0.04}, {"epochs": 3}):
+        with pytest.raises(ValueError, match="belongs to run"):
+            fit(folder=state_file.parent, **changed)
+    with pytest.raises(ValueError, match="belongs to run"):
+        fit(toy_system.problem(data_digest="other data"), folder=state_file.parent, epochs=2)
+
+
+def test_a_kill_while_the_state_is_written_leaves_the_one_before(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    path = tmp_path / "state.pt"
+    resume.save(path, {"epoch": 1}, "a run")
+
+    def killed(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(os, "fsync", killed)
+    with pytest.raises(KeyboardInterrupt):
+        resume.save(path, {"epoch": 2}, "a run")
+    assert resume.load(path, "a run") == {"epoch": 1}
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_equal_states_are_equal_bytes_however_they_share_their_parts():
+    name, weights = "identity", torch.arange(6.0).reshape(2, 3)
+    shared = {"first": [name, weights], "second": {name: weights}}
+    apart = {"first": ["".join(["iden", "tity"]), weights.clone()], "second": {"identity": weights.t().contiguous().t()}}
+    assert resume.serialized(shared) == resume.serialized(apart)
+
+
+def test_the_shares_of_all_ranks_together_are_every_index_once_and_equally_long():
+    for count, batch_size, world in [(7, 4, 1), (7, 4, 2), (8, 4, 3), (2, 4, 3)]:
+        shares = [[i for batch in InOrder(count, batch_size, rank=rank, world=world) for i in batch] for rank in range(world)]
+        assert len({len(share) for share in shares}) == 1
+        interleaved = [share[row] for row in range(len(shares[0])) for share in shares]
+        assert interleaved[:count] == list(range(count))
+
+
+def test_losses_are_computed_in_float32_also_where_the_network_is_not(fit):
+    fabric = train_config.launch(toy_system.config(precision="bf16-mixed"))
+    config = toy_system.config(precision="bf16-mixed", epochs=2)
+    (_, last) = loop.fit(toy_system.problem(), config, seed=1, fabric=fabric)  # the tiny objective asserts it
+    assert last.metrics["train/identity"] != fit(epochs=2)[-1].metrics["train/identity"]
+
+
+@pytest.mark.parametrize(
+    ("capabilities", "expected"),
+    [
+        ({"amx_bf16": True}, "bf16-mixed"),
+        ({"avx512_bf16": True}, "bf16-mixed"),
+        ({"amx_bf16": False}, "32-true"),
+        ({}, "32-true"),
+    ],
+)
+def test_bf16_is_chosen_where_the_processor_multiplies_matrices_in_it(
+    monkeypatch: pytest.MonkeyPatch, capabilities, expected: str
+):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capabilities)
+    assert train_config.resolve_precision(toy_system.config(precision="auto")) == expected
+    assert train_config.resolve_precision(toy_system.config(precision="32-true")) == "32-true"
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("epochs", 0),
+        ("learning_rate", -0.1),
+        ("weight_decay", -1e-4),
+        ("clip_gradient_norm", 0.0),
+        ("accelerator", "abacus"),
+        ("devices", 0),
+        ("precision", "16"),
+        ("loader_workers", -1),
+    ],
+)
+def test_a_number_out_of_range_is_named_with_its_rule(key: str, value: Any):
+    with pytest.raises(ValueError, match=rf"training\.{key} must be .*, got .*; correct params\.yaml"):
+        toy_system.config(**{key: value})
+
+
+@pytest.mark.parametrize(
+    ("block", "value", "named"),
+    [
+        ("batches", {"samples": 0}, "batches.samples"),
+        ("batches", {"people": 1, "clips": 4, "per_epoch": 5}, "batches.people"),
+        ("batches", {"people": 4, "clips": 1, "per_epoch": 5}, "batches.clips"),
+        ("batches", {"people": 4, "clips": 4, "per_epoch": 0}, "batches.per_epoch"),
+        ("optimizer", {"name": "sgd", "momentum": 1.0}, "optimizer.momentum"),
+        ("optimizer", {"name": "lion"}, "optimizer.name"),
+        ("schedule", {"name": "plateau", "factor": 1.5, "patience_epochs": 1}, "schedule.factor"),
+        ("schedule", {"name": "plateau", "factor": 0.5, "patience_epochs": -1}, "schedule.patience_epochs"),
+        ("schedule", {"name": "milestones", "factor": 0.5, "epochs": [4, 2]}, "schedule.epochs"),
+        ("schedule", {"factor": 0.5, "epochs": [4]}, "schedule.name"),
+        ("task_stopping", {"window_epochs": 0, "threshold": 0.5}, "task_stopping.window_epochs"),
+        ("task_stopping", {"window_epochs": 1, "threshold": 0.0}, "task_stopping.threshold"),
+    ],
+)
+def test_a_block_s_number_out_of_range_is_named_with_its_rule(block: str, value: dict, named: str):
+    with pytest.raises(ValueError, match=rf"training\.{named} must be .*, got .*; correct params\.yaml"):
+        toy_system.config(**{block: value})
+
+
+def test_adam_takes_the_step_that_it_takes_by_hand():
+    parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
+    optimizer = toy_system.config(optimizer={"name": "adam"}).optimizer.of([{"params": [parameter], "weight_decay": 0.0}], 0.1)
+    (parameter * torch.tensor([3.0, 0.5])).sum().backward()
+    optimizer.step()  # the first step of Adam is the learning rate against the gradient's sign
+    torch.testing.assert_close(parameter.detach(), torch.tensor([0.9, -2.1]), rtol=0, atol=1e-5)
+
+
+def test_the_learning_rate_falls_after_its_milestones_whatever_the_error_also_when_the_run_was_killed(fit, tmp_path: Path):
+    changes = {"schedule": {"name": "milestones", "factor": 0.5, "epochs": [1, 3]}, "optimizer": {"name": "adam"}}
+    whole = fit(**changes)
+    assert [epoch.metrics["learning_rate"] for epoch in whole] == pytest.approx([0.05, 0.025, 0.025, 0.0125])
+    config, fabric = toy_system.config(**changes), train_config.launch(toy_system.config())
+    for epoch in loop.fit(toy_system.problem(), config, seed=1, fabric=fabric, checkpoint_folder=tmp_path):
+        if epoch.number == 2:
+            break
+    resumed = fit(folder=tmp_path, **changes)
+    assert resume.serialized(resumed[-1].best) == resume.serialized(whole[-1].best)
+    pd.testing.assert_frame_equal(resumed[-1].history, whole[-1].history, check_exact=True)
+
+
+def test_without_task_stopping_every_weight_stays(fit):
+    assert [epoch.metrics["lambda/age"] for epoch in fit(task_stopping=None)] == [0.1] * 4
+
+
+def test_learned_weights_are_trained_without_weight_decay_saved_and_resumed(fit, fabric: Fabric, tmp_path: Path):
+    learned, decay = toy_system.problem(weight=None), {"weight_decay": 0.9, "learning_rate": 0.01}
+    whole = fit(learned, task_stopping=None, **decay)
+    assert whole[0].metrics["lambda/age"] == 1
+    assert whole[-1].metrics["lambda/age"] != 1
+    config = toy_system.config(task_stopping=None, **decay)
+    for epoch in loop.fit(learned, config, seed=1, fabric=fabric, checkpoint_folder=tmp_path):
+        if epoch.number == 2:
+            break
+    resumed = fit(learned, tmp_path, task_stopping=None, **decay)
+    assert resume.serialized(resumed[-1].best) == resume.serialized(whole[-1].best)
+    pd.testing.assert_frame_equal(resumed[-1].history, whole[-1].history, check_exact=True)
+
+
+@pytest.mark.parametrize("optimizer", [{"name": "sgd", "momentum": 0.9}, {"name": "adam"}])
+def test_a_learned_weight_that_the_loss_does_not_move_is_not_moved_by_decay(optimizer: dict):
+    step = loop._Step(nn.Linear(2, 1), toy_system.Objective(toy_system.ObjectiveConfig(None), {}))
+    with torch.no_grad():
+        step.objective.weighting.s.fill_(1.0)
+        step.network.weight.fill_(1.0)
+    made = toy_system.config(optimizer=optimizer).optimizer.of(step.parameter_groups(0.5), 0.1)
+    for parameter in step.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    made.step()
+    assert step.objective.weighting.s.tolist() == [1.0]
+    assert (step.network.weight < 1).all()
+
+
+IDENTITIES = {"people": 4, "clips": 5, "per_epoch": 6}
+
+
+def test_batches_of_people_teach_too_and_loader_processes_change_nothing(fit):
+    in_process, with_workers = fit(batches=IDENTITIES, epochs=8)[-1], fit(batches=IDENTITIES, epochs=8, loader_workers=2)[-1]
+    pd.testing.assert_frame_equal(in_process.history, with_workers.history, check_exact=True)
+    history = in_process.history["train/identity"]
+    assert history.iloc[-1] < 0.7 * history.iloc[0]
+
+
+def test_an_unknown_or_missing_key_fails_by_itself():
+    with pytest.raises(TypeError, match="weight_dekay"):
+        toy_system.config(weight_dekay=0.9)
+    with pytest.raises(TypeError, match=r"factr|factor"):
+        toy_system.config(schedule={"name": "plateau", "factr": 0.1, "patience_epochs": 4})
+    with pytest.raises(TypeError, match="momentum"):
+        toy_system.config(optimizer={"name": "adam", "momentum": 0.9})
+    with pytest.raises(TypeError, match="samples"):
+        toy_system.config(batches={"people": 4, "clips": 2, "per_epoch": 3, "samples": 8})
+    with pytest.raises(TypeError, match="epochs"):
+        loop.Config(**{key: value for key, value in toy_system.TRAINING.items() if key != "epochs"})
