@@ -104,11 +104,11 @@ class Network(nn.Module):
         """
         signature = self.signature(batch["flow"])
         features = self.dropout(signature)
+        age = self.age(features).squeeze(1).float() if self.age is not None else None
         outputs = {"identity": self.identity(features).float()}
         if self.gender is not None:
             outputs["gender"] = self.gender(features).float()
-        if self.age is not None:
-            age = self.age(features).squeeze(1).float()
+        if age is not None:
             outputs["age_years"] = self.age_centre_years + self.age_scale_years * age
         return outputs | {"signature": signature.float()}
 
