@@ -50,4 +50,5 @@ $(READY): requirements.txt
 	touch $@
 
 clean: ## what the pipeline made, not the environment: a fresh start
-	rm -rf .state data/raw data/index data/valid data/flow data/models data/compare data/studies data/metrics data/registry data/report
+	rm -rf .state data/raw data/index data/valid data/flow data/silhouettes data/poses data/crops data/models data/compare \
+	    data/studies data/metrics data/registry data/report

@@ -7,7 +7,7 @@ python -m benchmarks.ablation reid --variants id_x3 --also "id_x3={objective: {l
 Variants are those of systems.<system>.compare in params.yaml, and `all`, the system as it is. Each is trained from every seed
 for so many steps; its best epoch on validation subjects is judged as `evaluate` judges. Every outcome is a line of the results
 file (JSON): a second call goes on with what is missing, also in the middle of a training. Columns are the metrics that are
-named, or the `COLUMNS` of the system's score.py, with the baselines in the last row.
+named, or the `COLUMNS` of the system's score, with the baselines in the last row.
 """
 
 import argparse
@@ -20,11 +20,14 @@ from typing import Any
 import pandas as pd
 from ruamel.yaml import YAML
 
-from people import checkpoints, systems
-from people.training import loop, resume
-from people.training.train_config import Milestones, launch
+from people import checkpoints, datasets, systems
+from people.config import Block, build
+from people.storage.files import facts_digest, write_atomic
+from people.storage.serialization import serialize
+from people.training import loop
+from people.training.train_config import launch
 from stages.compare import FULL, variants
-from stages.shared.problem import prepare, recipe
+from stages.shared.problem import Trainings
 from stages.shared.progress import Bar
 from stages.shared.project import params, remove, state
 
@@ -42,34 +45,34 @@ def main() -> None:
     parser.add_argument("--steps", type=int, help="of each training; those of params.yaml if left out")
     parser.add_argument("--metrics", help="names parted by commas; the system's own columns if left out")
     parser.add_argument("--results", type=Path, help="a file in the project's state if left out")
-    asked = parser.parse_args()
-    system, results = asked.system, asked.results or state(f"ablation-{asked.system}.jsonl")
-    problem = prepare(system)
-    config = recipe_of(system, asked.steps, steps_of(problem, recipe(system)))
-    there = variants(problem.config, params("systems", system, "compare", "variants") | also(asked.also))
-    names = asked.variants.split(",") if asked.variants else list(there)
-    if unknown := [name for name in names if name not in there]:
-        parser.error(f"no such variant: {', '.join(unknown)}; params.yaml has {', '.join(there)} ({FULL}: nothing changed)")
-    fabric, seeds = launch(config), range(params("seed"), params("seed") + asked.seeds)
-    known = {line["key"]: line for line in lines(results)}
-    with Bar(len(names) * len(seeds) * config.epochs, system) as bar:
-        wanted = []
+    arguments = parser.parse_args()
+    system, results = arguments.system, arguments.results or state(f"ablation-{arguments.system}.jsonl")
+    trainings = Trainings(system)
+    changes = variants(params("systems", system, "compare", "variants") | also(arguments.also))
+    names = arguments.variants.split(",") if arguments.variants else list(changes)
+    if unknown := [name for name in names if name not in changes]:
+        parser.error(f"no such variant: {', '.join(unknown)}; params.yaml has {', '.join(changes)} ({FULL}: nothing changed)")
+    length = lengthened(trainings, arguments.steps)
+    phases = {name: trainings.phases(changes[name], **length) for name in names}
+    fabric, seeds = launch(trainings.config), range(params("seed"), params("seed") + arguments.seeds)
+    outcomes = {line["key"]: line for line in lines(results)}
+    with Bar(sum(map(epochs_of, phases.values())) * len(seeds), system) as bar:
+        keys = []
         for seed in seeds:  # one seed of every variant before the next: half of a run is a whole comparison
-            for name in names:
-                other = problem.changed(**there[name])
-                key = resume.key(run=loop.run_key(other, config, seed), score=params("systems", system, "score"))
-                wanted.append(key)
-                if key in known:
-                    bar.skip(config.epochs)
+            for name, training in phases.items():
+                key = facts_digest(run=loop.phases_key(training, seed), score=params("systems", system, "score"))
+                keys.append(key)
+                if key in outcomes:
+                    bar.skip(epochs_of(training))
                     continue
                 bar.name = f"{name}, seed {seed}"
-                known[key] = {"key": key, "variant": name, "seed": seed, **judged(other, config, seed, fabric, bar, key)}
+                outcomes[key] = {"key": key, "variant": name, "seed": seed, **judged(training, seed, fabric, bar, key)}
                 with results.open("a") as file:
-                    file.write(json.dumps(known[key]) + "\n")
-    columns = {name: (name, None) for name in asked.metrics.split(",")} if asked.metrics else of_system(system)
-    steps = config.epochs * steps_of(problem, config)
+                    file.write(json.dumps(outcomes[key]) + "\n")
+    columns = {name: (name, None) for name in arguments.metrics.split(",")} if arguments.metrics else columns_of(system)
+    steps = sum(steps_of(training) for training in phases[names[0]])
     print(f"\n{system}, {steps} steps, mean and standard deviation over {len(seeds)} seeds; shares in %\n")
-    print(table([known[key] for key in wanted], columns).to_string())
+    print(table([outcomes[key] for key in keys], columns).to_string())
 
 
 def also(texts: Sequence[str]) -> dict[str, Any]:
@@ -85,28 +88,39 @@ def also(texts: Sequence[str]) -> dict[str, Any]:
     return found
 
 
-def of_system(system: str) -> Columns:
+def columns_of(system: str) -> Columns:
     """The columns that the system's score names."""
     return systems.find(system, "score").COLUMNS
 
 
-def steps_of(problem: loop.Problem, config: loop.Config) -> int:
-    """How many steps an epoch has."""
-    subjects = problem.train.targets(problem.spec)["subject"].tolist()
-    return len(config.batches.of(subjects, 0, rank=0, world=1))
+def epochs_of(phases: Sequence[loop.Training]) -> int:
+    """How many epochs all phases have together."""
+    return sum(phase.config.epochs for phase in phases)
 
 
-def recipe_of(system: str, steps: int | None, per_epoch: int) -> loop.Config:
-    """The system's recipe for so many steps: milestones stay at the same share of the training."""
-    config = recipe(system)
+def steps_of(training: loop.Training) -> int:
+    """How many steps a phase has."""
+    problem, config = training
+    targets = problem.train.targets(problem.spec)
+    return config.epochs * len(config.batches.sampler(targets, len(problem.train), 0, rank=0, world=1))
+
+
+def lengthened(trainings: Trainings, steps: int | None) -> Block:
+    """The epochs of a training of so many steps; milestones stay at the same share of it. Nothing where no number is given."""
     if steps is None:
-        return config
-    epochs = math.ceil(steps / per_epoch)
-    schedule = config.schedule
-    if isinstance(schedule, Milestones):
-        moved = sorted({max(1, round(epoch * epochs / config.epochs)) for epoch in schedule.epochs})
-        schedule = Milestones(schedule.name, schedule.factor, moved)
-    return recipe(system, epochs=epochs, schedule=schedule)
+        return {}
+    block = trainings.block["training"]
+    if block.get("phases"):
+        raise SystemExit(
+            f"--steps is for a training in one phase; {trainings.system} has {len(block['phases'])}: set their epochs"
+        )
+    (training,) = trainings.phases()
+    epochs = math.ceil(steps * training.config.epochs / steps_of(training))
+    schedule = block["schedule"]
+    if "epochs" in schedule:
+        moved = sorted({max(1, round(epoch * epochs / block["epochs"])) for epoch in schedule["epochs"]})
+        schedule = {**schedule, "epochs": moved}
+    return {"epochs": epochs, "schedule": schedule}
 
 
 def lines(path: Path) -> list[dict[str, Any]]:
@@ -117,25 +131,29 @@ def lines(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in written[:-1]]
 
 
-def judged(
-    problem: loop.Problem, config: loop.Config, seed: int, fabric: Any, bar: Bar, key: str
-) -> dict[str, float | dict[str, float]]:
+def judged(phases: Sequence[loop.Training], seed: int, fabric: Any, bar: Bar, key: str) -> dict[str, float | dict[str, float]]:
     """Train, and judge the epoch that is best on validation subjects."""
-    system, epoch = problem.system, None
-    folder = state("checkpoints", "ablation", key[:16])
-    for epoch in loop.fit(problem, config, seed=seed, fabric=fabric, checkpoint_folder=folder, on_step=bar.step):
+    problem, epoch = phases[-1].problem, None
+    system, folder = problem.system, state("checkpoints", "ablation", key[:16])
+    for epoch in loop.fit_phases(phases, seed=seed, fabric=fabric, checkpoint_folder=folder, on_step=bar.step):
         bar.epoch(epoch)
     assert epoch is not None
-    network = problem.model.Network(problem.model.Config(**problem.config["model"]), problem.spec)
-    network.load_state_dict(epoch.best["network"])
+    write_atomic(folder / "best.pt", serialize(epoch.best))
+    network, checkpoint = checkpoints.load(folder / "best.pt")
     score, data = systems.find(system, "score"), systems.find(system, "data")
-    settings = checkpoints.config_of(score.Config, params("systems", system, "score"))
-    reads = {slot: Path(path) for slot, path in params("systems", system, "reads").items()}
-    samples = checkpoints.config_of(data.Config, problem.config["data"])
-    results = score.evaluate(network.eval(), problem.spec, problem.statistics, reads, samples, settings, seed)
+    results = score.evaluate(
+        network,
+        checkpoint["spec"],
+        checkpoint["statistics"],
+        {slot: Path(path) for slot, path in params("systems", system, "reads").items()},
+        build(data.Config, problem.config["data"]),
+        build(score.Config, params("systems", system, "score")),
+        datasets.find(params("systems", system, "dataset")),
+        seed,
+    )
     remove(folder)
-    found = {name: value for name, value in results.metrics.items() if not name.endswith((".low", ".high"))}
-    return {"validation_score": epoch.best["watched"]["score"], "best_epoch": epoch.best["epoch"], "metrics": found}
+    metrics = {name: value for name, value in results.metrics.items() if not name.endswith((".low", ".high"))}
+    return {"validation_score": epoch.best["validation"]["score"], "best_epoch": epoch.best["epoch"], "metrics": metrics}
 
 
 def table(outcomes: list[dict[str, Any]], columns: Columns) -> pd.DataFrame:

@@ -133,13 +133,12 @@ def network_of(setting: Setting) -> Network:
         attention=False,
         clip_frames=8,
         attention_channels=256,
-        keypoints=False,
         keypoint_strips=1,
         gem=True,
         batch_norm=True,
-        classifier=True,
     )
-    return Network(config, {"size_hw": setting.size_hw, "subjects": list(range(setting.subjects)), "keypoints": False})
+    spec = {"size_hw": setting.size_hw, "subjects": list(range(setting.subjects)), "keypoints": False}
+    return Network(config, spec | {"tasks": ["batch_all", "cross_entropy"]})
 
 
 def batch_of(setting: Setting, device: str) -> dict[str, Tensor]:

@@ -14,7 +14,7 @@ from people.records import Take
 from people.synth.motion import parametric
 from people.synth.render import render
 from people.video import poses
-from people.video.silhouettes import Config, found_masks, normalised, overlap
+from people.video.silhouettes import Config, mask_iou, normalise_masks, segment_person
 from stages.shared.project import params
 
 SIZES = ((72, 96), (240, 320))
@@ -32,17 +32,17 @@ def main() -> None:
         for known in (True, False):
             made, seconds = timed(
                 lambda clips=clips, known=known: [
-                    list(found_masks(seen, empty if known else [], CONFIG)) for seen, _, empty in clips
+                    list(segment_person(seen, empty if known else [], CONFIG)) for seen, _, empty in clips
                 ]
             )
-            iou = np.nanmean(np.concatenate([overlap(found, masks) for found, (_, masks, _) in zip(made, clips, strict=True)]))
+            iou = np.nanmean(np.concatenate([mask_iou(found, masks) for found, (_, masks, _) in zip(made, clips, strict=True)]))
             print(f"{'empty scene known' if known else 'clip median':24} {name:>9} {frames / seconds:18.0f} {iou:6.3f}")
-        pictures, seconds = timed(lambda clips=clips: [normalised(masks, CONFIG) for _, masks, _ in clips])
+        pictures, seconds = timed(lambda clips=clips: [normalise_masks(masks, CONFIG) for _, masks, _ in clips])
         print(f"{'pretreatment':24} {name:>9} {frames / seconds:18.0f}")
     student = poses.Config(**params("poses", "casiab"))
     silhouettes = np.resize(pictures[0].silhouette, (LOOKED_AT, 64, 44))
-    network = poses.student(student, (64, 44)).eval()
-    _, seconds = timed(lambda: [poses.inferred(network, chunk, student.enlarge) for chunk in np.split(silhouettes, 8)])
+    network = poses.build_student(student, (64, 44)).eval()
+    _, seconds = timed(lambda: [poses.predict(network, chunk, student.enlarge) for chunk in np.split(silhouettes, 8)])
     print(f"{'student':24} {'44x64':>9} {LOOKED_AT / seconds:18.0f}")
 
 

@@ -31,11 +31,9 @@ MODEL = Config(
     attention=True,
     clip_frames=10,  # a half cycle
     attention_channels=64,
-    keypoints=False,
     keypoint_strips=1,
     gem=True,
     batch_norm=True,
-    classifier=True,
 )
 TERMS = {
     "lambda": {"batch_all": 1.0, "cross_entropy": 1.0},
@@ -70,8 +68,10 @@ def trained(gallery: usf.HalfCycles, model: Config, steps: int, seed: int) -> Ne
     """Adam on batches of 8 people x 8 half cycles, moved by up to a pixel; the rate falls to a tenth for the last third."""
     torch.manual_seed(seed)
     subjects = np.unique(gallery.subject)
+    terms = Terms(**TERMS)
     spec = {"size_hw": list(gallery.silhouettes.shape[2:]), "subjects": subjects.tolist(), "keypoints": False}
-    network, objective = Network(model, spec).train(), Objective(Terms(**TERMS), spec)
+    spec |= {"tasks": list(terms.tasks)}
+    network, objective = Network(model, spec).train(), Objective(terms, spec)
     adam = torch.optim.Adam(network.parameters(), lr=1e-3, weight_decay=5e-4)
     schedule = torch.optim.lr_scheduler.MultiStepLR(adam, [2 * steps // 3])
     batches = IdentityBatches(gallery.subject.tolist(), 8, 8, steps, seed)

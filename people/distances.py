@@ -6,9 +6,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-# ‖a - b‖² as ‖a‖² + ‖b‖² - 2ab keeps about 1e-7 of ‖a‖² + ‖b‖²: pairs that are nearer than this share of it are computed anew.
+# ‖a - b‖² as ‖a‖² + ‖b‖² - 2ab keeps about 1e-7 of ‖a‖² + ‖b‖²: pairs that are nearer than this share of it are computed again.
 NEAR_SHARE = 1e-2
-PROBES_TOGETHER, GALLERY_TOGETHER, NEAR_TOGETHER = 512, 4096, 65_536
+PROBE_BLOCK, GALLERY_BLOCK, NEAR_BLOCK = 512, 4096, 65_536
 
 
 def mean_strip_distance(
@@ -20,19 +20,21 @@ def mean_strip_distance(
 
 def blocks(
     probe: Float[Tensor, "probe strip channel"], gallery: Float[Tensor, "gallery strip channel"]
-) -> Iterator[tuple[slice, Float[Tensor, "part gallery"]]]:
-    """The rows of `mean_strip_distance` a few probes at a time: memory for some hundred rows, however many probes there are."""
-    parts = gallery.split(GALLERY_TOGETHER)
-    centre = torch.stack([part.float().sum(0) for part in parts]).sum(0) / len(gallery)  # an offset of all costs no digits
-    for start in range(0, len(probe), PROBES_TOGETHER):
-        rows = slice(start, min(start + PROBES_TOGETHER, len(probe)))
-        mine = probe[rows].float() - centre
-        yield rows, torch.cat([_block(mine, part.float() - centre) for part in parts], dim=1)
+) -> Iterator[tuple[slice, Float[Tensor, "rows gallery"]]]:
+    """The rows of `mean_strip_distance`, `PROBE_BLOCK` probes at a time: memory does not grow with the number of probes."""
+    gallery_blocks = gallery.split(GALLERY_BLOCK)
+    # Centred: a common offset of all embeddings would cost digits.
+    centre = torch.stack([block.float().sum(0) for block in gallery_blocks]).sum(0) / len(gallery)
+    for start in range(0, len(probe), PROBE_BLOCK):
+        rows = slice(start, min(start + PROBE_BLOCK, len(probe)))
+        centred = probe[rows].float() - centre
+        yield rows, torch.cat([_block(centred, block.float() - centre) for block in gallery_blocks], dim=1)
 
 
 def _block(
     probe: Float[Tensor, "probe strip channel"], gallery: Float[Tensor, "gallery strip channel"]
 ) -> Float[Tensor, "probe gallery"]:
+    """`mean_strip_distance` of centred embeddings, a matrix product for each strip."""
     strips = probe.shape[1]
     total = probe.new_zeros(len(probe), len(gallery))
     for strip in range(strips):
@@ -41,8 +43,8 @@ def _block(
         squared = torch.addmm(norms, first, second.T, alpha=-2)
         near = (squared < NEAR_SHARE * norms).nonzero()
         squared.clamp_(min=0).sqrt_()
-        for pairs in near.split(NEAR_TOGETHER):
-            of_first, of_second = pairs.unbind(1)
-            squared[of_first, of_second] = (first[of_first] - second[of_second]).norm(dim=1)
+        for pairs in near.split(NEAR_BLOCK):
+            row, column = pairs.unbind(1)
+            squared[row, column] = (first[row] - second[column]).norm(dim=1)
         total += squared
     return total / strips

@@ -1,7 +1,7 @@
 """The one forward pass over many batches: for validation, evaluation, the registry and serving."""
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 Batch = dict[str, Any]  # by name a tensor (sample, ...), or a list of one tensor a sample where shapes differ
 
 
+@runtime_checkable
 class Batched(Protocol):
     """Samples that are read by whole batches."""
 
@@ -25,11 +26,12 @@ class Batched(Protocol):
     ) -> dict[str, Tensor]: ...
 
 
-@torch.no_grad()
 def forward(network: nn.Module, batches: Iterable[Batch]) -> Iterator[tuple[Batch, Batch]]:
     """Of every batch the network's outputs, floating-point ones as float32, and the batch itself; no gradients."""
     for batch in batches:
-        yield float32(network(batch)), batch
+        with torch.no_grad():
+            outputs = float32(network(batch))
+        yield outputs, batch
 
 
 def over_split(

@@ -1,6 +1,6 @@
 """Losses as pure functions: arrays in, one number with a graph out.
 
-A batch without any known target (or without any pair) gives 0 with a graph and zero gradients: never NaN.
+A batch without any known target (or without any pair) gives 0 with a graph and zero gradients, not NaN.
 """
 
 import torch
@@ -38,16 +38,16 @@ def tukey_biweight(
 
     Mean over samples; a NaN target is unknown. Two things decide whether it learns: the MAD is a constant of the batch (with
     its gradient the loss does not depend on the residuals' scale and never reduces it), and the residual in the numerator is
-    not centred on its median (a common offset must cost). `mad_floor`, in the target's unit, stands in where more than half of
-    the residuals are equal. `mad_multiplier` widens the basin while predictions are still far off.
+    not centred on its median (a common offset must cost). `mad_floor`, in the target's unit, is the lower bound of the MAD,
+    which is 0 where more than half of the residuals are equal. `mad_multiplier` widens the scale early in training.
     """
-    known = ~target.isnan()
-    residual = torch.where(known, target, prediction.detach()).float() - prediction.float()
-    mad = median_absolute_deviation(residual.detach().masked_fill(~known, torch.nan)).clamp(min=mad_floor)
+    is_known = ~target.isnan()
+    residual = torch.where(is_known, target, prediction.detach()).float() - prediction.float()
+    mad = median_absolute_deviation(residual.detach().masked_fill(~is_known, torch.nan)).clamp(min=mad_floor)
     scaled = residual / (MAD_TO_STANDARD_DEVIATION * mad * mad_multiplier)
     inlying = (1 - (scaled / TUKEY_C).square()).clamp(min=0)
     rho = TUKEY_C**2 / 6 * (1 - inlying**3)
-    return (rho * known).sum() / known.sum().clamp(min=1)
+    return (rho * is_known).sum() / is_known.sum().clamp(min=1)
 
 
 def contrastive(
@@ -57,36 +57,36 @@ def contrastive(
 
     d = ‖f_i - f_j‖₂; mean over all unordered pairs i < j of samples whose identity is known (not -1).
     """
-    distance, same, known = _pairs(signature, identity)
+    distance, same, is_known = _pairs(signature, identity)
     positive = distance.square() / 2
     negative = (margin - distance).clamp(min=0).square() / 2
-    return (torch.where(same, positive, negative) * known).sum() / known.sum().clamp(min=1)
+    return (torch.where(same, positive, negative) * is_known).sum() / is_known.sum().clamp(min=1)
 
 
 @torch.no_grad()
 def adaptive_margin(
-    signature: Float[Tensor, "sample channel"], identity: Int[Tensor, " sample"], present: Float[Tensor, ""]
+    signature: Float[Tensor, "sample channel"], identity: Int[Tensor, " sample"], current: Float[Tensor, ""]
 ) -> Float[Tensor, ""]:
     """The margin for the next batch: the distance at which |TPR - TNR| of this batch's pairs is smallest.
 
-    This is what the authors' published verification layer does after each step. A batch with only one kind of pair tells
-    nothing about the distance between the two kinds: the `present` margin stays.
+    This is what the authors' published verification layer does after each step. A batch with only one kind of pair does not
+    define the threshold between the two kinds: the `current` margin is returned.
     """
-    distance, same, known = _pairs(signature, identity)
-    distance, same = distance[known], same[known]
+    distance, same, is_known = _pairs(signature, identity)
+    distance, same = distance[is_known], same[is_known]
     if not same.any() or same.all():
-        return present.clone()
-    return balanced_threshold(distance, same)[0].to(present)
+        return current.clone()
+    return balanced_threshold(distance, same)[0].to(current)
 
 
 @torch.no_grad()
 def balanced_threshold(
     distance: Float[Tensor, " pair"], same: Bool[Tensor, " pair"]
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""], Float[Tensor, ""]]:
-    """The distance, of those that occur, at which |TPR - TNR| is smallest, with the two rates there.
+    """The threshold, among the distances that occur, with the smallest |TPR - TNR|, and its TPR and TNR.
 
-    A pair is called the same person when its distance is at most the threshold. TPR is the share of same pairs, TNR that of
-    different pairs, which are called right. Both kinds of pairs must be there. The smallest of equally good distances counts.
+    A pair is classified as the same person when its distance is at most the threshold. TPR is the share of correctly
+    classified same pairs, TNR that of different pairs; both kinds must occur. Of equally good thresholds the smallest.
     """
     candidates = distance.sort().values
     accepted_same = torch.searchsorted(distance[same].sort().values, candidates, right=True)
@@ -102,7 +102,7 @@ def weighted_triplet(
 ) -> Float[Tensor, ""]:
     """Triplet loss l(a) = [m + Σ_p w_p D_ap - Σ_n w_n D_an]₊ (GaitTAKE, eq. 11), of each strip independently, then the mean.
 
-    w_p = softmax(D_ap) over the anchor's positives and w_n = softmax(-D_an) over its negatives: the harder, the heavier
+    w_p = softmax(D_ap) over the anchor's positives and w_n = softmax(-D_an) over its negatives: harder pairs weigh more
     (Ristani & Tomasi, CVPR 2018; the paper does not define them). Without `weighting` all positives weigh the same, and all
     negatives. Mean over anchors that have both; no sample is its own positive; identity -1 is unknown.
     """
@@ -122,7 +122,7 @@ def batch_all_triplet(
     """Batch-all triplet loss [m + D_ap - D_an]₊ over all triplets (GaitSet, GaitGL): mean over those above 0, then over strips.
 
     No sample is its own positive; identity -1 is unknown. The value stays near the margin while training succeeds, because
-    triplets that are satisfied leave the mean: `active_triplets` says how many are left.
+    satisfied triplets leave the mean: `active_triplets` tells the fraction that is left.
     """
     hinge, valid = _triplets(embedding, identity, margin)
     violated = (hinge > 0) & valid
@@ -149,30 +149,30 @@ def _triplets(
 
 
 def _strip_distances(embedding: Float[Tensor, "sample strip channel"]) -> Float[Tensor, "strip sample sample"]:
-    """Euclidean distances of all samples, without the matrix product that makes equal features differ; gradient 0 at 0."""
+    """Euclidean distances of all samples in each strip, without a matrix product: exactly 0 for equal features, gradient 0."""
     strips = embedding.transpose(0, 1)
     return torch.cdist(strips, strips, compute_mode="donot_use_mm_for_euclid_dist")
 
 
 def _relations(identity: Int[Tensor, " sample"]) -> tuple[Bool[Tensor, "sample sample"], Bool[Tensor, "sample sample"]]:
-    """Which samples are each sample's positives (the same person, another sample), and which are its negatives."""
-    known = (identity >= 0) & (identity >= 0)[:, None]
+    """Masks of each sample's positives (the same person, another sample) and of its negatives."""
+    is_known = (identity >= 0) & (identity >= 0)[:, None]
     same = identity == identity[:, None]
-    return same & known & ~torch.eye(len(identity), dtype=torch.bool, device=identity.device), ~same & known
+    return same & is_known & ~torch.eye(len(identity), dtype=torch.bool, device=identity.device), ~same & is_known
 
 
 def _masked_softmax(
     values: Float[Tensor, "strip anchor sample"], mask: Bool[Tensor, "anchor sample"]
 ) -> Float[Tensor, "strip anchor sample"]:
-    """Softmax over the last axis where the mask says; all 0 where it says nowhere."""
-    silent = ~mask.any(1)[:, None]
-    return values.masked_fill(~(mask | silent), -torch.inf).softmax(2) * mask
+    """Softmax over the last axis where the mask is True, 0 elsewhere; all 0 where it is True nowhere."""
+    is_empty = ~mask.any(1)[:, None]
+    return values.masked_fill(~(mask | is_empty), -torch.inf).softmax(2) * mask
 
 
 def _pairs(
     signature: Float[Tensor, "sample channel"], identity: Int[Tensor, " sample"]
 ) -> tuple[Float[Tensor, " pair"], Bool[Tensor, " pair"], Bool[Tensor, " pair"]]:
-    """Of every unordered pair: the distance, whether it shows one person, and whether both persons are known."""
+    """Of every unordered pair: the distance, whether the identities are equal, and whether both are known."""
     first, second = torch.triu_indices(len(identity), len(identity), offset=1, device=identity.device)
     # pdist, not cdist: no matrix product, so equal features are at distance 0, and its gradient there is 0, not NaN
     distance = functional.pdist(signature.float())

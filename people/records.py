@@ -1,4 +1,4 @@
-"""What one row of data means: plain records, with units and axis order in the names."""
+"""Plain records of the data, with units and axis order in the names."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -8,7 +8,8 @@ import numpy as np
 from jaxtyping import Float, Shaped, UInt8
 
 Sex = Literal["female", "male"]
-GENDERS: tuple[Sex, ...] = ("female", "male")  # the order of classes wherever gender is a number, but in Market-1501's codes
+# the one order of gender classes; only the codes of Market-1501 (`ATTRIBUTES`) have another
+GENDERS: tuple[Sex, ...] = ("female", "male")
 Split = Literal["train", "validation", "test"]
 Condition = Literal["normal", "bag", "coating_shoes", "coat", "other_clothes"]
 
@@ -55,7 +56,7 @@ COCO_KEYPOINTS = (
     "right_ankle",
 )
 
-# What is said of a pedestrian; the classes of each attribute in the order of Market-1501's codes 1, 2, ...
+# Attributes of a pedestrian; the classes of each in the order of Market-1501's codes 1, 2, ...
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "age": ("young", "teenager", "adult", "old"),
     "backpack": ("no", "yes"),
@@ -104,13 +105,13 @@ class Motion:
 
 @dataclass(frozen=True, eq=False)
 class Take:
-    """One recording to be made: who, doing which piece of motion, wearing and carrying what, seen from where.
+    """One recording to be made: subject, piece of motion, clothes and bags, and the camera's view.
 
     `view_deg` is the angle between the walking direction and the camera's line of sight: 0 walks towards the camera, 90 is
     seen from the person's left side walking to the image's left, 180 walks away, 270 walks to the image's right.
     `session` counts the days of recording from 0: clothes are a subject's own and change from one session to the next.
     `identity_seed` fixes body, hair and clothes (the same in all takes of a subject), `seed` what differs from take to take.
-    `split` is where the subject belongs in a dataset that is to be written, None for a recording on its own.
+    `split` is the subject's in a dataset that is to be written, None for a recording outside of a dataset.
     `appearance` are the twelve `ATTRIBUTES` that the person must show, by name; None draws clothes at random.
     """
 
@@ -131,7 +132,7 @@ class Rendered:
     """One rendered frame and its ground truth.
 
     `keypoints_px` follows `COCO_KEYPOINTS`: x, y and COCO visibility (0 outside the image, 1 hidden, 2 visible).
-    `box_xyxy_px` bounds the mask, (0, 0, 0, 0) when nobody is in the frame.
+    `box_xyxy_px` bounds the mask, (0, 0, 0, 0) when the mask is empty.
     """
 
     frame_rgb: UInt8[np.ndarray, "height width 3"]

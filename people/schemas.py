@@ -1,8 +1,8 @@
-"""What an index of clips must fulfil, row by row (pandera) and across rows, and what becomes of the rows that do not.
+"""Validation of an index of clips, row by row (pandera) and across rows; faulty rows are quarantined.
 
 A photo is a clip of one frame; indexes of photos have further columns.
-A rule is a function from an index to its faults; `check` applies rules and parts the index in good rows and quarantined ones.
-One row of a quarantine table is one fault: the clip, the column, the rule, the value that came and the remedy.
+A rule is a function from an index to its faults; `check` applies rules and divides the index into good and quarantined rows.
+One row of a quarantine table is one fault: the clip, the column, the rule, the value and the remedy.
 """
 
 from collections import Counter
@@ -17,12 +17,12 @@ import pandas as pd
 import pandera.pandas as pa
 from pandera.typing import Series
 
-from people.records import ATTRIBUTES
+from people.records import ATTRIBUTES, GENDERS
 
 Rule = Callable[[pd.DataFrame], pd.DataFrame]
 Frames = Callable[[Path, str], Iterator[np.ndarray]]
 
-PLACE_COLUMNS = ("masks", "keypoints", "background")  # "" where a clip has none
+LOCATION_COLUMNS = ("masks", "keypoints", "background")  # "" where a clip has none
 TEXT_COLUMNS = (
     "dataset",
     "clip_id",
@@ -35,7 +35,7 @@ TEXT_COLUMNS = (
     "kind",
     "role",
     *ATTRIBUTES,
-    *PLACE_COLUMNS,
+    *LOCATION_COLUMNS,
 )
 FLOAT_COLUMNS = ("view_deg", "age_years", "frame_rate_hz")
 
@@ -51,7 +51,7 @@ class Clips(pa.DataFrameModel):
     condition: Series[str]
     session: Series[int] = pa.Field(ge=0)
     view_deg: Series[float] = pa.Field(in_range={"min_value": 0, "max_value": 360, "include_max": False}, nullable=True)
-    gender: Series[str] = pa.Field(isin=["female", "male"], nullable=True)
+    gender: Series[str] = pa.Field(isin=list(GENDERS), nullable=True)
     age_years: Series[float] = pa.Field(in_range={"min_value": 0, "max_value": 130}, nullable=True)
     frames: Series[str] = pa.Field(str_length={"min_value": 1})
     frame_count: Series[int] = pa.Field(ge=1)
@@ -59,10 +59,10 @@ class Clips(pa.DataFrameModel):
     height_px: Series[int] = pa.Field(ge=0)  # 0 where the first image does not decode, which `decodable` then names
     width_px: Series[int] = pa.Field(ge=0)
     root: Series[str]
-    masks: Series[str] | None  # datasets that have silhouettes, true keypoints and empty scenes say where they lie
+    masks: Series[str] | None  # locations, in datasets with silhouettes, true keypoints and empty scenes
     keypoints: Series[str] | None
     background: Series[str] | None
-    kind: Series[str] | None = pa.Field(isin=["person", "distractor", "junk"])  # and those of photos, who they show
+    kind: Series[str] | None = pa.Field(isin=["person", "distractor", "junk"])  # in datasets of photos
     role: Series[str] | None = pa.Field(isin=["train", "query", "gallery"])
     camera: Series[int] | None = pa.Field(ge=1)
 
@@ -91,36 +91,36 @@ REMEDIES = {
 
 
 def load(path: Path) -> pd.DataFrame:
-    """An index from its CSV file; texts stay texts even where a whole column is empty."""
+    """An index from its CSV file; text columns keep their type even where they are empty."""
     if not path.is_file():
         raise ValueError(f"no index of clips at {path}; run the stage that writes it (dvc repro)")
     clips = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, "str"))
     clips = clips.astype({name: float for name in FLOAT_COLUMNS if name in clips})
-    clips = clips.fillna({name: "" for name in PLACE_COLUMNS if name in clips})
+    clips = clips.fillna({name: "" for name in LOCATION_COLUMNS if name in clips})
     if clips.empty:
         raise ValueError(f"the index {path} has no row; expected one row per clip; ingest the dataset again")
     return clips
 
 
 def check(clips: pd.DataFrame, *rules: Rule) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Part an index in its good rows and a quarantine table of faults.
+    """Divide an index into its good rows and a quarantine table of faults.
 
     The schema and the rules across rows come first, then `rules` in order; each sees only the rows that are still good. A
     clip is listed once per faulty column, with the first rule that it breaks there.
     """
     if clips.empty:
         raise ValueError("expected an index with at least one clip, got an empty one; ingest the dataset again")
-    good, found = clips.reset_index(drop=True), []
+    good, tables = clips.reset_index(drop=True), []
     for rule in (_within_and_across_rows, *rules):
-        found.append(rule(good))
-        good = good.drop(index=np.flatnonzero(good["clip_id"].isin(found[-1]["clip_id"]))).reset_index(drop=True)
-    quarantine = pd.concat(found).drop_duplicates(["clip_id", "column"])
+        tables.append(rule(good))
+        good = good.drop(index=np.flatnonzero(good["clip_id"].isin(tables[-1]["clip_id"]))).reset_index(drop=True)
+    quarantine = pd.concat(tables).drop_duplicates(["clip_id", "column"])
     return good, quarantine.sort_values("clip_id", kind="stable", ignore_index=True)
 
 
 def _within_and_across_rows(clips: pd.DataFrame) -> pd.DataFrame:
-    once = ("split", "gender", "age_years", *(name for name in ATTRIBUTES if name in clips and name != "gender"))
-    return pd.concat([rule(clips) for rule in (in_schema, listed_once, *map(one_per_subject, once))])
+    constant = ("split", "gender", "age_years", *(name for name in ATTRIBUTES if name in clips and name != "gender"))
+    return pd.concat([rule(clips) for rule in (in_schema, listed_once, *map(one_per_subject, constant))])
 
 
 def in_schema(clips: pd.DataFrame) -> pd.DataFrame:
@@ -129,13 +129,13 @@ def in_schema(clips: pd.DataFrame) -> pd.DataFrame:
         CLIPS.validate(clips, lazy=True)
     except pa.errors.SchemaErrors as errors:
         cases = errors.failure_cases
-        whole = cases[cases["index"].isna()]
-        if len(whole):
-            came = "; ".join(
-                f"{row.column or row.failure_case}: {row.check} ({row.failure_case})" for row in whole.itertuples()
+        of_table = cases[cases["index"].isna()]
+        if len(of_table):
+            faults = "; ".join(
+                f"{row.column or row.failure_case}: {row.check} ({row.failure_case})" for row in of_table.itertuples()
             )
             raise ValueError(
-                f"the table is not an index of clips: {came}; expected the columns {list(CLIPS.columns)}; ingest again"
+                f"the table is not an index of clips: {faults}; expected the columns {list(CLIPS.columns)}; ingest again"
             ) from None
         rows = clips["clip_id"].to_numpy()[cases["index"].to_numpy(dtype=int)]
         return _table(rows, cases["column"].to_numpy(), cases["check"].to_numpy(), cases["failure_case"].to_numpy())
@@ -143,19 +143,19 @@ def in_schema(clips: pd.DataFrame) -> pd.DataFrame:
 
 
 def listed_once(clips: pd.DataFrame) -> pd.DataFrame:
-    """No clip stands twice in one split (a clip in two splits breaks the rule of one split per subject)."""
+    """No clip is listed twice in one split (a clip in two splits breaks the rule of one split per subject)."""
     return _faults(clips, clips.duplicated(["clip_id", "split"]), "clip_id", "a clip is listed once")
 
 
 def one_per_subject(column: str) -> Rule:
-    """Every clip of a subject says the same: splits are disjoint in subjects, a person has one gender, one age and so on."""
+    """All clips of a subject have one value: splits are disjoint in subjects, a person has one gender, one age and so on."""
 
     def rule(clips: pd.DataFrame) -> pd.DataFrame:
-        said: dict[str, set[str]] = {}
+        by_subject: dict[str, set[str]] = {}
         for subject, value in zip(clips["subject_id"], clips[column], strict=True):
-            said.setdefault(subject, set()).update([] if pd.isna(value) else [str(value)])
-        values = np.array([", ".join(sorted(said[subject])) for subject in clips["subject_id"]], dtype=object)
-        bad = np.array([len(said[subject]) > 1 for subject in clips["subject_id"]], dtype=bool)
+            by_subject.setdefault(subject, set()).update([] if pd.isna(value) else [str(value)])
+        values = np.array([", ".join(sorted(by_subject[subject])) for subject in clips["subject_id"]], dtype=object)
+        bad = np.array([len(by_subject[subject]) > 1 for subject in clips["subject_id"]], dtype=bool)
         return _faults(clips, bad, column, f"a subject has one {column}", values)
 
     return rule
@@ -178,25 +178,25 @@ def at_least_frames(count: int) -> Rule:
 
 
 def decodable(frames: Frames, executor: Executor | None = None, done: Callable[[], object] = lambda: None) -> Rule:
-    """Every file of a clip is there and decodes, to as many frames and of such a size as the index says.
+    """Every file of a clip exists and decodes, to the number and size of frames in the index.
 
     `frames(root, clip_frames)` yields a clip's frames; clips are decoded in parallel, `done()` is called after each.
     """
 
     def rule(clips: pd.DataFrame) -> pd.DataFrame:
-        came = []
+        faults = []
         columns = [clips[name].tolist() for name in ("root", "frames", "frame_count", "height_px", "width_px")]
         for fault in (executor.map if executor else map)(partial(_decode, frames), *columns):
-            came.append(fault)
+            faults.append(fault)
             done()
-        bad = np.array([fault is not None for fault in came], dtype=bool)
-        return _faults(clips, bad, "frames", "every frame is there and decodes", np.array(came, dtype=object))
+        bad = np.array([fault is not None for fault in faults], dtype=bool)
+        return _faults(clips, bad, "frames", "every frame is there and decodes", np.array(faults, dtype=object))
 
     return rule
 
 
 def _decode(frames: Frames, root: str, clip_frames: str, frame_count: int, height_px: int, width_px: int) -> str | None:
-    """What is wrong with a clip's frames, in words; nothing if they are as the index says."""
+    """The fault of a clip's frames in words, None if they are as in the index."""
     count = 0
     try:
         for frame in frames(Path(root), clip_frames):
@@ -223,7 +223,7 @@ def _table(clip_ids: Any, column: Any, rule: Any, values: Any) -> pd.DataFrame:
 
 
 def summary(clips: pd.DataFrame, good: pd.DataFrame, quarantine: pd.DataFrame) -> dict[str, Any]:
-    """The outcome of `check` in numbers; who no label names is no subject."""
+    """The counts of `check`; subjects are labelled people only."""
     people = good[good["kind"] == "person"] if "kind" in good else good
     return {
         "clips": len(clips),

@@ -1,4 +1,4 @@
-"""When the stages run and where, and what is tried again: Prefect flows over the `dvc` command.
+"""Prefect flows that run the stages with the `dvc` command: order, workers, retries, versions, servers.
 
 Every tool's telemetry is off unless `DO_NOT_TRACK` is set to `false` before the start.
 """

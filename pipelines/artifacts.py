@@ -1,4 +1,4 @@
-"""What a run shows in Prefect's pages: stages, metrics with their change, the MLflow run of a training, pictures."""
+"""Prefect artifacts of a run: its stages, metrics with their change, links to the MLflow runs of trainings, plots."""
 
 import base64
 import json
@@ -12,74 +12,76 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from pipelines import graph, versions
 from pipelines.versions import Version
 
-LARGEST_PICTURE_BYTES = 1_000_000  # they lie in the database of the Prefect server
+MAX_IMAGE_BYTES = 1_000_000  # images are stored in the database of the Prefect server
 
 
-def of_run(outcomes: Sequence[Any], version: Version, last: Version | None) -> None:
-    """The run's stages, and the version that it made."""
-    rows = [{"stage": one.stage, "came": one.came, "where": one.where, "seconds": round(one.seconds, 1)} for one in outcomes]
-    create_table_artifact(rows, key="stages", description=f"What came of every stage; version {version.name}")
+def create_run_artifacts(outcomes: Sequence[Any], version: Version, previous: Version | None) -> None:
+    """Tables of the run's stages, of the version that it made, and of the metrics with their change."""
+    rows = [{"stage": o.stage, "came": o.status, "where": o.where, "seconds": round(o.seconds, 1)} for o in outcomes]
+    create_table_artifact(rows, key="stages", description=f"The outcome of every stage; version {version.name}")
     facts = {
         "name": version.name,
         "git commit": version.commit,
         "dvc.lock": version.lock_md5,
         "params.yaml": version.params_md5,
     }
-    against = f" Changes are against {last.name}." if last else ""
+    reference = f" Changes are relative to {previous.name}." if previous else ""
     create_table_artifact([facts], key="version", description=f"`python -m pipelines.versions restore {version.name}`")
-    create_table_artifact(versions.changes(last, version), key="metrics", description=f"Metrics of {version.name}.{against}")
+    changes = versions.metric_changes(previous, version)
+    create_table_artifact(changes, key="metrics", description=f"Metrics of {version.name}.{reference}")
 
 
-def of_stage(name: str) -> None:
-    """What a stage's outputs have to show: a link to the training in MLflow, metrics, pictures."""
-    record = graph.lock()[name]
+def create_stage_artifacts(name: str) -> None:
+    """Artifacts of a stage's outputs: its metrics, a link to the training in MLflow, its plots."""
+    record = graph.read_lock()[name]
     for file in graph.metrics(record):
-        metrics(name, file)
+        create_metrics_table(name, file)
     for out in graph.outs(record):
         if (checkpoint := out / "checkpoint.pt").is_file():
-            link(name, checkpoint)
-        pictures(name, sorted(out.rglob("*.png")))
+            create_mlflow_link(name, checkpoint)
+        create_plots(name, sorted(out.rglob("*.png")))
 
 
-def metrics(name: str, file: Path) -> None:
-    """The metrics of an evaluation beside those of the newest version."""
-    last = next(iter(versions.listed()), None)
-    before = last.metrics.get(file.as_posix(), {}) if last else {}
-    values = versions.flattened(json.loads(file.read_text()))
+def create_metrics_table(name: str, file: Path) -> None:
+    """The metrics of an evaluation and their change since the newest version."""
+    previous = next(iter(versions.list_versions()), None)
+    before = previous.metrics.get(file.as_posix(), {}) if previous else {}
+    values = versions.flatten(json.loads(file.read_text()))
     rows = [{"metric": key, "value": value, "change": versions.change(before.get(key), value)} for key, value in values.items()]
-    create_table_artifact(rows, key=key_of(name), description=f"{name} against {last.name if last else 'nothing before'}")
+    reference = f"changes relative to {previous.name}" if previous else "no version before"
+    create_table_artifact(rows, key=artifact_key(name), description=f"{name}: {reference}")
 
 
-def link(name: str, checkpoint: Path) -> None:
-    """The MLflow run that made a checkpoint, found by the checkpoint's digest; only where MLflow has an address."""
+def create_mlflow_link(name: str, checkpoint: Path) -> None:
+    """A link to the MLflow run that made a checkpoint, found by its SHA-256; only if MLflow is a server."""
     server = os.environ.get("MLFLOW_TRACKING_URI", "")
     if not server.startswith("http"):
         return
-    from mlflow import MlflowClient  # costs a second and more
+    from mlflow import MlflowClient  # the import takes more than a second
 
     client = MlflowClient(server)
     experiment = client.get_experiment_by_name(name.partition("@")[2])
     if experiment is None:
         return
-    wanted = f"tags.`checkpoint.sha256` = '{versions.digest(checkpoint, 'sha256')}'"
-    for run in client.search_runs([experiment.experiment_id], wanted, max_results=1):
+    query = f"tags.`checkpoint.sha256` = '{versions.digest(checkpoint, 'sha256')}'"
+    for run in client.search_runs([experiment.experiment_id], query, max_results=1):
         address = f"{server}/#/experiments/{experiment.experiment_id}/runs/{run.info.run_id}"
-        create_link_artifact(address, link_text=f"{name} in MLflow", key=key_of(name))
+        create_link_artifact(address, link_text=f"{name} in MLflow", key=artifact_key(name))
 
 
-def pictures(name: str, files: Sequence[Path]) -> None:
-    """A stage's pictures, inside the page: a browser need not reach the worker's files. Large ones are named there."""
-    parts = [f"### {file.stem}\n{_shown(file)}" for file in files]
-    if parts:
-        create_markdown_artifact("\n\n".join(parts), key=f"{key_of(name)}-pictures", description=f"Pictures of {name}")
+def create_plots(name: str, files: Sequence[Path]) -> None:
+    """A stage's plots, embedded in the page, as a browser cannot read the worker's files; of large ones the path."""
+    sections = [f"### {file.stem}\n{_markdown_image(file)}" for file in files]
+    if sections:
+        create_markdown_artifact("\n\n".join(sections), key=f"{artifact_key(name)}-pictures", description=f"Plots of {name}")
 
 
-def _shown(file: Path) -> str:
-    if (size := file.stat().st_size) > LARGEST_PICTURE_BYTES:
+def _markdown_image(file: Path) -> str:
+    if (size := file.stat().st_size) > MAX_IMAGE_BYTES:
         return f"{size / 1e6:.1f} MB, too large for this page: `{file}`"
     return f"![{file.stem}](data:image/png;base64,{base64.b64encode(file.read_bytes()).decode()})"
 
 
-def key_of(name: str) -> str:
-    """A name that Prefect takes as an artifact's key."""
+def artifact_key(name: str) -> str:
+    """The name in the characters that Prefect allows in an artifact's key."""
     return name.replace("@", "-").replace("_", "-").lower()

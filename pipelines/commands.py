@@ -1,4 +1,4 @@
-"""Commands as child processes: their output line by line, their end with ours, and whether their failure can pass."""
+"""Commands as child processes: their output line by line, their end with this process, and whether a failure is retryable."""
 
 import ctypes
 import os
@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import IO
 
 DIE_WITH_PARENT = "PEOPLE_DIE_WITH_PARENT"  # stages ask the system for the same: see stages/__init__.py
-SECONDS_BETWEEN_BARS = 15.0  # a progress bar redraws itself every second, which nobody reads in a log
-LINES_KEPT = 40
-ENDED_BY_SIGNAL = (128 + signal.SIGKILL, 128 + signal.SIGTERM)  # as a shell, or a stage that tidies up, says it
+PROGRESS_INTERVAL_S = 15.0  # a progress bar redraws itself every second: too often for a log
+MAX_MESSAGE_LINES = 40
+SIGNAL_EXIT_CODES = (128 + signal.SIGKILL, 128 + signal.SIGTERM)  # of a shell, or of a stage that handles SIGTERM
 
 LOCKED = r"Unable to acquire lock|is busy, it is being blocked by"
 UNREACHABLE = (
@@ -26,11 +26,11 @@ UNREACHABLE = (
     r"|could not connect to server|Remote end closed connection|Max retries exceeded|Broken pipe"
 )
 KILLED = r"^ERROR: failed to reproduce .* exited with (?:-\d+|137|143)$"
-DASK = r"the Dask scheduler \S+ was lost|none answered"  # stages/executors.py
+DASK = r"the Dask scheduler \S+ was lost|none answered"  # stages/shared/executors.py
 
-PASSING = re.compile(f"{LOCKED}|{UNREACHABLE}", re.IGNORECASE)
-TOOL = re.compile(r"^(?:ERROR|WARNING|fatal|ssh|kex_exchange_identification): ")  # lines of DVC, git and ssh
-RAISED = re.compile(r"^(?P<kind>[A-Za-z_][\w.]*(?:Error|Exception|Timeout|Lost|Failure))(?::|$)")  # where a traceback ends
+RETRYABLE = re.compile(f"{LOCKED}|{UNREACHABLE}", re.IGNORECASE)
+TOOL_MESSAGE = re.compile(r"^(?:ERROR|WARNING|fatal|ssh|kex_exchange_identification): ")  # lines of DVC, git and ssh
+EXCEPTION = re.compile(r"^(?P<type>[A-Za-z_][\w.]*(?:Error|Exception|Timeout|Lost|Failure))(?::|$)")  # ends a traceback
 MISTAKE = re.compile(r"(?:^|\.)(?:Value|Type|Key|Index|Attribute|Name|Assertion|Import|Schema|Validation|FileNotFound)Errors?$")
 
 
@@ -38,15 +38,15 @@ class Failed(RuntimeError):
     """A command ended with an error that will be the same next time: bad data, bad parameters, a mistake in the code."""
 
 
-class Passing(Failed):
-    """A command failed over something that can pass: a lock, a remote that did not answer, a process that was killed."""
+class Retryable(Failed):
+    """A command failed for a temporary reason: a lock, a remote that did not answer, a process that was killed."""
 
 
 def run(command: Sequence[str], log: Callable[[str], object]) -> list[str]:
-    """Run a command to its end and give its output's lines, each passed to `log` as it comes.
+    """Run a command to its end and return its output's lines, each passed to `log` at once.
 
     The command dies when this process does, and is ended when waiting for it is interrupted, or when `log` raises. A failure
-    is `Passing` or `Failed`, with the last lines.
+    is `Retryable` or `Failed`, with the last lines.
     """
     environment = {**os.environ, DIE_WITH_PARENT: "1", "PYTHONUNBUFFERED": "1"}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
@@ -66,48 +66,49 @@ def run(command: Sequence[str], log: Callable[[str], object]) -> list[str]:
             lines.append(line)
             log(line)
     finally:
-        _end(child)
+        _terminate(child)
     if child.returncode:
         raise failure(command, child.returncode, lines)
     return lines
 
 
 def failure(command: Sequence[str], code: int, lines: Sequence[str]) -> Failed:
-    """What a command's exit code and output mean."""
-    last = list(deque(lines, LINES_KEPT))
-    passing = can_pass(code, last)
-    how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
-    advice = "trying again can help" if passing else "trying again will not help; correct what it names"
-    return (Passing if passing else Failed)("\n".join([f"`{' '.join(command)}` {how} ({advice}):", *last]))
+    """The exception for a command's exit code and output."""
+    last = list(deque(lines, MAX_MESSAGE_LINES))
+    retryable = is_retryable(code, last)
+    ending = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+    advice = "trying again can help" if retryable else "trying again will not help; correct what it names"
+    return (Retryable if retryable else Failed)("\n".join([f"`{' '.join(command)}` {ending} ({advice}):", *last]))
 
 
-def can_pass(code: int, lines: Sequence[str]) -> bool:
-    """Whether a failure can pass: the process was killed, or a tool, or the exception that ended a stage, says so.
+def is_retryable(code: int, lines: Sequence[str]) -> bool:
+    """Whether a failure is retryable, by its exit code, a message of DVC, git or ssh, or the exception that ended a stage.
 
-    What else a stage prints is not looked at, nor the text of an exception that is a mistake by its kind: bad data may well
-    be called `timed out`.
+    Other output of a stage is ignored, and so is the text of an exception whose type means a mistake: bad data can contain
+    words such as `timed out`.
     """
-    if code < 0 or code in ENDED_BY_SIGNAL or any(re.search(KILLED, line) for line in lines):
+    if code < 0 or code in SIGNAL_EXIT_CODES or any(re.search(KILLED, line) for line in lines):
         return True
-    if any(is_passing(line) for line in lines):
+    if any(is_retryable_message(line) for line in lines):
         return True
-    raised = next((line for line in reversed(lines) if RAISED.match(line)), "")
-    return bool(re.search(DASK, raised)) or bool(PASSING.search(raised) and not MISTAKE.search(_kind(raised)))
+    exception = next((line for line in reversed(lines) if EXCEPTION.match(line)), "")
+    is_mistake = MISTAKE.search(_exception_type(exception))
+    return bool(re.search(DASK, exception) or (RETRYABLE.search(exception) and not is_mistake))
 
 
-def is_passing(line: str) -> bool:
-    """Whether DVC, git or ssh says here that something is locked or cannot be reached."""
-    return bool(TOOL.match(line) and PASSING.search(line))
+def is_retryable_message(line: str) -> bool:
+    """Whether the line is a message of DVC, git or ssh that something is locked or cannot be reached."""
+    return bool(TOOL_MESSAGE.match(line) and RETRYABLE.search(line))
 
 
-def _kind(raised: str) -> str:
-    found = RAISED.match(raised)
-    return found["kind"] if found else ""
+def _exception_type(line: str) -> str:
+    match = EXCEPTION.match(line)
+    return match["type"] if match else ""
 
 
 def _lines(child: subprocess.Popen[bytes], pipe: IO[bytes]) -> Iterator[str]:
-    """Lines as they are completed; of a progress bar, which ends its states in carriage returns, one state now and then."""
-    rest, newest_bar_s = b"", -SECONDS_BETWEEN_BARS
+    """Lines as they are completed; of a progress bar, whose states end in carriage returns, one state per interval."""
+    incomplete, newest_bar_s = b"", -PROGRESS_INTERVAL_S
     while True:
         ended = child.poll() is not None
         chunk = pipe.read() or b""
@@ -116,22 +117,22 @@ def _lines(child: subprocess.Popen[bytes], pipe: IO[bytes]) -> Iterator[str]:
                 break
             time.sleep(0.05)
             continue
-        *whole, rest = re.split(rb"(?<=[\r\n])", rest + chunk)
-        for piece in whole:
-            text = piece.decode(errors="replace")
+        *complete, incomplete = re.split(rb"(?<=[\r\n])", incomplete + chunk)
+        for raw in complete:
+            text = raw.decode(errors="replace")
             line = text.rstrip()
             if text.endswith("\r"):
-                if time.monotonic() - newest_bar_s < SECONDS_BETWEEN_BARS:
+                if time.monotonic() - newest_bar_s < PROGRESS_INTERVAL_S:
                     continue
                 newest_bar_s = time.monotonic()
             if line:
                 yield line
-    if rest.strip():
-        yield rest.decode(errors="replace").rstrip()
+    if incomplete.strip():
+        yield incomplete.decode(errors="replace").rstrip()
 
 
-def _end(child: subprocess.Popen[bytes]) -> None:
-    """End the command and what it started: the stage below dvc dies with dvc."""
+def _terminate(child: subprocess.Popen[bytes]) -> None:
+    """End the command and its children: the stage started by dvc ends with dvc."""
     if child.poll() is None:
         child.terminate()
         try:

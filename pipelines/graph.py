@@ -1,4 +1,4 @@
-"""The order of the stages, as DVC has it in dvc.yaml: there is no second list."""
+"""The graph of the stages, as DVC reads it from dvc.yaml; there is no second list."""
 
 import re
 from collections.abc import Collection, Mapping
@@ -23,52 +23,52 @@ def read() -> Graph:
 def parse(lines: Collection[str]) -> Graph:
     """The graph in lines of the DOT language."""
     upstream: dict[str, list[str]] = {}
-    for found in filter(None, (_EDGE.match(line.strip()) for line in lines)):
-        upstream.setdefault(found["before"], [])
-        if found["after"]:
-            upstream.setdefault(found["after"], []).append(found["before"])
+    for edge in filter(None, (_EDGE.match(line.strip()) for line in lines)):
+        upstream.setdefault(edge["before"], [])
+        if edge["after"]:
+            upstream.setdefault(edge["after"], []).append(edge["before"])
     if not upstream:
         raise commands.Failed("`dvc dag --dot` showed no stage; is this the project's root folder, with its dvc.yaml?")
-    return _ordered(upstream)
+    return _topological(upstream)
 
 
-def _ordered(upstream: Mapping[str, list[str]]) -> Graph:
-    placed: dict[str, tuple[str, ...]] = {}
-    while len(placed) < len(upstream):
+def _topological(upstream: Mapping[str, list[str]]) -> Graph:
+    order: dict[str, tuple[str, ...]] = {}
+    while len(order) < len(upstream):
         for stage, before in upstream.items():
-            if stage not in placed and all(one in placed for one in before):
-                placed[stage] = tuple(sorted(before))
-    return placed
+            if stage not in order and all(name in order for name in before):
+                order[stage] = tuple(sorted(before))
+    return order
 
 
-def chosen(graph: Graph, stages: Collection[str] = (), systems: Collection[str] = ()) -> list[str]:
+def select(graph: Graph, stages: Collection[str] = (), systems: Collection[str] = ()) -> list[str]:
     """The stages of these kinds and systems (all where none is named) with everything that they need, in order.
 
-    A kind is a stage's name in dvc.yaml, such as `train`; a system or dataset stands behind the `@`.
+    A kind is a stage's name in dvc.yaml, such as `train`; a system or dataset follows the `@`.
     """
-    for what, names, known in (
+    for label, names, existing in (
         ("stages", stages, {name.partition("@")[0] for name in graph}),
         ("systems", systems, {name.partition("@")[2] for name in graph}),
     ):
-        if unknown := sorted(set(names) - known):
-            raise commands.Failed(f"{what} {', '.join(unknown)}: not in dvc.yaml, which has {', '.join(sorted(known))}")
-    wanted = {name for name in graph if _is_of(name, stages, 0) and _is_of(name, systems, 2)}
-    if not wanted:
+        if unknown := sorted(set(names) - existing):
+            raise commands.Failed(f"{label} {', '.join(unknown)}: not in dvc.yaml, which has {', '.join(sorted(existing))}")
+    selected = {name for name in graph if _matches(name, stages, 0) and _matches(name, systems, 2)}
+    if not selected:
         raise commands.Failed(
             f"no stage of {', '.join(stages)} belongs to {', '.join(systems)}; choose from {', '.join(graph)}"
         )
     for name in reversed(list(graph)):
-        if name in wanted:
-            wanted |= set(graph[name])
-    return [name for name in graph if name in wanted]
+        if name in selected:
+            selected |= set(graph[name])
+    return [name for name in graph if name in selected]
 
 
-def _is_of(name: str, choice: Collection[str], part: int) -> bool:
-    return not choice or name.partition("@")[part] in choice
+def _matches(name: str, accepted: Collection[str], index: int) -> bool:
+    return not accepted or name.partition("@")[index] in accepted
 
 
-def lock() -> dict[str, Any]:
-    """What dvc.lock records of every stage; nothing before the first run."""
+def read_lock() -> dict[str, Any]:
+    """The record of every stage in dvc.lock; empty before the first run."""
     return YAML(typ="safe").load(LOCK)["stages"] if LOCK.is_file() else {}
 
 
@@ -78,11 +78,11 @@ def outs(record: Mapping[str, Any]) -> list[Path]:
 
 
 def metrics(record: Mapping[str, Any]) -> list[Path]:
-    """Those of a stage's outputs that hold metrics."""
+    """A stage's outputs that are metrics files."""
     return [path for path in outs(record) if path.is_relative_to("data/metrics") and path.suffix == ".json"]
 
 
 def write_lock(stages: Mapping[str, Any]) -> None:
-    """A dvc.lock with these records."""
+    """Write a dvc.lock with these records."""
     with LOCK.open("w") as file:
         YAML().dump({"schema": "2.0", "stages": dict(stages)}, file)

@@ -1,9 +1,10 @@
-"""Ends every process that carries a mark in its environment, as soon as whoever holds the other end of standard input is gone.
+"""Waits until standard input is closed, then ends every process that has a given mark in its environment.
 
 python -m pipelines.guard MARK [FILE to remove ...]
 
-A signal on the parent's death reaches direct children only, and a worker answers it by waiting for its runs, which live in
-sessions of their own. The environment is inherited by all of them, and this process outlives the one that it guards.
+`make serve` holds the other end of the pipe: it closes however that process ends. A signal on the parent's death would reach
+direct children only, and a Prefect worker that gets one waits for its runs, which are in sessions of their own. All of
+them inherit the environment.
 """
 
 import sys
@@ -13,41 +14,41 @@ from pathlib import Path
 
 import psutil
 
-MARK = "PEOPLE_SERVED_BY"
+MARK = "PEOPLE_GUARD_MARK"
 GRACE_S = 10.0
 
 
 def main() -> None:
     mark, *files = sys.argv[1:]
     sys.stdin.buffer.read()
-    sweep(mark)
+    terminate_marked(mark)
     for file in files:
         Path(file).unlink(missing_ok=True)
 
 
-def sweep(mark: str) -> None:
-    """No process with this mark is left: each is asked to end, and killed after `GRACE_S` seconds."""
-    asked: set[psutil.Process] = set()
+def terminate_marked(mark: str) -> None:
+    """End every process with this mark: SIGTERM first, SIGKILL after `GRACE_S` seconds."""
+    terminated: set[psutil.Process] = set()
     deadline = time.monotonic() + GRACE_S
-    while left := marked(mark):
-        late = time.monotonic() > deadline
-        for process in left if late else set(left) - asked:
+    while remaining := marked_processes(mark):
+        expired = time.monotonic() > deadline
+        for process in remaining if expired else set(remaining) - terminated:
             with suppress(psutil.NoSuchProcess):
-                process.kill() if late else process.terminate()
-        asked.update(left)
+                process.kill() if expired else process.terminate()
+        terminated.update(remaining)
         time.sleep(0.1)
 
 
-def marked(mark: str) -> list[psutil.Process]:
-    """The living processes of this user whose environment carries the mark."""
-    found = []
+def marked_processes(mark: str) -> list[psutil.Process]:
+    """The running processes of this user whose environment has the mark."""
+    processes = []
     for process in psutil.process_iter():
         try:
             if process.environ().get(MARK) == mark and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
+                processes.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue  # it ended just now, or is another user's
-    return found
+    return processes
 
 
 if __name__ == "__main__":

@@ -4,12 +4,13 @@
 
 writes data/compare/<system>/: curves.csv (variant, seed, epoch, each error on validation subjects, the main one first) and
 areas.csv (the area under each error's curve, of each variant and seed; lower is faster). The variants of params.yaml change the
-system's objective or its model; `all` is the system as it is. A variant has no curve of an error that it does not have: that of
-a task which its network lacks, and then that of all tasks together. Killed and started again it goes on where it was.
+system's data, model or objective; those that `select` names are trained, and `all`, the system as it is. A variant has no curve
+of an error that it does not have: that of a task which its network lacks, and then that of all tasks together. Killed and
+started again it goes on where it was.
 """
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +35,7 @@ def main() -> None:
     name = parser.parse_args().system
     settings, seed, trainings = params("systems", name, "compare"), params("seed"), Trainings(name)
     fabric = launch(trainings.config)
-    phases = {
-        variant: trainings.phases(changes, epochs=settings["epochs"])
-        for variant, changes in variants(settings["variants"]).items()
-    }
+    phases = {variant: trainings.phases(changes, epochs=settings["epochs"]) for variant, changes in selected(settings).items()}
     seeds = range(seed, seed + settings["seeds"])
     key = facts_digest(settings=settings, runs=[loop.phases_key(each, seed) for each in phases.values()])
     folder = state("checkpoints", "compare", name, key[:16])
@@ -58,6 +56,14 @@ def main() -> None:
             table.to_csv(written / "curves.csv", index=False)
             areas(table).to_csv(written / "areas.csv", index=False)
         remove(folder)
+
+
+def selected(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+    """The variants that `select` names, and the system as it is."""
+    changes, names = settings["variants"], settings["select"]
+    if unknown := [name for name in names if name not in changes]:
+        raise ValueError(f"compare.select names {unknown[0]!r}, the variants are {', '.join(changes)}; correct params.yaml")
+    return variants({name: changes[name] for name in names})
 
 
 def variants(changes: dict[str, Any]) -> dict[str, dict[str, Any]]:

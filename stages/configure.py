@@ -8,7 +8,7 @@ python -m stages.configure --profile real --set datasets.tumgaid.archive=/data/k
 
 import argparse
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,16 @@ PROFILES = Path(__file__).parent / "profiles"
 BLOCKS_PER_DATASET = ("datasets", "validate", "flow", "silhouettes", "poses", "crops")
 
 Change = tuple[tuple[str, ...], Any]
+
+# Keys of earlier releases (a * is any one key), and what does their work now.
+RENAMED = {
+    "systems.*.training.batches.people": "systems.*.training.batches.identities",
+    "systems.*.training.batches.clips": "systems.*.training.batches.samples_each",
+    "systems.gaittake.model.keypoints": "systems.gaittake.data.keypoints",
+    "systems.gaittake.model.classifier": "systems.gaittake.objective.lambda.cross_entropy (the head is there if it is not 0)",
+    "systems.reid.model.tasks": "systems.reid.objective.lambda (a task is there if its weight is not 0)",
+    "systems.reid.data.junk": "systems.reid.objective.lambda.junk (junk is read if it is not 0)",
+}
 
 
 def main() -> None:
@@ -63,6 +73,9 @@ def configure(path: Path, changes: list[Change]) -> list[str]:
     yaml.width = 200
     yaml.representer.add_representer(type(None), _null)
     document = yaml.load(path)
+    if old := [(key, new) for old, new in RENAMED.items() for key in present(document, old.split("."))]:
+        names = "\n".join(f"  {'.'.join(key)}: now {new.replace('*', key[1])}" for key, new in old)
+        raise SystemExit(f"{path} has keys of an earlier release. Rename or remove them:\n{names}\nNothing was changed.")
     lines = []
     for key, value in changes:
         if key[0] == "add":
@@ -73,7 +86,8 @@ def configure(path: Path, changes: list[Change]) -> list[str]:
             if not isinstance(block, dict) or part not in block:
                 there = ", ".join(block) if isinstance(block, dict) else "no block"
                 raise SystemExit(
-                    f"{path} has no {'.'.join(key[: depth + 1])}; at that place there is {there}. Nothing was changed."
+                    f"{path} has no {'.'.join(key[: depth + 1])}; at that place there is {there}.{renamed(key)} Nothing was "
+                    "changed."
                 )
             if depth < len(key) - 1:
                 block = block[part]
@@ -85,6 +99,25 @@ def configure(path: Path, changes: list[Change]) -> list[str]:
         yaml.dump(document, file)
     os.replace(partial, path)
     return lines or ["nothing to change"]
+
+
+def present(block: Any, pattern: Sequence[str], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    """The keys in a document that match a pattern of keys, in which * is any."""
+    if not pattern:
+        return [above]
+    if not isinstance(block, dict):
+        return []
+    keys = list(block) if pattern[0] == "*" else [pattern[0]] if pattern[0] in block else []
+    return [match for key in keys for match in present(block[key], pattern[1:], (*above, key))]
+
+
+def renamed(key: tuple[str, ...]) -> str:
+    """A sentence on what a key of an earlier release is called now; nothing for other keys."""
+    for old, new in RENAMED.items():
+        parts = old.split(".")
+        if len(parts) <= len(key) and all(part in ("*", name) for part, name in zip(parts, key, strict=False)):
+            return f" It is now {new.replace('*', key[1])}."
+    return ""
 
 
 def add(document: dict[str, Any], key: tuple[str, ...], block: Any) -> list[str]:

@@ -12,8 +12,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from people import datasets
-from people import schemas
+from people import datasets, schemas
 from people.storage.store import Field, StoreWriter
 from people.video import flow
 from people.video.tracks import person_boxes_xyxy_px
@@ -41,17 +40,17 @@ def write(path: Path, dataset: str, clips: pd.DataFrame, config: flow.Config, wo
     rows = clips.to_dict("records")
     frames = sum(row["frame_count"] - 1 for row in rows)
     with pool(workers) as (executor, at_once), StoreWriter(path, fields, meta, expected_frames=frames) as store:
-        made = in_order(executor, one_clip, ((dataset, row, config) for row in rows), ahead=4 * at_once)
-        shown = tqdm(made, total=len(rows), desc=f"flow {dataset}", unit="clip")
-        for row, (flows, boxes, saturated) in zip(rows, shown, strict=True):
+        results = in_order(executor, process_clip, ((dataset, row, config) for row in rows), ahead=4 * at_once)
+        progress = tqdm(results, total=len(rows), desc=f"flow {dataset}", unit="clip")
+        for row, (flows, boxes, saturated) in zip(rows, progress, strict=True):
             store.append(row, {"flow": flows, "box": boxes})
             store.meta["saturated_values"] += saturated
     share = store.meta["saturated_values"] / (frames * 2 * height * width)
     print(f"{path}: {len(rows)} clips, {frames} flow maps of {width}x{height}, {share:.2%} of the values beyond int16")
 
 
-def one_clip(dataset: str, row: dict[str, Any], config: flow.Config) -> tuple[np.ndarray, np.ndarray, int]:
-    """Flow, boxes and the count of saturated values of one clip; what goes wrong names the clip and where its frames are."""
+def process_clip(dataset: str, row: dict[str, Any], config: flow.Config) -> tuple[np.ndarray, np.ndarray, int]:
+    """Flow, boxes and the number of saturated values of a clip; a ValueError names the clip and the path of its frames."""
     try:
         stored, grey, saturated = flow.clip_flow(datasets.find(dataset).frames(Path(row["root"]), row["frames"]), config)
     except (ValueError, OSError, cv2.error) as error:

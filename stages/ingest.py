@@ -1,4 +1,4 @@
-"""A dataset's index, read from its official layout: recordings as they are, or people rendered into that layout first.
+"""Writes a dataset's index, read from its official layout: an official archive, or people rendered into that layout.
 
 python -m stages.ingest tumgaid
 """
@@ -15,55 +15,63 @@ from people import datasets
 from people.config import Block
 from people.records import Motion
 from people.synth import motion
-from people.synth.motion import Wanted
+from people.synth.motion import WalkRequest
 from people.synth.render import render
 from stages.shared.executors import pool
 from stages.shared.project import output, params
 
-RENDERING = {"source", "archive", "frame_rate_hz", "size_hw", "jpeg_quality"}  # the rest of a block is its dataset's plan
+RENDERING_KEYS = {
+    "source",
+    "archive",
+    "frame_rate_hz",
+    "size_hw",
+    "jpeg_quality",
+    "variation",
+}  # the rest of a block is its dataset's plan
 
 
 def main(key: str) -> None:
     dataset, block = datasets.find(key), params("datasets", key)
     raw = Path("data/raw", key)
     with output(raw) as folder:
-        found = walks(block, len(dataset.SEQUENCES))
-        if found is None:
+        motions = walks(block, len(dataset.SEQUENCES))
+        if motions is None:
             folder.mkdir()
             (folder / "source.json").write_text(
                 json.dumps({"source": block["source"], "archive": block["archive"]}, indent=1) + "\n"
             )
         else:
-            write(key, folder, found, block)
+            write(key, folder, motions, block)
     with output(Path("data/index", key)) as folder:
         folder.mkdir()
-        clips = dataset.read(raw if found is not None else Path(block["archive"]))
+        clips = dataset.read(raw if motions is not None else Path(block["archive"]))
         clips.to_csv(folder / "clips.csv", index=False)
     print(f"{key}: {len(clips)} clips of {clips['subject_id'].nunique()} subjects in data/index/{key}/clips.csv")
 
 
 def walks(block: Block, sequences: int) -> list[Motion] | None:
-    """Walks from the dataset's source, one for every sequence; None where the archive has frames of its own."""
-    wanted = Wanted(
+    """Walks from the dataset's source, one for every sequence; None where the archive has frames."""
+    request = WalkRequest(
         archive=Path(block["archive"]),
         people=sum(block["subjects"][split] for split in ("train", "validation", "test")),
         walks=sequences,
         frames=block["frames_per_sequence"],
         frame_rate_hz=float(block["frame_rate_hz"]),
         seed=params("seed"),
+        variation=block["variation"],
     )
-    return motion.find(block["source"]).walks(wanted)
+    return motion.find(block["source"]).walks(request)
 
 
 def write(key: str, folder: Path, motions: list[Motion], block: Block) -> None:
-    """Render people who walk so into the dataset's official layout."""
+    """Render people with these motions into the dataset's official layout."""
     dataset = datasets.find(key)
-    plan = {name: value for name, value in block.items() if name not in RENDERING}
+    plan = {name: value for name, value in block.items() if name not in RENDERING_KEYS}
     takes = dataset.plan(motions, **plan, seed=params("seed"))
     people = len({take.subject_id for take in takes})
     with pool() as (executor, _), tqdm(total=people, desc=f"rendering {key}", unit="person", mininterval=1.0) as bar:
-        painter = partial(render, size_hw=tuple(block["size_hw"]))
-        dataset.write(folder, takes, painter, jpeg_quality=block["jpeg_quality"], executor=executor, done=bar.update)
+        render_take = partial(render, size_hw=tuple(block["size_hw"]))
+        dataset.write(folder, takes, render_take, jpeg_quality=block["jpeg_quality"], executor=executor, done=bar.update)
 
 
 if __name__ == "__main__":

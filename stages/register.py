@@ -1,8 +1,8 @@
-"""Enter the judged checkpoint into the MLflow registry; it becomes `champion` when it beats the present one on the same data.
+"""Register the evaluated checkpoint in MLflow; it becomes `champion` if its score on the same data is the higher one.
 
     python -m stages.register dmt
 
-writes data/registry/<system>.json: the version, the run that it came from, the champion, and why.
+writes data/registry/<system>.json: the version, its run, the champion, and the reason.
 """
 
 import argparse
@@ -31,17 +31,19 @@ from stages.shared import tracking
 from stages.shared.project import output, params, tracking_uri
 
 ALIAS = "champion"
-ERRORS = "validation.errors"  # a tag: what the score is made of
-WRAPPER = "stages.shared.mlflow_model"  # its file is logged, not imported: it makes a model of the process that runs it
+ERRORS = "validation.errors"  # a tag: the error measures from which the score is computed
+WRAPPER = "stages.shared.mlflow_model"  # its file is logged, not imported: the import would set this process's model
 LIBRARY = Path(checkpoints.__file__).parent
 REQUIREMENTS = ("torch", "torchvision", "numpy", "jaxtyping", "mlflow")
 
 
-class Unscored(ValueError):
-    """A registered version that the data or the code of today do not fit."""
+class IncompatibleVersion(ValueError):
+    """A registered version that cannot be scored with the present data or code."""
 
-    def __init__(self, version: ModelVersion, why: ValueError) -> None:
-        super().__init__(f"version {version.version} of {version.name} cannot be scored on today's validation subjects ({why})")
+    def __init__(self, version: ModelVersion, cause: ValueError) -> None:
+        super().__init__(
+            f"version {version.version} of {version.name} cannot be scored on today's validation subjects ({cause})"
+        )
         self.version = version
 
 
@@ -59,15 +61,15 @@ def main() -> None:
 
 
 def register(system: str, selected: dict[str, Any], metrics: dict[str, float], reads: dict[str, Path]) -> dict[str, Any]:
-    """The registry's entry: the checkpoint's version, new unless it is known, and who is champion now."""
+    """Register the checkpoint unless it is registered already, and choose the champion: the entry of data/registry."""
     checkpoint = Path(selected["checkpoint"])
-    if (found := file_digest(checkpoint)) != selected["sha256"]:
-        raise ValueError(f"{checkpoint} has SHA-256 {found}, but {selected['sha256']} was judged; run evaluate again")
+    if (digest := file_digest(checkpoint)) != selected["sha256"]:
+        raise ValueError(f"{checkpoint} has SHA-256 {digest}, but {selected['sha256']} was judged; run evaluate again")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     mlflow.set_tracking_uri(tracking_uri())
     client, experiment_id = tracking.connect(system)
     data_digest = stores_digest(reads)
-    version = known_version(client, system, selected["sha256"])
+    version = registered_version(client, system, selected["sha256"])
     is_new = version is None
     if version is None:
         tags = {
@@ -79,17 +81,17 @@ def register(system: str, selected: dict[str, Any], metrics: dict[str, float], r
             "git.sha": tracking.git_sha(),
             **{f"test.{name}": repr(value) for name, value in metrics.items() if not name.endswith((".low", ".high"))},
         }
-        version = new_version(client, system, experiment_id, checkpoint, tags, metrics)
-    champion = present_champion(client, system)
-    wins, why = challenge(version, champion, data_digest, reads)
-    if wins:
+        version = register_version(client, system, experiment_id, checkpoint, tags, metrics)
+    champion = current_champion(client, system)
+    is_champion, why = compare_with_champion(version, champion, data_digest, reads)
+    if is_champion:
         client.set_registered_model_alias(system, ALIAS, str(version.version))
     return {
         "model": system,
         "version": str(version.version),
         "new": is_new,
         "run_id": version.run_id,
-        "champion_version": str(version.version if wins or champion is None else champion.version),
+        "champion_version": str(version.version if is_champion or champion is None else champion.version),
         "why": why,
         "checkpoint_sha256": selected["sha256"],
         "data_digest": data_digest,
@@ -97,13 +99,13 @@ def register(system: str, selected: dict[str, Any], metrics: dict[str, float], r
     }
 
 
-def known_version(client: mlflow.MlflowClient, system: str, sha256: str) -> ModelVersion | None:
+def registered_version(client: mlflow.MlflowClient, system: str, sha256: str) -> ModelVersion | None:
     """The version under which a checkpoint is already registered."""
     versions = client.search_model_versions(f"name = '{system}'", max_results=10_000)
     return next((version for version in versions if version.tags.get("checkpoint.sha256") == sha256), None)
 
 
-def new_version(
+def register_version(
     client: mlflow.MlflowClient,
     system: str,
     experiment_id: str,
@@ -111,15 +113,15 @@ def new_version(
     tags: dict[str, str],
     metrics: dict[str, float],
 ) -> ModelVersion:
-    """The checkpoint with its library and wrapper, logged to the run that trained it (or to a run of its own)."""
-    trained = f"tags.`checkpoint.sha256` = '{tags['checkpoint.sha256']}'"
-    runs = client.search_runs([experiment_id], trained, order_by=["attributes.start_time DESC"])
+    """Register the checkpoint with the library and the wrapper, logged to the run that trained it, or to a new one."""
+    query = f"tags.`checkpoint.sha256` = '{tags['checkpoint.sha256']}'"
+    runs = client.search_runs([experiment_id], query, order_by=["attributes.start_time DESC"])
     run = runs[0] if runs else client.create_run(experiment_id, run_name="register")
     with mlflow.start_run(run.info.run_id), warnings.catch_warnings():
-        warnings.filterwarnings("ignore", ".*input example")  # an example would be half a megabyte; the signature says it all
+        warnings.filterwarnings("ignore", ".*input example")  # half a megabyte, and the signature suffices
         model = mlflow.pyfunc.log_model(
             name=system,
-            python_model=str(source_of(WRAPPER)),
+            python_model=str(source_file(WRAPPER)),
             artifacts={"checkpoint": str(checkpoint)},
             code_paths=[str(LIBRARY)],
             signature=signature(checkpoint),
@@ -130,22 +132,23 @@ def new_version(
 
 
 def signature(checkpoint: Path) -> ModelSignature:
-    """Names and shapes of what the model takes and answers."""
+    """Names and shapes of the model's inputs and outputs."""
     network, entries = checkpoints.load(checkpoint)
     shapes = systems.find(entries["system"], "serving").shapes(network, entries["spec"])
     inputs, outputs = ([TensorSpec(np.dtype(np.float32), shape, name) for name, shape in named.items()] for named in shapes)
     return ModelSignature(Schema([*inputs]), Schema([*outputs]))
 
 
-def source_of(module: str) -> Path:
-    """The file of a module that is not imported."""
+def source_file(module: str) -> Path:
+    """The source file of a module, without importing it."""
     spec = importlib.util.find_spec(module)
     assert spec is not None
     assert spec.origin is not None
     return Path(spec.origin)
 
 
-def present_champion(client: mlflow.MlflowClient, system: str) -> ModelVersion | None:
+def current_champion(client: mlflow.MlflowClient, system: str) -> ModelVersion | None:
+    """The version with the alias `champion`, if there is one."""
     try:
         return client.get_model_version_by_alias(system, ALIAS)
     except MlflowException as error:
@@ -154,45 +157,47 @@ def present_champion(client: mlflow.MlflowClient, system: str) -> ModelVersion |
         raise
 
 
-def challenge(
+def compare_with_champion(
     version: ModelVersion, champion: ModelVersion | None, data_digest: str, reads: dict[str, Path]
 ) -> tuple[bool, str]:
-    """Whether the version becomes champion, and why: scores count only of the same tasks on the same subjects.
+    """Whether the version becomes champion, and why: only scores of the same tasks on the same subjects are compared.
 
-    The score of a network with other tasks is another thing: the champion stays, and the alias can be given by hand.
-    A champion that cannot be scored there (today's photos have no junk, today's code no such layer) makes room: it stays in the
-    registry, and its alias can be given back by hand.
+    If the tasks differ, the champion stays, and the alias can be set by hand. A champion that cannot be scored (the present
+    photos have no junk, the present code lacks a layer) is replaced: it stays in the registry, and its alias can be set back.
     """
     if champion is None:
         return True, "there was no champion"
     if str(champion.version) == str(version.version):
         return False, f"version {version.version} is the champion already"
-    ours_of, theirs_of = (one.tags.get(ERRORS) for one in (version, champion))
-    if ours_of and theirs_of and ours_of != theirs_of:
-        told = f"version {version.version} is scored by {ours_of}, champion {champion.version} by {theirs_of}"
-        return False, f"{told}: not to be compared, the champion stays until the alias {ALIAS} is given by hand"
-    same = all(one.tags.get("data.digest") == data_digest for one in (version, champion))
+    compared = (version, champion)
+    errors, champion_errors = (candidate.tags.get(ERRORS) for candidate in compared)
+    if errors and champion_errors and errors != champion_errors:
+        reason = f"version {version.version} is scored by {errors}, champion {champion.version} by {champion_errors}"
+        return False, f"{reason}: not comparable, the champion stays until the alias {ALIAS} is set by hand"
+    same_data = all(candidate.tags.get("data.digest") == data_digest for candidate in compared)
     try:
-        ours, theirs = (
-            float(one.tags["validation.score"]) if same else scored_again(one, reads) for one in (version, champion)
+        score, champion_score = (
+            float(candidate.tags["validation.score"]) if same_data else rescore(candidate, reads) for candidate in compared
         )
-    except Unscored as error:
+    except IncompatibleVersion as error:
         if error.version is version:
             raise
-        return True, f"version {version.version} takes over: {error}"
-    how = "on the same data" if same else "both scored again on today's validation subjects, as one was scored on other data"
-    told = f"version {version.version} has validation score {ours:.6f}, champion {champion.version} had {theirs:.6f} ({how})"
-    return ours > theirs, f"{told}: {'it takes over' if ours > theirs else 'the champion stays'}"
+        return True, f"version {version.version} becomes champion: {error}"
+    rescored = "both scored again on today's validation subjects, as one was scored on other data"
+    basis = "on the same data" if same_data else rescored
+    scores = f"version {version.version} has validation score {score:.6f}, champion {champion.version} has {champion_score:.6f}"
+    is_better = score > champion_score
+    return is_better, f"{scores} ({basis}): {'it becomes champion' if is_better else 'the champion stays'}"
 
 
-def scored_again(version: ModelVersion, reads: dict[str, Path]) -> float:
-    """A registered checkpoint's score on the validation subjects of today's data."""
+def rescore(version: ModelVersion, reads: dict[str, Path]) -> float:
+    """A registered checkpoint's score on the validation subjects of the present data."""
     with tempfile.TemporaryDirectory() as folder:
         model = download_artifacts(f"models:/{version.name}/{version.version}", dst_path=folder)
         try:
             return float(revalidate(Path(model, "artifacts", "checkpoint.pt"), reads)["score"])
         except ValueError as error:
-            raise Unscored(version, error) from error
+            raise IncompatibleVersion(version, error) from error
 
 
 if __name__ == "__main__":

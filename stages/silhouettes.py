@@ -33,41 +33,43 @@ def write(path: Path, dataset: str, clips: pd.DataFrame, config: Config, workers
     height, width = config.size_hw
     fields = {"silhouette": Field("uint8", (height, width)), "box": Field("float32", (4,)), "frame": Field("int32", (1,))}
     meta = {"dataset": dataset, "method": config.method, "size_hw": config.size_hw, "soft": config.soft}
-    rows, agreed = clips.to_dict("records"), MeanOverlap("iou")
-    without: list[str] = []
+    rows, mean_iou = clips.to_dict("records"), MeanOverlap("iou")
+    without_person: list[str] = []
     with pool(workers) as (executor, at_once), StoreWriter(path, fields, meta) as store:
-        made = in_order(executor, one_clip, ((dataset, row, config) for row in rows), ahead=4 * at_once)
-        shown = tqdm(made, total=len(rows), desc=f"silhouettes {dataset}", unit="clip", mininterval=1.0)
-        for row, (found, overlap) in zip(rows, shown, strict=True):
-            agreed.add(row["condition"], overlap)
-            if len(found.frame):
-                store.append(row, found._asdict())
+        results = in_order(executor, process_clip, ((dataset, row, config) for row in rows), ahead=4 * at_once)
+        progress = tqdm(results, total=len(rows), desc=f"silhouettes {dataset}", unit="clip", mininterval=1.0)
+        for row, (arrays, iou) in zip(rows, progress, strict=True):
+            mean_iou.add(row["condition"], iou)
+            if len(arrays.frame):
+                store.append(row, arrays._asdict())
             else:
-                without.append(row["clip_id"])
-        store.meta |= {"without_person": without, **agreed.facts()}
-    iou = "" if store.meta["iou"] is None else f", IoU with the layout's own {store.meta['iou']:.3f}"
-    print(f"{path}: {len(store.rows)} clips, {store.frames} silhouettes, {len(without)} clips without a person{iou}")
+                without_person.append(row["clip_id"])
+        store.meta |= {"without_person": without_person, **mean_iou.facts()}
+    agreement = "" if store.meta["iou"] is None else f", IoU with the layout's own {store.meta['iou']:.3f}"
+    print(
+        f"{path}: {len(store.rows)} clips, {store.frames} silhouettes, {len(without_person)} clips without a person{agreement}"
+    )
 
 
-def one_clip(dataset: str, row: dict[str, Any], config: Config) -> tuple[Silhouettes, np.ndarray]:
-    """One clip's silhouettes, and for each frame the overlap with the layout's own mask, where it has as many."""
+def process_clip(dataset: str, row: dict[str, Any], config: Config) -> tuple[Silhouettes, np.ndarray]:
+    """A clip's silhouettes, and for each frame the IoU with the layout's mask where it has one for each frame."""
     module, root = datasets.find(dataset), Path(row["root"])
     try:
-        own = list(module.masks(root, row["masks"])) if row.get("masks") else []
+        true_masks = list(module.masks(root, row["masks"])) if row.get("masks") else []
         if config.method == "layout":
-            if not own:
+            if not true_masks:
                 raise ValueError("the layout has no masks of it; choose another `method` in params.yaml")
-            return silhouettes.normalised(own, config), np.zeros(0)
+            return silhouettes.normalise_masks(true_masks, config), np.zeros(0)
         if row.get("masks") == row["frames"]:
             raise ValueError("the layout has masks of it and no video; set `method` to layout in params.yaml")
         empty = module.background(root, row["background"]) if row.get("background") else ()
-        masks = list(silhouettes.found_masks(module.frames(root, row["frames"]), empty, config))
+        masks = list(silhouettes.segment_person(module.frames(root, row["frames"]), empty, config))
         if len(masks) != row["frame_count"]:
             raise ValueError(
                 f"it was validated with {row['frame_count']} frames and has {len(masks)} now; run dvc repro validate@{dataset}"
             )
-        compared = silhouettes.overlap(masks, own) if len(own) == len(masks) else np.zeros(0)
-        return silhouettes.normalised(masks, config), compared
+        iou = silhouettes.mask_iou(masks, true_masks) if len(true_masks) == len(masks) else np.zeros(0)
+        return silhouettes.normalise_masks(masks, config), iou
     except (ValueError, OSError, cv2.error) as error:
         raise ValueError(f"clip {row['clip_id']} ({root / row['frames']}): {error}") from error
 

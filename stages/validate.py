@@ -1,4 +1,4 @@
-"""A dataset's index, checked against its schema, its rules and its files; faulty clips go to a quarantine table.
+"""Checks a dataset's index against its schema, its rules and its files; faulty clips go to a quarantine table.
 
 python -m stages.validate tumgaid
 """
@@ -14,8 +14,8 @@ from people import datasets, schemas
 from stages.shared.executors import pool
 from stages.shared.project import output, params, state
 
-LISTED = 20
-RULES = {  # by the name of their limits in params.yaml; a dataset names those that mean something for it
+MAX_LISTED = 20
+RULES = {  # by the name of their limits in params.yaml, where a dataset sets those that apply to it
     "age_years": lambda years: schemas.ages_within(*years),
     "min_frames": schemas.at_least_frames,
 }
@@ -31,7 +31,7 @@ def main(key: str) -> None:
         good, quarantine = schemas.check(clips, *rules, schemas.decodable(dataset.frames, executor, done=bar.update))
     bad_share = len(set(quarantine["clip_id"])) / len(set(clips["clip_id"]))
     if bad_share > limits["max_bad_share"] or good.empty:
-        refuse(key, quarantine, bad_share, limits["max_bad_share"])
+        fail(key, quarantine, bad_share, limits["max_bad_share"])
     with output(Path("data/valid", key)) as folder:
         folder.mkdir()
         good.to_csv(folder / "clips.csv", index=False)
@@ -40,14 +40,15 @@ def main(key: str) -> None:
     print(f"{key}: {len(good)} valid clips in data/valid/{key}/clips.csv, {len(clips) - len(good)} in quarantine")
 
 
-def refuse(key: str, quarantine: pd.DataFrame, bad_share: float, most: float) -> None:
-    """End the stage with the faults in words; the whole table stays readable, as a failed stage has no outputs."""
+def fail(key: str, quarantine: pd.DataFrame, bad_share: float, max_bad_share: float) -> None:
+    """Exit with the faults in words; the table is kept in the state folder, as a failed stage has no outputs."""
     table = state("quarantine", f"{key}.csv")
     quarantine.to_csv(table, index=False)
     rows = quarantine.to_dict("records")
-    lines = ["  {clip_id}: {rule}; {column} is {value}; {remedy}".format(**row) for row in rows[:LISTED]]
-    more = [f"  ... and {len(rows) - LISTED} more"] if len(rows) > LISTED else []
-    title = f"{key}: {bad_share:.1%} of the clips are bad, validate.{key}.max_bad_share allows {most:.1%}; all are in {table}:"
+    lines = ["  {clip_id}: {rule}; {column} is {value}; {remedy}".format(**row) for row in rows[:MAX_LISTED]]
+    more = [f"  ... and {len(rows) - MAX_LISTED} more"] if len(rows) > MAX_LISTED else []
+    limit = f"validate.{key}.max_bad_share allows {max_bad_share:.1%}"
+    title = f"{key}: {bad_share:.1%} of the clips are bad, {limit}; all are in {table}:"
     raise SystemExit("\n".join([title, *lines, *more]))
 
 

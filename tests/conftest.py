@@ -13,7 +13,7 @@ from ruamel.yaml import YAML
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).parent.parent
-OF_SMALL_RUN = ("test_contracts.py", "test_pipeline.py")
+OF_SMALL_RUN = ("test_contracts.py", "test_pipeline.py", "test_toy_systems.py")
 _hook = install_import_hook("people", "beartype.beartype")
 
 os.environ.setdefault("DO_NOT_TRACK", "true")
@@ -57,7 +57,12 @@ def real_data() -> Path:
 
 @pytest.fixture(scope="session")
 def small_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A copy of the project in which `dvc repro` has passed through every stage, on the smallest rendered people."""
+    """A copy of the project in which `dvc repro` has passed through every stage, on the smallest rendered people.
+
+    `PEOPLE_SMALL_RUN` names one that is there already.
+    """
+    if made := os.environ.get("PEOPLE_SMALL_RUN"):
+        return Path(made)
     copy = workspace(tmp_path_factory.mktemp("small") / "project")
     run([sys.executable, "-m", "stages.configure", "--profile", "small"], copy)
     run(["dvc", "repro"], copy)
@@ -92,7 +97,7 @@ def fewest(folder: Path) -> None:
     params = yaml.load(path)
     for system in params["systems"].values():
         system["training"]["epochs"] = 1
-        system["compare"] |= {"epochs": 1, "variants": dict(list(system["compare"]["variants"].items())[:1])}
+        system["compare"] |= {"epochs": 1, "select": list(system["compare"]["variants"])[:1]}
         system["search"] |= {"epochs": 1, "trials": 1}
     yaml.dump(params, path)
 

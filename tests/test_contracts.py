@@ -1,5 +1,8 @@
 """What every system and every dataset keeps, whoever writes it: a new one is tested here before it has a test of its own."""
 
+import json
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
@@ -13,25 +16,34 @@ import torch
 from ruamel.yaml import YAML
 
 from people import datasets, systems
-from people.protocols import PhotoSet
+from people.evaluation import PhotoSet
 from people.synth.motion import parametric
 from people.synth.render import render
+from people.training.system import PROTOCOLS, Samples
+from stages.ingest import RENDERING_KEYS
 
-WIDTHS = {"size_hw": (60, 80)}
+ROOT = Path(__file__).parent.parent
+FRAME_HW = (60, 80)
 
 
 class Built:
     """One system, built from its block in params.yaml on the samples of the small run."""
 
     def __init__(self, system: str, workspace: Path):
+        self.name = system
         block = YAML(typ="safe").load(workspace / "params.yaml")["systems"][system]
         self.data, self.model, self.objective = (systems.find(system, part) for part in ("data", "model", "objective"))
-        reads = {slot: workspace / path for slot, path in block["reads"].items()}
-        self.samples = self.data.open_samples(reads, self.data.Config(**block["data"]), "train")
-        self.spec = self.data.spec(self.samples)
+        self.reads = {slot: workspace / path for slot, path in block["reads"].items()}
+        objective_config = self.objective.Config(**block["objective"])
+        self.data_config, self.tasks = self.data.Config(**block["data"]), objective_config.tasks
+        self.samples = self.opened("train")
+        self.spec = self.data.spec(self.samples) | {"tasks": list(self.tasks)}
         self.statistics = self.data.statistics(self.samples)
         self.model_config = self.model.Config(**block["model"])
-        self.terms = self.objective.Objective(self.objective.Config(**block["objective"]), self.spec)
+        self.terms = self.objective.Objective(objective_config, self.spec)
+
+    def opened(self, split: str) -> Any:
+        return self.data.open_samples(self.reads, self.data_config, split, self.tasks)
 
     def network(self, seed: int = 0) -> torch.nn.Module:
         torch.manual_seed(seed)
@@ -46,13 +58,88 @@ class Built:
     def four(self) -> list[int]:
         """The first and the last sample of each of two people: the least from which a person can be known again."""
         subject = self.samples.targets(self.spec)["subject"].tolist()
-        of_two = [[index for index, one in enumerate(subject) if one == person] for person in (0, 1)]
-        return [index for mine in of_two for index in (mine[0], mine[-1])]
+        of_two = [[index for index, label in enumerate(subject) if label == person] for person in (0, 1)]
+        return [index for samples in of_two for index in (samples[0], samples[-1])]
 
 
 @pytest.fixture(scope="module", params=systems.names())
 def built(request: pytest.FixtureRequest, small_run: Path) -> Built:
     return Built(request.param, small_run)
+
+
+@pytest.mark.parametrize("system", systems.names())
+def test_a_system_has_every_part_of_the_contract_and_a_readme(system: str):
+    for part, protocol in PROTOCOLS.items():
+        assert isinstance(systems.find(system, part), protocol), part
+    readme = (ROOT / "people/systems" / system / "README.md").read_text()
+    assert len(readme.splitlines()) >= 15
+
+
+def test_the_type_checker_finds_the_contract_kept(tmp_path: Path):
+    lines = ["from people.training import system as contract"]
+    for system in systems.names():
+        for part, protocol in PROTOCOLS.items():
+            lines.append(f"import people.systems.{system}.{part}")
+            lines.append(f"{system}_{part}: contract.{protocol.__name__} = people.systems.{system}.{part}")
+        lines.append(f"def {system}_network(made: people.systems.{system}.model.Network) -> contract.Network: return made")
+        lines.append(f"def {system}_terms(made: people.systems.{system}.objective.Objective) -> contract.Terms: return made")
+        lines.append(f"def {system}_samples(made: people.systems.{system}.data.Samples) -> contract.Samples: return made")
+    program = tmp_path / "contract.py"
+    program.write_text("\n".join(lines) + "\n")
+    settings = {"extraPaths": [str(ROOT)], "pythonVersion": "3.11", "typeCheckingMode": "standard"}
+    (tmp_path / "pyrightconfig.json").write_text(json.dumps(settings))
+    command = [sys.executable, "-m", "pyright", "--project", str(tmp_path), "--pythonpath", sys.executable]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_samples_and_their_targets_are_a_table(built: Built):
+    assert isinstance(built.samples, Samples)
+    targets = built.samples.targets(built.spec)
+    assert "subject" in targets
+    assert {len(values) for values in targets.values()} == {len(built.samples)}
+    batch = built.batch(built.spread(5))
+    for name, values in targets.items():
+        for row, index in enumerate(built.spread(5)):
+            torch.testing.assert_close(batch[name][row], values[index], rtol=0, atol=0, equal_nan=True)
+
+
+def test_a_task_is_there_if_its_weight_is_not_0_and_then_only(built: Built, small_run: Path):
+    block = YAML(typ="safe").load(small_run / "params.yaml")["systems"][built.name]["objective"]
+    for task in [task for task, weight in block["lambda"].items() if weight and task in built.tasks]:
+        config = built.objective.Config(**{**block, "lambda": {**block["lambda"], task: 0.0}})
+        assert set(config.tasks) == set(built.tasks) - {task}
+        spec = built.spec | {"tasks": list(config.tasks)}
+        network, objective = built.model.Network(built.model_config, spec).train(), built.objective.Objective(config, spec)
+        batch = built.batch(built.spread(12))
+        outputs = network(batch)
+        terms = objective(outputs, batch)
+        assert set(terms) == set(objective.weighting.lambdas()) == set(config.tasks)
+        objective.weighting.total(terms).backward()
+        unused = [name for name, weights in network.named_parameters() if weights.grad is None]
+        assert unused == [], f"without {task} the network keeps parameters that nothing trains"
+
+
+def test_validation_gives_the_main_error_and_a_score(built: Built):
+    samples = built.opened("validation")
+    monitor = built.objective.monitor(tuple(samples.targets(built.spec)))
+    for rows in np.array_split(np.arange(len(samples)), 3):
+        batch = samples.batch(rows.tolist(), spec=built.spec, statistics=built.statistics, augment=None)
+        with torch.no_grad():
+            monitor.add(built.network().eval()(batch), batch)
+    validation = monitor.result(dict)
+    assert built.objective.MAIN_ERROR in validation["errors"]
+    assert np.isfinite(validation["score"])
+
+
+def test_what_is_served_has_the_shapes_that_are_promised(built: Built):
+    serving, network = systems.find(built.name, "serving"), built.network().eval()
+    inputs, outputs = serving.shapes(network, built.spec)
+    arrays = {name: np.zeros([3 if size < 0 else size for size in shape], np.float32) for name, shape in inputs.items()}
+    predictions = serving.predict(network, built.statistics, arrays)
+    assert set(predictions) == set(outputs)
+    for name, shape in outputs.items():
+        assert predictions[name].shape == (3, *shape[1:]), name
 
 
 def test_every_named_loss_term_is_finite_and_reaches_some_parameter(built: Built):
@@ -124,19 +211,27 @@ def test_a_system_refuses_a_parameter_that_it_does_not_know(built: Built):
 
 
 FRAME_DATASETS = [name for name in datasets.names() if hasattr(datasets.find(name), "protocol")]
-PLANS = {
-    "tumgaid": {"subjects": {"train": 4, "validation": 3, "test": 5, "elapsed": 2}, "frames_per_sequence": 30},
-    "casiab": {"subjects": {"train": 2, "validation": 1, "test": 2}, "frames_per_sequence": 20, "views_deg": [0, 90]},
-    "oumvlp": {"subjects": {"train": 2, "validation": 1, "test": 2}, "frames_per_sequence": 20, "views_deg": [0, 90]},
-    "market1501": {
-        "subjects": {"train": 2, "validation": 2, "test": 2},
-        "cameras": 2,
-        "photos_per_camera": [2, 3],
-        "frames_per_sequence": 11,
-        "distractors": 2,
-        "junk": 6,
-    },
-}
+
+
+def plan_of(dataset: str) -> dict[str, Any]:
+    """The dataset's plan in params.yaml, or in the profile that adds the dataset, with few people, frames and views."""
+    yaml = YAML(typ="safe")
+    added = [yaml.load(path).get("add", {}).get("datasets", {}) for path in sorted((ROOT / "stages/profiles").glob("*.yaml"))]
+    blocks = [
+        block for every in (yaml.load(ROOT / "params.yaml")["datasets"], *added) for block in [every.get(dataset)] if block
+    ]
+    assert blocks, f"neither params.yaml nor a profile has a block datasets.{dataset}"
+    plan = {name: value for name, value in blocks[0].items() if name not in RENDERING_KEYS}
+    fewer = {"views_deg": lambda views: views[:2], "frames_per_sequence": lambda frames: min(frames, 30)}
+    small = {name: fewer.get(name, least)(value) for name, value in plan.items()}
+    return {**small, "subjects": {"train": 3, "validation": 3, "test": 3, **least(small["subjects"])}}
+
+
+def least(value: Any) -> Any:
+    """A setting with every number above 3 made 3; of a list of numbers none."""
+    if isinstance(value, dict):
+        return {name: least(part) for name, part in value.items()}
+    return min(value, 3) if isinstance(value, int) else value
 
 
 @pytest.fixture(scope="module", params=FRAME_DATASETS)
@@ -144,10 +239,10 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     """A dataset's module, the takes that it planned, and the folder into which it wrote them."""
     module = datasets.find(request.param)
     motions = parametric.motions(12, walks=5, frames=240, frame_rate_hz=30.0, seed=5)
-    takes = module.plan(motions, **PLANS[request.param], seed=5)
+    takes = module.plan(motions, **plan_of(request.param), seed=5)
     folder = tmp_path_factory.mktemp("written") / request.param
     with ThreadPoolExecutor(2) as executor:
-        module.write(folder, takes, partial(render, **WIDTHS), jpeg_quality=90, executor=executor)
+        module.write(folder, takes, partial(render, size_hw=FRAME_HW), jpeg_quality=90, executor=executor)
     return module, takes, folder
 
 

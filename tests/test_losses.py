@@ -36,14 +36,14 @@ def naive_contrastive(signature: np.ndarray, identity: np.ndarray, margin: float
     return float(np.mean(values))
 
 
-def test_softmax_log_loss_is_the_log_loss_of_the_softmax():
+def test_cross_entropy_is_the_log_loss_of_the_softmax():
     generator = torch.Generator().manual_seed(0)
     logits, target = torch.randn(50, 7, generator=generator) * 3, torch.randint(7, (50,), generator=generator)
     expected = log_loss(target, torch.softmax(logits.double(), 1), labels=range(7))
     assert losses.cross_entropy(logits, target).item() == pytest.approx(expected, rel=1e-6)
 
 
-def test_a_sample_of_unknown_class_has_no_part_in_the_log_loss():
+def test_cross_entropy_ignores_samples_of_unknown_class():
     logits = torch.randn(6, 3)
     target = torch.tensor([0, -1, 2, -1, 1, 1])
     expected = losses.cross_entropy(logits[target >= 0], target[target >= 0])
@@ -83,10 +83,10 @@ def test_a_detached_scale_pulls_residuals_towards_zero_and_an_undetached_one_wou
     spread = (residual - residual.quantile(0.5)).abs().quantile(0.5)
     scaled = residual / (1.4826 * spread)
     rho = C**2 / 6 * (1 - (1 - (scaled / C) ** 2).clamp(min=0) ** 3)
-    (careless,) = torch.autograd.grad(rho.mean(), prediction)
+    (undetached,) = torch.autograd.grad(rho.mean(), prediction)
     (ours,) = torch.autograd.grad(losses.tukey_biweight(prediction, target), prediction)
     radial = residual.detach() / residual.detach().norm()
-    assert abs((careless * radial).sum().item()) < 1e-12
+    assert abs((undetached * radial).sum().item()) < 1e-12
     assert -(ours * radial).sum().item() > 1e-3
 
 
@@ -122,7 +122,7 @@ def test_a_wider_scale_is_the_loss_of_smaller_residuals():
     assert losses.tukey_biweight(prediction, target, mad_multiplier=7.0).item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_a_person_of_unknown_age_has_no_part_in_the_age_loss():
+def test_the_age_loss_ignores_people_of_unknown_age():
     prediction, target = ages(3)
     unknown = torch.cat([target, torch.full((5,), torch.nan)])
     more = torch.cat([prediction, torch.randn(5)])
@@ -184,9 +184,9 @@ def test_the_adaptive_margin_is_the_distance_where_both_rates_are_closest(seed: 
 
 
 def test_a_batch_of_one_person_leaves_the_margin_as_it_was():
-    present = torch.tensor(0.5)
-    assert losses.adaptive_margin(torch.randn(4, 2), torch.zeros(4, dtype=torch.long), present) == present
-    assert losses.adaptive_margin(torch.randn(4, 2), torch.arange(4), present) == present
+    current = torch.tensor(0.5)
+    assert losses.adaptive_margin(torch.randn(4, 2), torch.zeros(4, dtype=torch.long), current) == current
+    assert losses.adaptive_margin(torch.randn(4, 2), torch.arange(4), current) == current
 
 
 def strips(seed: int, samples: int = 12, people: int = 4) -> tuple[torch.Tensor, torch.Tensor]:
@@ -199,9 +199,9 @@ def relations(identity: list[int], anchor: int) -> tuple[list[int], list[int]]:
     """An anchor's positives and its negatives."""
     if identity[anchor] < 0:
         return [], []
-    known = [i for i in range(len(identity)) if identity[i] >= 0 and i != anchor]
-    positives = [i for i in known if identity[i] == identity[anchor]]
-    return positives, [i for i in known if identity[i] != identity[anchor]]
+    others = [i for i in range(len(identity)) if identity[i] >= 0 and i != anchor]
+    positives = [i for i in others if identity[i] == identity[anchor]]
+    return positives, [i for i in others if identity[i] != identity[anchor]]
 
 
 def naive_weighted_triplet(features: np.ndarray, identity: list[int], margin: float, *, weighting: bool) -> float:
@@ -213,9 +213,9 @@ def naive_weighted_triplet(features: np.ndarray, identity: list[int], margin: fl
             continue
         far = np.array([np.linalg.norm(features[anchor] - features[i]) for i in positives])
         near = np.array([np.linalg.norm(features[anchor] - features[i]) for i in negatives])
-        of_far = np.exp(far) if weighting else np.ones_like(far)
-        of_near = np.exp(-near) if weighting else np.ones_like(near)
-        values.append(max(0.0, margin + (of_far * far).sum() / of_far.sum() - (of_near * near).sum() / of_near.sum()))
+        far_weight = np.exp(far) if weighting else np.ones_like(far)
+        near_weight = np.exp(-near) if weighting else np.ones_like(near)
+        values.append(max(0.0, margin + np.average(far, weights=far_weight) - np.average(near, weights=near_weight)))
     return float(np.mean(values)) if values else 0.0
 
 
@@ -235,7 +235,9 @@ def naive_triplets(features: np.ndarray, identity: list[int], margin: float) -> 
 @pytest.mark.parametrize("seed", range(3))
 def test_the_weighted_triplet_loss_is_eq_11_anchor_by_anchor_and_strip_by_strip(seed: int, weighting: bool):
     embedding, identity = strips(seed)
-    expected = [naive_weighted_triplet(one.numpy(), identity.tolist(), 0.5, weighting=weighting) for one in embedding.unbind(1)]
+    expected = [
+        naive_weighted_triplet(strip.numpy(), identity.tolist(), 0.5, weighting=weighting) for strip in embedding.unbind(1)
+    ]
     ours = losses.weighted_triplet(embedding, identity, 0.5, weighting=weighting)
     assert ours.item() == pytest.approx(np.mean(expected), rel=1e-6)
 
@@ -249,17 +251,17 @@ def test_the_weights_of_negatives_do_not_vanish_where_all_are_far():
 @pytest.mark.parametrize("seed", range(3))
 def test_the_batch_all_triplet_loss_is_the_mean_of_the_triplets_above_zero(seed: int):
     embedding, identity = strips(seed)
-    hinges = [np.array(naive_triplets(one.numpy(), identity.tolist(), 0.2)) for one in embedding.unbind(1)]
-    expected = np.mean([one[one > 0].mean() for one in hinges])
+    hinges = [np.array(naive_triplets(strip.numpy(), identity.tolist(), 0.2)) for strip in embedding.unbind(1)]
+    expected = np.mean([hinge[hinge > 0].mean() for hinge in hinges])
     assert losses.batch_all_triplet(embedding, identity, 0.2).item() == pytest.approx(expected, rel=1e-6)
-    active = np.mean([(one > 0).mean() for one in hinges])
+    active = np.mean([(hinge > 0).mean() for hinge in hinges])
     assert losses.active_triplets(embedding, identity, 0.2).item() == pytest.approx(active)
 
 
 def test_the_batch_all_triplet_loss_is_that_of_pytorch_metric_learning():
     embedding, identity = torch.randn(16, 1, 6, generator=torch.Generator().manual_seed(1)), torch.arange(4).repeat(4)
-    theirs = TripletMarginLoss(margin=0.2, distance=LpDistance(normalize_embeddings=False), reducer=AvgNonZeroReducer())
-    expected = theirs(embedding[:, 0], identity).item()
+    reference = TripletMarginLoss(margin=0.2, distance=LpDistance(normalize_embeddings=False), reducer=AvgNonZeroReducer())
+    expected = reference(embedding[:, 0], identity).item()
     assert losses.batch_all_triplet(embedding, identity, 0.2).item() == pytest.approx(expected, rel=1e-5)
 
 

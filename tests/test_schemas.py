@@ -1,4 +1,4 @@
-"""What an index must fulfil: every fault is one row that names clip, column, rule, value and remedy."""
+"""Validation of an index: every fault is one row that names clip, column, rule, value and remedy."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +45,7 @@ def index(**changes: dict[str, object]) -> pd.DataFrame:
     return table
 
 
-def found(clips: pd.DataFrame, *rules: schemas.Rule) -> list[tuple[str, str, str, str]]:
+def faults_of(clips: pd.DataFrame, *rules: schemas.Rule) -> list[tuple[str, str, str, str]]:
     """The faults as (clip, column, rule, value); every one has a remedy, and no faulty clip is among the good ones."""
     good, quarantine = schemas.check(clips, *rules)
     assert list(quarantine.columns) == ["clip_id", "column", "rule", "value", "remedy"]
@@ -56,20 +56,20 @@ def found(clips: pd.DataFrame, *rules: schemas.Rule) -> list[tuple[str, str, str
 
 
 def test_an_index_with_unknown_gender_age_and_view_is_good():
-    assert found(index(**{"p001/n01": {"view_deg": np.nan}})) == []
+    assert faults_of(index(**{"p001/n01": {"view_deg": np.nan}})) == []
 
 
 def test_a_gender_of_x_an_age_below_zero_and_a_split_of_another_name_are_one_fault_each():
-    faults = found(index(**{"p001/n01": {"gender": "x"}, "p002/n02": {"age_years": -3.0}, "p003/n01": {"split": "probe"}}))
+    faults = faults_of(index(**{"p001/n01": {"gender": "x"}, "p002/n02": {"age_years": -3.0}, "p003/n01": {"split": "probe"}}))
     rows = {(clip, column): value for clip, column, _, value in faults}
     assert rows[("p001/n01", "gender")] == "x"
     assert rows[("p002/n02", "age_years")] == "-3.0"
     assert rows[("p003/n01", "split")] == "probe"
 
 
-def test_a_fault_is_listed_once_even_where_two_rules_see_it():
+def test_a_fault_of_two_rules_is_listed_once():
     clips = index(**{clip: {"age_years": -3.0} for clip in ("p002/n01", "p002/n02")})
-    faults = found(clips, schemas.ages_within(1, 110))
+    faults = faults_of(clips, schemas.ages_within(1, 110))
     assert [(clip, column, value) for clip, column, _, value in faults] == [
         ("p002/n01", "age_years", "-3.0"),
         ("p002/n02", "age_years", "-3.0"),
@@ -78,8 +78,8 @@ def test_a_fault_is_listed_once_even_where_two_rules_see_it():
 
 def test_ages_are_held_to_the_given_range_with_both_ends():
     clips = index(**{clip: {"age_years": 110.0} for clip in ("p001/n01", "p001/n02")})
-    assert found(clips, schemas.ages_within(1, 110)) == []
-    assert found(clips, schemas.ages_within(1, 109)) == [
+    assert faults_of(clips, schemas.ages_within(1, 110)) == []
+    assert faults_of(clips, schemas.ages_within(1, 109)) == [
         ("p001/n01", "age_years", "in_range(1, 109)", "110.0"),
         ("p001/n02", "age_years", "in_range(1, 109)", "110.0"),
     ]
@@ -88,14 +88,14 @@ def test_ages_are_held_to_the_given_range_with_both_ends():
 def test_a_subject_in_two_splits_is_quarantined_with_both_named_and_others_stay():
     clips = index()
     again = clips[clips["subject_id"] == "p003"].assign(split="train")
-    assert found(pd.concat([clips, again])) == [
+    assert faults_of(pd.concat([clips, again])) == [
         ("p003/n01", "split", "a subject has one split", "test, train"),
         ("p003/n02", "split", "a subject has one split", "test, train"),
     ]
 
 
 def test_a_subject_has_one_gender_and_one_age():
-    faults = found(index(**{"p001/n01": {"gender": "male"}, "p002/n02": {"age_years": 42.0}}))
+    faults = faults_of(index(**{"p001/n01": {"gender": "male"}, "p002/n02": {"age_years": 42.0}}))
     assert faults == [
         ("p001/n01", "gender", "a subject has one gender", "female, male"),
         ("p001/n02", "gender", "a subject has one gender", "female, male"),
@@ -106,11 +106,11 @@ def test_a_subject_has_one_gender_and_one_age():
 
 def test_a_clip_that_is_listed_twice_is_quarantined():
     clips = index()
-    assert found(pd.concat([clips, clips.head(1)])) == [("p001/n01", "clip_id", "a clip is listed once", "p001/n01")]
+    assert faults_of(pd.concat([clips, clips.head(1)])) == [("p001/n01", "clip_id", "a clip is listed once", "p001/n01")]
 
 
 def test_too_few_frames_and_none_at_all_are_named_with_their_number():
-    faults = found(index(**{"p001/n01": {"frame_count": 25}, "p001/n02": {"frame_count": 0}}), schemas.at_least_frames(26))
+    faults = faults_of(index(**{"p001/n01": {"frame_count": 25}, "p001/n02": {"frame_count": 0}}), schemas.at_least_frames(26))
     assert faults == [
         ("p001/n01", "frame_count", "at least 26 frames", "25"),
         ("p001/n02", "frame_count", "greater_than_or_equal_to(1)", "0"),
@@ -128,30 +128,30 @@ def box_frames(root: Path, clip_frames: str) -> Iterator[np.ndarray]:
 
 
 def test_every_frame_of_every_clip_is_decoded_and_compared_with_the_index():
-    seen = []
-    faults = found(index(), schemas.decodable(box_frames, done=lambda: seen.append(1)))
+    calls = []
+    faults = faults_of(index(), schemas.decodable(box_frames, done=lambda: calls.append(1)))
     rule = "every frame is there and decodes"
     assert faults == [
         ("p001/n02", "frames", rule, "somewhere/image/p001/n02/0008.jpg: expected an image"),
         ("p002/n01", "frames", rule, "image/p002/n01 has 30 frames, expected 40"),
         ("p003/n01", "frames", rule, "frame 4 of image/p003/n01 is (9, 6) px, expected (8, 6)"),
     ]
-    assert len(seen) == 6
+    assert len(calls) == 6
 
 
-def test_later_rules_see_only_what_is_still_good():
+def test_later_rules_see_only_good_clips():
     decoded = []
 
     def frames(root: Path, clip_frames: str) -> Iterator[np.ndarray]:
         decoded.append(clip_frames)
         return box_frames(root, "")
 
-    found(index(**{"p001/n01": {"frame_count": 25}}), schemas.at_least_frames(26), schemas.decodable(frames))
+    faults_of(index(**{"p001/n01": {"frame_count": 25}}), schemas.at_least_frames(26), schemas.decodable(frames))
     assert "image/p001/n01" not in decoded
     assert len(decoded) == 5
 
 
-def test_a_table_that_is_no_index_or_empty_is_an_error_of_its_own(tmp_path: Path):
+def test_a_table_that_is_no_index_or_empty_is_an_error(tmp_path: Path):
     with pytest.raises(ValueError, match=r"the table is not an index of clips: .*age_years"):
         schemas.check(index().drop(columns="age_years"))
     with pytest.raises(ValueError, match=r"the table is not an index of clips: .*frame_count"):
@@ -165,11 +165,11 @@ def test_a_table_that_is_no_index_or_empty_is_an_error_of_its_own(tmp_path: Path
         schemas.load(tmp_path / "nowhere.csv")
 
 
-def test_an_index_survives_its_csv_file_even_where_nothing_is_known_of_anyone(tmp_path: Path):
+def test_an_index_survives_its_csv_file_even_with_empty_columns(tmp_path: Path):
     clips = index().assign(gender=pd.Series([None] * 6, dtype="str"), view_deg=np.nan, age_years=np.nan)
     clips.to_csv(tmp_path / "clips.csv", index=False)
     pd.testing.assert_frame_equal(schemas.load(tmp_path / "clips.csv"), clips)
-    assert found(schemas.load(tmp_path / "clips.csv")) == []
+    assert faults_of(schemas.load(tmp_path / "clips.csv")) == []
 
 
 def test_the_summary_counts_clips_subjects_and_faults():
@@ -193,17 +193,17 @@ def photos(**changes: dict[str, object]) -> pd.DataFrame:
     return clips
 
 
-def test_photos_have_no_frame_rate_and_attributes_that_are_classes_or_not_known():
+def test_photos_have_no_frame_rate_and_attributes_that_are_classes_or_unknown():
     unknown = {"hat": None, "age": None}
-    assert found(photos(**{"p003/n01": {"kind": "distractor", **unknown}, "p003/n02": {"kind": "junk", **unknown}})) == []
-    faults = found(photos(**{"p001/n01": {"kind": "dog", "role": "none", "camera": 0}}))
+    assert faults_of(photos(**{"p003/n01": {"kind": "distractor", **unknown}, "p003/n02": {"kind": "junk", **unknown}})) == []
+    faults = faults_of(photos(**{"p001/n01": {"kind": "dog", "role": "none", "camera": 0}}))
     assert [(column, value) for _, column, _, value in faults] == [("kind", "dog"), ("role", "none"), ("camera", "0")]
-    both = {clip: {"hat": "maybe"} for clip in ("p002/n01", "p002/n02")}
-    assert [fault[:2] for fault in found(photos(**both))] == [("p002/n01", "hat"), ("p002/n02", "hat")]
+    changes = {clip: {"hat": "maybe"} for clip in ("p002/n01", "p002/n02")}
+    assert [fault[:2] for fault in faults_of(photos(**changes))] == [("p002/n01", "hat"), ("p002/n02", "hat")]
 
 
 def test_a_person_has_one_class_of_each_attribute_in_all_photos():
-    assert found(photos(**{"p001/n01": {"hat": "yes"}})) == [
+    assert faults_of(photos(**{"p001/n01": {"hat": "yes"}})) == [
         ("p001/n01", "hat", "a subject has one hat", "no, yes"),
         ("p001/n02", "hat", "a subject has one hat", "no, yes"),
     ]

@@ -1,7 +1,7 @@
-"""One module per dataset: it reads, writes, splits and judges its own official layout.
+"""One folder per dataset: its module reads and writes the official layout, and has its splits and protocols.
 
 Frame datasets offer `read`, `plan`, `write`, `frames` and `protocol`, those with silhouettes also `masks`, `keypoints` and
-`background`; sources of motion offer `read` alone.
+`background`; datasets of tensors (`usf`) offer `read` alone.
 """
 
 import importlib
@@ -15,9 +15,9 @@ def names() -> list[str]:
 
 
 def find(name: str) -> ModuleType:
-    """The module of the dataset called `name`; a `ValueError` lists the datasets there are."""
+    """The module of the dataset called `name`; a `ValueError` lists all datasets."""
     if name not in names():
         raise ValueError(
-            f"dataset {name!r} is not one of {', '.join(names())}; add people/datasets/{name}.py or correct params.yaml"
+            f"dataset {name!r} is not one of {', '.join(names())}; add people/datasets/{name}/ or correct params.yaml"
         )
     return importlib.import_module(f"{__name__}.{name}")

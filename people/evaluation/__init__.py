@@ -1,4 +1,4 @@
-"""How a system is judged: metrics, rankings, intervals, plots. One unit: `evaluate` depends on all of it."""
+"""Metrics, rankings, bootstrap intervals and plots. One unit: the stage evaluate depends on all of it."""
 
 from people.evaluation import (
     bootstrap,
@@ -11,8 +11,12 @@ from people.evaluation import (
     results,
     retrieval,
 )
+from people.protocols.photo_set import PhotoSet
+from people.protocols.probe_set import ProbeSet
 
 __all__ = [
+    "PhotoSet",
+    "ProbeSet",
     "bootstrap",
     "crossview",
     "detection",

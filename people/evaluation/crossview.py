@@ -1,4 +1,4 @@
-"""Identification across views: for every probe, how soon its person is found among gallery clips that other cameras saw.
+"""Cross-view identification: for every probe clip, the rank of the nearest clip of its subject in a gallery of other views.
 
 Two protocols. A single view as gallery: each of the other views by itself, then the mean over gallery views, then over probe
 views. All other views in one gallery: the mean over probes, then over probe views. The identical view is never compared.
@@ -14,11 +14,11 @@ from torch import Tensor
 
 from people import distances
 
-NOT_ASKED, NOT_THERE = -1, 0  # instead of a place: no such comparison; the person has no clip in that gallery
+NOT_COMPARED, NOT_IN_GALLERY = -1, 0  # instead of a rank; ranks count from 1
 
 
-class Seen(NamedTuple):
-    """Clips with what is known of them: the embedding, whose it is, and from where the camera looked."""
+class ViewedClips(NamedTuple):
+    """Clips: their embeddings, subjects and camera views in degrees."""
 
     embedding: Float[Tensor, "clip strip channel"]
     subject: Shaped[np.ndarray, " clip"]
@@ -26,57 +26,57 @@ class Seen(NamedTuple):
 
 
 @dataclass(frozen=True, eq=False)
-class Found:
-    """Of every probe in every gallery (one per view, or one of all other views).
+class CrossViewRanks:
+    """Of every probe its ranks in every gallery (one per view, or one of all other views).
 
-    `place`: that of the nearest clip of its own person, 1 is the very nearest; `NOT_THERE` where that person has no clip in
-    this gallery, `NOT_ASKED` where the gallery is the probe's own view, or empty. `precision`: the average precision where
-    there is a place, else NaN.
+    `rank`: that of the nearest clip of the probe's subject, from 1; `NOT_IN_GALLERY` where that subject has no clip in this
+    gallery, `NOT_COMPARED` where the gallery is the probe's own view, or empty. `average_precision`: NaN where there is no
+    rank.
     """
 
     subject: Shaped[np.ndarray, " probe"]
     view_deg: Float[np.ndarray, " probe"]
     gallery_deg: Float[np.ndarray, " gallery"]
-    place: Int[np.ndarray, "probe gallery"]
-    precision: Float[np.ndarray, "probe gallery"]
+    rank: Int[np.ndarray, "probe gallery"]
+    average_precision: Float[np.ndarray, "probe gallery"]
 
     @property
     def views_deg(self) -> Float[np.ndarray, " view"]:
-        """The views from which there are probes."""
+        """The views of the probes, rising."""
         return np.unique(self.view_deg)
 
     @property
     def without_gallery(self) -> int:
-        """Comparisons that no answer could have passed: the probe's person is not in the gallery."""
-        return int((self.place == NOT_THERE).sum())
+        """The number of comparisons in which the probe's subject is not in the gallery."""
+        return int((self.rank == NOT_IN_GALLERY).sum())
 
-    def within(self, rank: int, *, missing_count: bool = False) -> Float[np.ndarray, "probe gallery"]:
-        """1 where the person is among the `rank` nearest clips, 0 where not, NaN where that does not count.
+    def hits_within(self, k: int, *, count_missing: bool = False) -> Float[np.ndarray, "probe gallery"]:
+        """1 where the subject is among the `k` nearest clips, 0 where not, NaN where that does not count.
 
-        With `missing_count` a person who is not in the gallery counts as not found, as GaitSet's figures also do.
+        With `count_missing` a subject who is not in the gallery counts as 0, as in GaitSet's figures.
         """
-        hit = ((self.place >= 1) & (self.place <= rank)).astype(float)
-        return np.where(self.place >= (NOT_THERE if missing_count else 1), hit, np.nan)
+        is_hit = ((self.rank >= 1) & (self.rank <= k)).astype(float)
+        return np.where(self.rank >= (NOT_IN_GALLERY if count_missing else 1), is_hit, np.nan)
 
-    def by_view(
+    def mean_by_view(
         self, values: Float[np.ndarray, "probe gallery"], weights: Float[np.ndarray, " probe"] | None = None
     ) -> Float[np.ndarray, "view gallery"]:
-        """The mean of the values over the probes of each view, in each gallery; NaN where there is none.
+        """The mean of the values that are not NaN over the probes of each view, in each gallery; NaN where there is none.
 
         A probe counts as often as its entry in `weights` says.
         """
         weights = np.ones(len(values)) if weights is None else weights
-        of_view = (self.view_deg == self.views_deg[:, None]) * weights
-        known = ~np.isnan(values)
-        sums, counts = of_view @ np.where(known, values, 0.0), of_view @ known
+        view_weights = (self.view_deg == self.views_deg[:, None]) * weights
+        is_defined = ~np.isnan(values)
+        sums, counts = view_weights @ np.where(is_defined, values, 0.0), view_weights @ is_defined
         return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
 
-    def mean(self, values: Float[np.ndarray, "probe gallery"]) -> Callable[[Float[np.ndarray, " probe"]], float]:
-        """As the papers average: over the probes of a pair of views, over gallery views, over probe views; of given weights."""
-        return lambda weights: known_mean(known_means(self.by_view(values, weights)))
+    def weighted_mean(self, values: Float[np.ndarray, "probe gallery"]) -> Callable[[Float[np.ndarray, " probe"]], float]:
+        """As a function of probe weights the papers' mean: over the probes of two views, over gallery views, probe views."""
+        return lambda weights: nan_mean(row_nan_means(self.mean_by_view(values, weights)))
 
 
-def single_view_gallery(probe: Seen, gallery: Seen) -> Found:
+def single_view_gallery(probe: ViewedClips, gallery: ViewedClips) -> CrossViewRanks:
     """Every probe against the gallery clips of each other view by itself."""
     views_deg = np.unique(gallery.view_deg)
 
@@ -84,52 +84,58 @@ def single_view_gallery(probe: Seen, gallery: Seen) -> Found:
         for column, view_deg in enumerate(views_deg):
             yield column, probe.view_deg[rows] != view_deg, gallery.view_deg == view_deg
 
-    return _found(probe, gallery, views_deg, galleries)
+    return _rank_probes(probe, gallery, views_deg, galleries)
 
 
-def cross_view_gallery(probe: Seen, gallery: Seen) -> Found:
+def cross_view_gallery(probe: ViewedClips, gallery: ViewedClips) -> CrossViewRanks:
     """Every probe against all gallery clips of other views together."""
 
     def galleries(rows: slice) -> Iterator[tuple[int, Bool[np.ndarray, " probe"], Bool[np.ndarray, " gallery"]]]:
         for view_deg in np.unique(probe.view_deg[rows]):
             yield 0, probe.view_deg[rows] == view_deg, gallery.view_deg != view_deg
 
-    return _found(probe, gallery, np.array([np.nan]), galleries)
+    return _rank_probes(probe, gallery, np.array([np.nan]), galleries)
 
 
-def _found(probe: Seen, gallery: Seen, gallery_deg: Float[np.ndarray, " gallery"], galleries: Callable) -> Found:
+def _rank_probes(
+    probe: ViewedClips, gallery: ViewedClips, gallery_deg: Float[np.ndarray, " gallery"], galleries: Callable
+) -> CrossViewRanks:
     if np.isnan(probe.view_deg).any() or np.isnan(gallery.view_deg).any():
         raise ValueError("a clip has no view_deg: only clips whose view is known are compared across views; correct the index")
-    place = np.full((len(probe.subject), len(gallery_deg)), NOT_ASKED)
-    precision = np.full(place.shape, np.nan)
+    rank = np.full((len(probe.subject), len(gallery_deg)), NOT_COMPARED)
+    average_precision = np.full(rank.shape, np.nan)
     for rows, distance in distances.blocks(probe.embedding, gallery.embedding):
         block = distance.cpu().numpy()
         for column, probes, clips in galleries(rows):
             if probes.any() and clips.any():
-                right = probe.subject[rows][probes][:, None] == gallery.subject[clips][None, :]
-                at = np.flatnonzero(probes) + rows.start
-                place[at, column], precision[at, column] = _ranked(block[np.ix_(probes, clips)], right)
-    return Found(probe.subject, probe.view_deg, gallery_deg, place, precision)
+                is_match = probe.subject[rows][probes][:, None] == gallery.subject[clips][None, :]
+                probe_rows = np.flatnonzero(probes) + rows.start
+                ranks, precisions = _rank_and_average_precision(block[np.ix_(probes, clips)], is_match)
+                rank[probe_rows, column], average_precision[probe_rows, column] = ranks, precisions
+    return CrossViewRanks(probe.subject, probe.view_deg, gallery_deg, rank, average_precision)
 
 
-def _ranked(
-    distance: Float[np.ndarray, "probe gallery"], right: Bool[np.ndarray, "probe gallery"]
+def _rank_and_average_precision(
+    distance: Float[np.ndarray, "probe gallery"], is_match: Bool[np.ndarray, "probe gallery"]
 ) -> tuple[Int[np.ndarray, " probe"], Float[np.ndarray, " probe"]]:
-    """The place of the nearest right clip, and the average precision; of equally near clips the first comes first."""
-    in_order = np.take_along_axis(right, np.argsort(distance, axis=1, kind="stable"), axis=1)
+    """The rank of the nearest match, and the average precision; equally near clips keep their order.
+
+    `retrieval.MatchRanks` sums over the matches alone, this over the whole gallery: the last bits may differ.
+    """
+    in_order = np.take_along_axis(is_match, np.argsort(distance, axis=1, kind="stable"), axis=1)
     count = in_order.sum(axis=1)
-    place = np.where(count > 0, in_order.argmax(axis=1) + 1, NOT_THERE)
+    rank = np.where(count > 0, in_order.argmax(axis=1) + 1, NOT_IN_GALLERY)
     precision = np.cumsum(in_order, axis=1) / np.arange(1, in_order.shape[1] + 1)
     sums = (precision * in_order).sum(axis=1)
-    return place, np.divide(sums, count, out=np.full(len(sums), np.nan), where=count > 0)
+    return rank, np.divide(sums, count, out=np.full(len(sums), np.nan), where=count > 0)
 
 
-def known_means(values: Float[np.ndarray, "row column"]) -> Float[np.ndarray, " row"]:
-    """The mean of each row's known values; NaN where there is none."""
-    return np.array([known_mean(row) for row in values])
+def row_nan_means(values: Float[np.ndarray, "row column"]) -> Float[np.ndarray, " row"]:
+    """`nan_mean` of each row."""
+    return np.array([nan_mean(row) for row in values])
 
 
-def known_mean(values: Float[np.ndarray, " value"]) -> float:
-    """The mean of the values that are not NaN; NaN where all are."""
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float("nan")
+def nan_mean(values: Float[np.ndarray, " value"]) -> float:
+    """The mean of the values that are not NaN; NaN where all are, without numpy's warning."""
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")

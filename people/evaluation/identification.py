@@ -1,6 +1,6 @@
-"""Closed-set identification: how alike each window is to each enrolled person, learned from the gallery alone.
+"""Closed-set identification: a score of each window for each enrolled person, learned from the gallery alone.
 
-Every function returns a score per window and identity, higher is more alike; identities are the sorted labels of the gallery.
+Every function returns a score per window and identity, higher is more similar; identities are the sorted labels of the gallery.
 How the windows of a sequence become one decision is in `people.evaluation.metrics` (majority vote, product of softmax).
 """
 
@@ -53,10 +53,10 @@ def neighbour_scores(
         distances = cdist(queries[start : start + 1024], points)
         nearest = np.argsort(distances, axis=1, kind="stable")[:, :neighbours]
         rows = np.arange(len(nearest))[:, None]
-        near = distances[rows, nearest]
-        # a vote is worth 1 to 1 + 1/(k + 1): less than a vote more for all k together, yet the nearer tip a tie
-        worth = 1 + (1 - near / np.maximum(near.max(axis=1, keepdims=True), 1e-12)) / (neighbours + 1)
-        np.add.at(scores, (start + rows, labels[nearest]), worth)
+        nearest_distances = distances[rows, nearest]
+        # a vote weighs 1 to 1 + 1/(k + 1): less than one more vote for all k together, but the nearer ones break ties
+        relative = nearest_distances / np.maximum(nearest_distances.max(axis=1, keepdims=True), 1e-12)
+        np.add.at(scores, (start + rows, labels[nearest]), 1 + (1 - relative) / (neighbours + 1))
     return scores
 
 
@@ -64,13 +64,13 @@ def project(
     gallery: Float[np.ndarray, "gallery channel"], probes: Float[np.ndarray, "probe channel"], components: int
 ) -> tuple[Float[np.ndarray, "gallery component"], Float[np.ndarray, "probe component"]]:
     """Principal components of the gallery, of which there are fewer than gallery items, for both."""
-    kept = max(1, min(components, len(gallery) - 1, gallery.shape[1]))
-    pca = PCA(kept, svd_solver="full").fit(gallery.astype(np.float64))
+    components = max(1, min(components, len(gallery) - 1, gallery.shape[1]))
+    pca = PCA(components, svd_solver="full").fit(gallery.astype(np.float64))
     return pca.transform(gallery.astype(np.float64)), pca.transform(probes.astype(np.float64))
 
 
 def centre_and_spread(gallery: Float[np.ndarray, "gallery channel"]) -> tuple[Float[np.ndarray, " channel"], float]:
-    """The gallery's mean, and one number for its spread: no classifier should depend on a signature's scale."""
+    """The gallery's mean, and one number for its spread: classifiers must not depend on a signature's scale."""
     centre = gallery.mean(axis=0)
     return centre, float(np.sqrt(np.mean((gallery - centre) ** 2))) or 1.0
 
@@ -78,7 +78,7 @@ def centre_and_spread(gallery: Float[np.ndarray, "gallery channel"]) -> tuple[Fl
 def adapt_head(
     signature: Callable[[Int[Tensor, " row"]], Float[Tensor, "row channel"]],
     labels: Int[Tensor, " gallery"],
-    trained: Iterable[nn.Parameter],
+    tuned_parameters: Iterable[nn.Parameter],
     *,
     channels: int,
     epochs: int,
@@ -88,15 +88,15 @@ def adapt_head(
 ) -> nn.Linear:
     """The identity head replaced by one over the enrolled people and fine-tuned on their gallery windows: SGD with momentum.
 
-    `signature` computes the rows asked for; `trained` are the parameters below the head that are tuned along with it (none,
-    if the network is to stay as it is). The same seed gives the same head, whatever random numbers were drawn before.
+    `signature` computes the signatures of gallery rows; `tuned_parameters` are those below the head that are tuned along with
+    it (none, if the network stays as it is). The same seed gives the same head, whatever random numbers were drawn before.
     """
     generator = torch.Generator().manual_seed(seed)
     head = nn.Linear(channels, int(labels.max()) + 1)
     nn.init.normal_(head.weight, std=0.01, generator=generator)
     nn.init.zeros_(head.bias)
     head = head.to(labels.device)
-    optimizer = torch.optim.SGD([*head.parameters(), *trained], lr=learning_rate, momentum=0.9)
+    optimizer = torch.optim.SGD([*head.parameters(), *tuned_parameters], lr=learning_rate, momentum=0.9)
     for _ in range(epochs):
         for rows in torch.randperm(len(labels), generator=generator).split(batch_size):
             rows = rows.to(labels.device)
@@ -110,7 +110,7 @@ def adapt_head(
 class Adaptation(NamedTuple):
     """The closed-set adaptation: an identity head over the enrolled people, fine-tuned on their gallery.
 
-    `batch` makes the network's input of the windows asked for; `settings`: epochs, learning_rate, batch_size, and the scope,
+    `batch` makes the network's input of these windows; `settings`: epochs, learning_rate, batch_size, and the scope,
     head (the network stays as it is) or all (a copy of it is tuned along with the head).
     """
 
@@ -135,20 +135,21 @@ class Adaptation(NamedTuple):
         shift = torch.from_numpy(centre).to(device)
         network = copy.deepcopy(self.network)
 
-        def kept(rows: Int[np.ndarray, " row"]) -> Tensor:
+        def stored_signature(rows: Int[np.ndarray, " row"]) -> Tensor:
             return (torch.from_numpy(signature[rows]).to(device) - shift) / spread
 
-        def tuned(rows: Int[np.ndarray, " row"]) -> Tensor:
+        def computed_signature(rows: Int[np.ndarray, " row"]) -> Tensor:
             return (network(self.batch(rows))["signature"] - shift) / spread
 
-        of_windows, trained = (kept, []) if self.settings["scope"] == "head" else (tuned, list(network.parameters()))
+        head_only = self.settings["scope"] == "head"
+        signatures = stored_signature if head_only else computed_signature
         with torch.random.fork_rng():
             torch.manual_seed(self.seed)  # dropout draws from the global generator
             network.train()
             head = adapt_head(
-                lambda rows: of_windows(gallery[rows.cpu().numpy()]),
+                lambda rows: signatures(gallery[rows.cpu().numpy()]),
                 torch.from_numpy(labels).to(device),
-                trained,
+                [] if head_only else list(network.parameters()),
                 channels=signature.shape[1],
                 epochs=self.settings["epochs"],
                 learning_rate=self.settings["learning_rate"],
@@ -157,5 +158,5 @@ class Adaptation(NamedTuple):
             )
         network.eval()
         with torch.no_grad():
-            logits = [head(of_windows(part)).double().cpu() for part in np.split(probes, range(256, len(probes), 256))]
+            logits = [head(signatures(chunk)).double().cpu() for chunk in np.split(probes, range(256, len(probes), 256))]
         return torch.cat(logits).numpy()

@@ -1,4 +1,4 @@
-"""Numbers from arrays: numpy in, numbers out, no model and no dataset.
+"""Metrics of classification, regression, identification and verification, from numpy arrays.
 
 Statistics that get an interval take `weights`, one per row: a bootstrap draws subjects, and a row counts as often as its
 subject was drawn.
@@ -14,49 +14,47 @@ from scipy.special import logsumexp
 def accuracy(
     predicted: Shaped[np.ndarray, " row"], true: Shaped[np.ndarray, " row"], weights: Float[np.ndarray, " row"] | None = None
 ) -> float:
-    """Share of rows whose prediction is the truth."""
+    """Share of rows whose prediction is the true label."""
     return _mean(_same_length(predicted, true) == true, weights)
 
 
 def balanced_accuracy(
     predicted: Shaped[np.ndarray, " row"], true: Shaped[np.ndarray, " row"], weights: Float[np.ndarray, " row"] | None = None
 ) -> float:
-    """Mean over the classes that occur of the share of the class's rows that are predicted right."""
-    right = (_same_length(predicted, true) == true).astype(float)
-    weights = np.ones(len(true)) if weights is None else weights
-    _, classes = np.unique(true, return_inverse=True)
-    of_class = np.bincount(classes, weights)
-    recall = np.bincount(classes, weights * right)[of_class > 0] / of_class[of_class > 0]
-    return float(recall.mean()) if len(recall) else float("nan")
+    """Mean over the classes that occur of the share of the class's rows that are predicted correctly; NaN of no row."""
+    labels, codes = np.unique(np.concatenate([_same_length(predicted, true), true]), return_inverse=True)
+    predicted_codes, true_codes = np.split(codes, 2)
+    counts = np.bincount(true_codes * len(labels) + predicted_codes, weights, minlength=len(labels) ** 2)
+    return confusion_balanced_accuracy(counts.reshape(len(labels), len(labels)))
 
 
-def confusions(
+def confusion_matrices(
     predicted: Int[np.ndarray, " row"], true: Int[np.ndarray, " row"], groups: Int[np.ndarray, " row"], shape: tuple[int, int]
 ) -> Int[np.ndarray, "group true predicted"]:
-    """How often each class is taken for each, in each group of rows; `shape`: how many groups and classes there are."""
+    """The confusion matrix of each group of rows; `shape`: the numbers of groups and of classes."""
     count, classes = shape
     cells = (groups * classes + true) * classes + _same_length(predicted, true)
     return np.bincount(cells, minlength=count * classes**2).reshape(count, classes, classes)
 
 
-def right_share(confusion: Num[np.ndarray, "true predicted"]) -> float:
-    """Accuracy, from how often each class (row) is taken for each (column): the share on the diagonal; NaN of nothing."""
+def confusion_accuracy(confusion: Num[np.ndarray, "true predicted"]) -> float:
+    """Accuracy from a confusion matrix: the share on the diagonal; NaN if it is all 0."""
     total = confusion.sum()
     return float(np.trace(confusion) / total) if total > 0 else float("nan")
 
 
-def mean_recall(confusion: Num[np.ndarray, "true predicted"]) -> float:
-    """Balanced accuracy, from the same: the mean over the classes that occur of the share that is taken for what it is."""
-    of_class = confusion.sum(axis=1)
-    occurs = of_class > 0
-    return float((np.diag(confusion)[occurs] / of_class[occurs]).mean()) if occurs.any() else float("nan")
+def confusion_balanced_accuracy(confusion: Num[np.ndarray, "true predicted"]) -> float:
+    """Balanced accuracy from a confusion matrix: the mean recall of the classes that occur; NaN if it is all 0."""
+    class_counts = confusion.sum(axis=1)
+    occurs = class_counts > 0
+    return float((np.diag(confusion)[occurs] / class_counts[occurs]).mean()) if occurs.any() else float("nan")
 
 
 def macro_f1(confusion: Num[np.ndarray, "true predicted"]) -> float:
     """The mean of F1 = 2 TP / (2 TP + FP + FN) over the classes that occur or are predicted."""
-    both = confusion.sum(axis=0) + confusion.sum(axis=1)
-    occurs = both > 0
-    return float((2 * np.diag(confusion)[occurs] / both[occurs]).mean()) if occurs.any() else float("nan")
+    counts = confusion.sum(axis=0) + confusion.sum(axis=1)
+    occurs = counts > 0
+    return float((2 * np.diag(confusion)[occurs] / counts[occurs]).mean()) if occurs.any() else float("nan")
 
 
 def mean_absolute_error(
@@ -64,18 +62,6 @@ def mean_absolute_error(
 ) -> float:
     """Mean of |predicted - true|, in the unit of both."""
     return _mean(np.abs(_same_length(predicted, true).astype(float) - true), weights)
-
-
-def rank_k_accuracy(
-    distances: Float[np.ndarray, "probe gallery"],
-    probe_labels: Shaped[np.ndarray, " probe"],
-    gallery_labels: Shaped[np.ndarray, " gallery"],
-    k: int = 1,
-) -> float:
-    """Share of probes whose identity is among the k nearest identities; an identity is as near as its nearest gallery item."""
-    identities, of_item = np.unique(gallery_labels, return_inverse=True)
-    nearest = np.stack([distances[:, of_item == identity].min(axis=1) for identity in range(len(identities))], axis=1)
-    return float(hits_at_rank(-nearest, probe_labels, identities)[:, :k].any(axis=1).mean())
 
 
 def hits_at_rank(
@@ -89,7 +75,7 @@ def hits_at_rank(
 
 
 def cumulative_match(hits: Bool[np.ndarray, "probe identity"]) -> Float[np.ndarray, " identity"]:
-    """The cumulative match characteristic: share of probes found up to each rank."""
+    """The cumulative match characteristic: share of probes identified up to each rank."""
     return np.maximum.accumulate(hits, axis=1).mean(axis=0)
 
 
@@ -124,7 +110,7 @@ def softmax_product(
 def group_mean(
     values: Float[np.ndarray, "window *item"], groups: Int[np.ndarray, " window"]
 ) -> Float[np.ndarray, "group *item"]:
-    """Mean of the windows of each group."""
+    """Mean over the windows of each group."""
     counts = np.bincount(groups, minlength=_group_count(groups))
     sums = np.zeros((len(counts), *values.shape[1:]))
     np.add.at(sums, groups, values)
@@ -136,12 +122,12 @@ def roc(
 ) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
     """False positive rate, true positive rate and threshold (a pair is accepted when its score is at least this high).
 
-    The first point accepts nothing. Pairs of equal score are accepted together: no threshold parts them.
+    The first point accepts no pair. Pairs of equal score are accepted together: no threshold separates them.
     """
-    thresholds, positives, negatives = _accepted(scores, positive, weights)
+    thresholds, positives, negatives = _accepted_weights(scores, positive, weights)
     if positives[-1] <= 0 or negatives[-1] <= 0:
-        nothing = np.full(len(thresholds) + 1, np.nan)
-        return nothing, nothing, np.concatenate([[np.inf], thresholds])
+        undefined = np.full(len(thresholds) + 1, np.nan)
+        return undefined, undefined, np.concatenate([[np.inf], thresholds])
     false_rate = np.concatenate([[0.0], negatives / negatives[-1]])
     true_rate = np.concatenate([[0.0], positives / positives[-1]])
     return false_rate, true_rate, np.concatenate([[np.inf], thresholds])
@@ -188,7 +174,7 @@ def precision_recall(
     scores: Float[np.ndarray, " pair"], positive: Bool[np.ndarray, " pair"], weights: Float[np.ndarray, " pair"] | None = None
 ) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
     """Precision and recall at every distinct threshold, the strictest first."""
-    _, positives, negatives = _accepted(scores, positive, weights)
+    _, positives, negatives = _accepted_weights(scores, positive, weights)
     if positives[-1] <= 0:
         return np.full(len(positives), np.nan), np.full(len(positives), np.nan)
     accepted = positives + negatives
@@ -205,7 +191,7 @@ def true_accepts_at(scores: Float[np.ndarray, " pair"], positive: Bool[np.ndarra
 def bootstrap_interval(
     statistic: Callable[[Float[np.ndarray, " subject"]], float], subjects: int, *, resamples: int, confidence: float, seed: int
 ) -> tuple[float, float]:
-    """Percentile bootstrap over subjects: `statistic` gets how often each subject was drawn, with replacement.
+    """Percentile bootstrap over subjects: `statistic` takes how often each subject was drawn, with replacement.
 
     Windows and sequences of one person are not independent, so people are drawn, not rows. A draw in which the statistic is
     not defined (no row left of a class) is left out.
@@ -216,23 +202,23 @@ def bootstrap_interval(
             "at least 1 and between 0 and 1; correct the block `bootstrap` in params.yaml"
         )
     generator = np.random.default_rng(seed)
-    drawn = generator.multinomial(subjects, np.full(subjects, 1 / subjects), size=resamples).astype(float)
-    values = np.array([statistic(counts) for counts in drawn])
+    draws = generator.multinomial(subjects, np.full(subjects, 1 / subjects), size=resamples).astype(float)
+    values = np.array([statistic(counts) for counts in draws])
     if np.isnan(values).all():
         return float("nan"), float("nan")
     low, high = np.nanpercentile(values, [50 * (1 - confidence), 50 * (1 + confidence)])
     return float(low), float(high)
 
 
-def _accepted(
+def _accepted_weights(
     scores: Float[np.ndarray, " pair"], positive: Bool[np.ndarray, " pair"], weights: Float[np.ndarray, " pair"] | None
 ) -> tuple[Float[np.ndarray, " point"], Float[np.ndarray, " point"], Float[np.ndarray, " point"]]:
     """Distinct thresholds, falling, and the weight of positive and of negative pairs accepted at each."""
     if len(scores) == 0 or len(scores) != len(positive):
         raise ValueError(f"{len(scores)} scores for {len(positive)} labels: expected one for each, and at least one pair")
     if not np.isfinite(scores).all():
-        bad = np.count_nonzero(~np.isfinite(scores))
-        raise ValueError(f"{bad} of {len(scores)} scores are not finite; the network has diverged: train with a lower rate")
+        count = np.count_nonzero(~np.isfinite(scores))
+        raise ValueError(f"{count} of {len(scores)} scores are not finite; the network has diverged: train with a lower rate")
     order = np.argsort(-scores, kind="stable")
     ordered, is_positive = scores[order], positive[order]
     weight = np.ones(len(scores)) if weights is None else weights[order]
@@ -242,7 +228,7 @@ def _accepted(
 
 def _mean(values: Num[np.ndarray, " row"] | Bool[np.ndarray, " row"], weights: Float[np.ndarray, " row"] | None) -> float:
     if len(values) == 0:
-        raise ValueError("mean of no rows; the split holds no labelled row for this number")
+        raise ValueError("mean of no rows; the split has no labelled row for this metric")
     weights = np.ones(len(values)) if weights is None else weights
     total = weights.sum()
     return float(np.dot(weights, values) / total) if total > 0 else float("nan")

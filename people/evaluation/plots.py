@@ -1,4 +1,4 @@
-"""Arrays as pictures: optical flow in colours, and what the filters of a first layer look for."""
+"""Arrays as RGB pictures: optical flow, filters of a first layer, silhouettes with keypoints, confusion matrices."""
 
 from collections.abc import Sequence
 
@@ -32,7 +32,7 @@ def enlarged(picture: Picture, factor: int) -> Picture:
 
 
 def tiled(pictures: Sequence[Picture], columns: int, gap: int = 2) -> Picture:
-    """Pictures of one size in rows of `columns`, on grey."""
+    """Pictures of one size in rows of `columns`, on a grey background."""
     height, width = pictures[0].shape[:2]
     rows = -(-len(pictures) // columns)
     sheet = np.full((rows * (height + gap) + gap, columns * (width + gap) + gap, 3), GREY, dtype=np.uint8)
@@ -62,10 +62,10 @@ def spatial_filters(weight: Float[np.ndarray, "filter channel height width"], co
 
 
 def temporal_filters(weight: Float[np.ndarray, "filter channel height width"]) -> Picture:
-    """Each filter's profile over the frames, one row a filter: its weights along their main direction in space.
+    """Each filter's profile over the frames, one row a filter: its weights along their first spatial singular vector.
 
     The maps of one filter, frame by frame, are a matrix of frames by places; its first singular vector on the frames' side
-    is how the filter's main pattern grows, fades and changes sign over time. The sign is chosen so that the peak is red.
+    is the strength and sign of the filter's main pattern over time. The sign is chosen so that the peak is red.
     """
     profiles = []
     for maps in weight.astype(np.float64):
@@ -79,13 +79,13 @@ def temporal_filters(weight: Float[np.ndarray, "filter channel height width"]) -
 def with_keypoints(
     silhouette: Float[np.ndarray, "height width"], keypoints: Float[np.ndarray, "joint 3"], factor: int = 3
 ) -> Picture:
-    """A silhouette in [0, 1], enlarged, with a red dot for each joint that was found: x, y in [-1, 1] over the picture."""
+    """A silhouette in [0, 1], enlarged, with a red dot for each joint of confidence > 0: x, y in [-1, 1] over the picture."""
     picture = enlarged(np.round(255 * silhouette).astype(np.uint8)[..., None].repeat(3, axis=2), factor)
     height, width = picture.shape[:2]
     for x, y, confidence in keypoints:
         if confidence > 0:
-            place = (int((x + 1) / 2 * width), int((y + 1) / 2 * height))
-            cv2.circle(picture, place, max(1, factor // 2), (230, 40, 40), -1)
+            centre_px = (int((x + 1) / 2 * width), int((y + 1) / 2 * height))
+            cv2.circle(picture, centre_px, max(1, factor // 2), (230, 40, 40), -1)
     return picture
 
 
@@ -108,21 +108,21 @@ def framed(picture: Picture, rgb: tuple[int, int, int], width_px: int = 3) -> Pi
 
 
 def confusion(share: Float[np.ndarray, "row column"], names: Sequence[str], cell_px: int = 44, margin_px: int = 76) -> Picture:
-    """A square table of shares, darker where larger, in % where they show; names of rows at the left, of columns above."""
+    """A square table of shares, darker where larger, in % from 0.5 on; names of rows at the left, of columns above."""
     size_px = margin_px + cell_px * len(names)
     sheet = np.full((size_px, size_px, 3), 255, dtype=np.uint8)
 
-    def written(text: str, x: int, y: int, level: int) -> None:
+    def put_text(text: str, x: int, y: int, level: int) -> None:
         cv2.putText(sheet, text, (x, y), cv2.FONT_HERSHEY_SIMPLEX, 0.4, (level,) * 3, 1, cv2.LINE_AA)
 
     for row, name in enumerate(names):
         middle = margin_px + cell_px * row + cell_px // 2
-        written(name, 4, middle + 4, 0)
-        written(name, middle - cell_px // 2 + 2, margin_px - (8 if row % 2 else 24), 0)
+        put_text(name, 4, middle + 4, 0)
+        put_text(name, middle - cell_px // 2 + 2, margin_px - (8 if row % 2 else 24), 0)
         for column, value in enumerate(share[row]):
             top, left = margin_px + cell_px * row, margin_px + cell_px * column
-            known = float(np.nan_to_num(value))
-            sheet[top : top + cell_px - 1, left : left + cell_px - 1] = np.round(255 - known * np.array([220, 160, 60]))
-            if known >= 0.005:
-                written(f"{100 * known:.0f}", left + 10, top + cell_px // 2 + 4, 255 if known > 0.6 else 0)
+            filled = float(np.nan_to_num(value))
+            sheet[top : top + cell_px - 1, left : left + cell_px - 1] = np.round(255 - filled * np.array([220, 160, 60]))
+            if filled >= 0.005:
+                put_text(f"{100 * filled:.0f}", left + 10, top + cell_px // 2 + 4, 255 if filled > 0.6 else 0)
     return sheet

@@ -1,7 +1,7 @@
 """Re-ranking with k-reciprocal encoding (Zhong, Zheng, Cao, Li 2017): photos are near that are near to the same photos.
 
-No matrix of all photos by all photos is ever held: what a photo is encoded by is sparse, and distances come in blocks.
-Queries are among the photos, and nobody's identity or camera is looked at.
+No matrix of all photos by all photos is ever held: encodings are sparse, and distances come in blocks. Queries are among the
+photos; identities and cameras are not used.
 """
 
 from collections.abc import Iterator
@@ -15,12 +15,12 @@ from torch import Tensor
 
 from people import distances
 
-SHARED = 2 / 3  # of a neighbour's own reciprocal neighbours, eq. 5
+MIN_OVERLAP = 2 / 3  # of a neighbour's own reciprocal neighbours, eq. 5
 
 
 @dataclass(frozen=True)
 class Config:
-    """`k1` neighbours may be reciprocal, the encodings of `k2` photos are averaged, and the first distance weighs `share`."""
+    """`k1` neighbours may be reciprocal, encodings of `k2` photos are averaged, λ = `share` weighs the original distance."""
 
     k1: int
     k2: int
@@ -46,12 +46,12 @@ def blocks(
         raise ValueError(f"k1 = {config.k1} neighbours need more photos than that, got {len(embedding)}; lower rerank.k1")
     neighbours, farthest = nearest(embedding, config.k1)
     encoded = encodings(neighbours, embedding, farthest, config)
-    of_gallery, sums = encoded[gallery].tocsc(), np.asarray(encoded.sum(axis=1)).ravel()
+    gallery_encoded, sums = encoded[gallery].tocsc(), np.asarray(encoded.sum(axis=1)).ravel()
     for rows, distance in distances.blocks(embedding[query][:, None], embedding[gallery][:, None]):
-        first = distance.double().square().cpu().numpy() / farthest[query[rows], None]
-        shared = np.stack([shared_minimum(encoded, row, of_gallery, len(gallery)) for row in query[rows]])
+        original = distance.double().square().cpu().numpy() / farthest[query[rows], None]
+        shared = np.stack([shared_minimum(encoded, row, gallery_encoded, len(gallery)) for row in query[rows]])
         jaccard = 1 - shared / (sums[query[rows], None] + sums[gallery][None, :] - shared)
-        mixed = (1 - config.share) * jaccard + config.share * first
+        mixed = (1 - config.share) * jaccard + config.share * original
         yield rows, torch.from_numpy(mixed.astype(np.float32)).clamp_(min=0)
 
 
@@ -62,12 +62,12 @@ def nearest(
     neighbours, farthest = [], []
     for rows, distance in distances.blocks(embedding[:, None], embedding[:, None]):
         farthest.append(distance.max(dim=1).values.double().square())
-        itself = torch.arange(rows.start, rows.stop, device=distance.device)
-        distance[itself - rows.start, itself] = -1.0  # the first, also where another photo is the very same
+        photo = torch.arange(rows.start, rows.stop, device=distance.device)
+        distance[photo - rows.start, photo] = -1.0  # the first, also where another photo has an equal embedding
         neighbours.append(distance.topk(k + 1, dim=1, largest=False).indices)
     longest = torch.cat(farthest).cpu().numpy()
     if not (longest > 0).all():
-        raise ValueError("a photo is at distance 0 from all others: the network tells nobody apart; train it first")
+        raise ValueError("a photo is at distance 0 from all others: all embeddings are equal; train the network first")
     return torch.cat(neighbours).cpu().numpy(), longest
 
 
@@ -78,30 +78,30 @@ def encodings(
     config: Config,
 ) -> sparse.csr_array:
     """V: e^-d(p, g) where g is in R*(p, k1), else 0 (eq. 7), averaged over the k2 nearest photos, p first (eq. 11)."""
-    found = expanded(neighbours, config.k1).tocoo()
-    row, column = found.coords
-    away = np.concatenate([pairwise(embedding, *part) for part in parts(row, column)]) / farthest[row]
-    encoded = sparse.csr_array((np.exp(-away), (row, column)), shape=found.shape)
-    return sparse.csr_array(indicator(neighbours[:, : config.k2]) @ encoded) * (1 / config.k2)
+    reciprocal = expanded_reciprocal_neighbours(neighbours, config.k1).tocoo()
+    row, column = reciprocal.coords
+    distance = np.concatenate([squared_distances(embedding, *chunk) for chunk in pair_chunks(row, column)]) / farthest[row]
+    encoded = sparse.csr_array((np.exp(-distance), (row, column)), shape=reciprocal.shape)
+    return sparse.csr_array(neighbour_matrix(neighbours[:, : config.k2]) @ encoded) * (1 / config.k2)
 
 
-def expanded(neighbours: Int[np.ndarray, "photo neighbour"], k1: int) -> sparse.csr_array:
+def expanded_reciprocal_neighbours(neighbours: Int[np.ndarray, "photo neighbour"], k1: int) -> sparse.csr_array:
     """R*(p, k1): R(p, k1), and R(q, k1/2) of each q in it that shares 2/3 of its own with R(p, k1) (eq. 5)."""
-    whole, half = reciprocal(neighbours), reciprocal(neighbours[:, : round(k1 / 2) + 1])
-    shared = (whole @ half.T).multiply(whole).tocoo()
+    full, half = reciprocal_neighbours(neighbours), reciprocal_neighbours(neighbours[:, : round(k1 / 2) + 1])
+    shared = (full @ half.T).multiply(full).tocoo()
     row, column = shared.coords
-    enough = shared.data >= SHARED * np.asarray(half.sum(axis=1)).ravel()[column]
-    trusted = sparse.csr_array((np.ones(enough.sum()), (row[enough], column[enough])), shape=whole.shape)
-    return (whole + trusted @ half).astype(bool).astype(float).tocsr()
+    enough = shared.data >= MIN_OVERLAP * np.asarray(half.sum(axis=1)).ravel()[column]
+    trusted = sparse.csr_array((np.ones(enough.sum()), (row[enough], column[enough])), shape=full.shape)
+    return (full + trusted @ half).astype(bool).astype(float).tocsr()
 
 
-def reciprocal(neighbours: Int[np.ndarray, "photo neighbour"]) -> sparse.csr_array:
+def reciprocal_neighbours(neighbours: Int[np.ndarray, "photo neighbour"]) -> sparse.csr_array:
     """R(p, k): the g among the neighbours of p that have p among theirs (eq. 3), as ones."""
-    forth = indicator(neighbours)
-    return forth.multiply(forth.T).tocsr()
+    matrix = neighbour_matrix(neighbours)
+    return matrix.multiply(matrix.T).tocsr()
 
 
-def indicator(neighbours: Int[np.ndarray, "photo neighbour"]) -> sparse.csr_array:
+def neighbour_matrix(neighbours: Int[np.ndarray, "photo neighbour"]) -> sparse.csr_array:
     """One in a photo's row for each of its neighbours."""
     photos, k = neighbours.shape
     row = np.repeat(np.arange(photos), k)
@@ -111,24 +111,26 @@ def indicator(neighbours: Int[np.ndarray, "photo neighbour"]) -> sparse.csr_arra
 def shared_minimum(
     encoded: sparse.csr_array, photo: np.integer, gallery: sparse.csc_array, count: int
 ) -> Float[np.ndarray, " gallery"]:
-    """Σ_i min(V_p,i, V_g,i) with each of `count` photos g: only those are looked at that have an entry where p has one."""
-    own = slice(encoded.indptr[photo], encoded.indptr[photo + 1])
-    columns, weights = encoded.indices[own], encoded.data[own]
+    """Σ_i min(V_p,i, V_g,i) with each of `count` photos g; only those are read that have an entry where p has one."""
+    entries = slice(encoded.indptr[photo], encoded.indptr[photo + 1])
+    columns, weights = encoded.indices[entries], encoded.data[entries]
     starts = gallery.indptr[columns]
     counts = gallery.indptr[columns + 1] - starts
-    at = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
-    smaller = np.minimum(np.repeat(weights, counts), gallery.data[at])
-    return np.bincount(gallery.indices[at], smaller, minlength=count)
+    index = np.repeat(starts - np.cumsum(counts) + counts, counts) + np.arange(counts.sum())
+    smaller = np.minimum(np.repeat(weights, counts), gallery.data[index])
+    return np.bincount(gallery.indices[index], smaller, minlength=count)
 
 
-def parts(row: Int[np.ndarray, " pair"], column: Int[np.ndarray, " pair"]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The pairs, some at a time."""
-    for start in range(0, len(row), distances.NEAR_TOGETHER):
-        some = slice(start, start + distances.NEAR_TOGETHER)
-        yield row[some], column[some]
+def pair_chunks(row: Int[np.ndarray, " pair"], column: Int[np.ndarray, " pair"]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The pairs in chunks of `distances.NEAR_BLOCK`."""
+    for start in range(0, len(row), distances.NEAR_BLOCK):
+        chunk = slice(start, start + distances.NEAR_BLOCK)
+        yield row[chunk], column[chunk]
 
 
-def pairwise(embedding: Float[Tensor, "photo channel"], row: np.ndarray, column: np.ndarray) -> Float[np.ndarray, " pair"]:
+def squared_distances(
+    embedding: Float[Tensor, "photo channel"], row: np.ndarray, column: np.ndarray
+) -> Float[np.ndarray, " pair"]:
     """The squared distance of each pair."""
-    first, second = (embedding[torch.from_numpy(at).long().to(embedding.device)].double() for at in (row, column))
+    first, second = (embedding[torch.from_numpy(rows).long().to(embedding.device)].double() for rows in (row, column))
     return (first - second).square().sum(1).cpu().numpy()

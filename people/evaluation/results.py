@@ -1,4 +1,4 @@
-"""What a system measured, ready to be written and shown."""
+"""The results of an evaluation."""
 
 from dataclasses import dataclass, field
 
@@ -9,7 +9,7 @@ from jaxtyping import UInt8
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """What a system measured: numbers by name, tables, curves and pictures, ready to be written and shown by anyone."""
+    """The results of evaluating one system: numbers by name, tables, curves, pictures (RGB), and captions by their names."""
 
     metrics: dict[str, float]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)

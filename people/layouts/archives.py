@@ -12,25 +12,27 @@ _BROKEN = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOF
 
 
 def members(archive: Path, pattern: re.Pattern[str], *, expected: str) -> dict[str, bytes]:
-    """The archive's files whose path ends in `pattern`, sorted by path; `expected` says in words what is looked for."""
+    """The archive's files whose path ends in `pattern`, sorted by path; `expected` describes them in errors."""
     if not archive.exists():
         raise ValueError(f"{archive}: expected {expected}, but there is no such file or folder; check the path")
-    found, others = {}, []
+    contents, others = {}, []
     try:
         for name, content in _walk(archive, pattern):
             if content is None:
                 others.append(name)
             else:
-                found[name] = content
+                contents[name] = content
     except _BROKEN as error:
         raise ValueError(
-            f"{archive}: expected a whole tar, zip or folder with {expected}, but reading it failed after {len(found)} files "
-            f"({error}); fetch or copy the archive again"
+            f"{archive}: expected a whole tar, zip or folder with {expected}, but reading it failed after {len(contents)} "
+            f"files ({error}); fetch or copy the archive again"
         ) from error
-    if not found:
-        seen = ", ".join(sorted(others)[:3]) or "no file at all"
-        raise ValueError(f"{archive}: expected {expected}, found {len(others)} other files ({seen}); name the right archive")
-    return dict(sorted(found.items()))
+    if not contents:
+        examples = ", ".join(sorted(others)[:3]) or "no file at all"
+        raise ValueError(
+            f"{archive}: expected {expected}, found {len(others)} other files ({examples}); name the right archive"
+        )
+    return dict(sorted(contents.items()))
 
 
 def _walk(archive: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, bytes | None]]:
@@ -54,7 +56,7 @@ def _walk_tar(file: tarfile.TarFile, pattern: re.Pattern[str]) -> Iterator[tuple
         if info.isfile():  # links and devices have no content of their own
             content = file.extractfile(info) if pattern.search(f"/{info.name}") else None
             yield info.name, content.read() if content else None
-    # tarfile takes a cut between two members for the end: a whole archive ends in a block of zeros
+    # tarfile does not notice truncation between two members: a complete archive ends in a block of zeros
     assert file.fileobj is not None
     file.fileobj.seek(file.offset)
     if file.fileobj.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):

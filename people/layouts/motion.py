@@ -1,4 +1,4 @@
-"""What every source of walks needs: repair, resampling, heading, body-centring, walking speed and disjoint pieces."""
+"""Signal processing for sources of walks: repair, resampling, heading, body-centring, walking speed and disjoint pieces."""
 
 from dataclasses import dataclass
 from functools import cache
@@ -13,9 +13,10 @@ from people.records import JOINTS, Motion
 
 J = {name: index for index, name in enumerate(JOINTS)}
 PAIRS = tuple(
-    (J[f"left_{part}"], J[f"right_{part}"]) for part in ["shoulder", "elbow", "wrist", "hand", "hip", "knee", "ankle", "foot"]
+    (J[f"left_{joint}"], J[f"right_{joint}"])
+    for joint in ["shoulder", "elbow", "wrist", "hand", "hip", "knee", "ankle", "foot"]
 )
-LEGS = [J[f"{side}_{part}"] for side in ("left", "right") for part in ("knee", "ankle", "foot")]
+LEGS = [J[f"{side}_{joint}"] for side in ("left", "right") for joint in ("knee", "ankle", "foot")]
 MIDLINE = tuple(J[name] for name in ("head", "neck", "spine", "pelvis"))
 _LIMB_BONES = (
     ("shoulder", "elbow"),
@@ -40,8 +41,8 @@ STEP_S = 0.55
 
 
 @dataclass(frozen=True, eq=False)
-class Repaired:
-    """Joints with outliers interpolated; `repaired` marks frames touched, `lost` frames that interpolation cannot save."""
+class RepairedJoints:
+    """Joints with outliers interpolated; `repaired` marks changed frames, `lost` those with too long gaps."""
 
     joints_m: Float[np.ndarray, "frame joint 3"]
     repaired: Bool[np.ndarray, " frame"]
@@ -50,7 +51,7 @@ class Repaired:
 
 @dataclass(frozen=True, eq=False)
 class Gait:
-    """Where a person heads and how widely they step: `coherence` is 1 when the ankles swing along one line, 0 in all."""
+    """Heading and step of a person: `coherence` is 1 when the ankles swing along one line, 0 when in all directions alike."""
 
     heading_rad: Float[np.ndarray, " frame"]
     swing_m: Float[np.ndarray, " frame"]
@@ -58,7 +59,7 @@ class Gait:
 
 
 def resample(values: Float[np.ndarray, "frame *item"], from_hz: float, to_hz: float) -> Float[np.ndarray, "frame2 *item"]:
-    """The signal on a grid of `to_hz` by cubic splines, low-passed first where the new grid could not hold it."""
+    """The signal on a grid of `to_hz` by cubic splines, low-passed first where `to_hz` would alias it."""
     if min(from_hz, to_hz) <= 0:
         raise ValueError(f"expected positive frame rates, got {from_hz} and {to_hz} Hz; check frame_rate_hz")
     if from_hz == to_hz:
@@ -88,17 +89,17 @@ def repair(
     joints_m: Float[np.ndarray, "frame joint 3"],
     frame_rate_hz: float,
     impossible: Bool[np.ndarray, "frame joint"] | None = None,
-) -> Repaired:
+) -> RepairedJoints:
     """Joints that jump from their running median, end a bone of impossible length or are `impossible` are interpolated.
 
-    A frame is lost when a leg is bad for too long or half the body is bad; a head or a hand is held through a longer gap.
+    A frame is lost when a leg is bad for too long or more than 40 % of the joints are; gaps of a head or a hand may be longer.
     """
     relative = joints_m - joints_m[:, [J["pelvis"]]]
     window = 2 * int(JUMP_WINDOW_S * frame_rate_hz / 2) + 1
     bad = np.linalg.norm(relative - median_filter(relative, size=(window, 1, 1), mode="nearest"), axis=2) > JUMP_M
     lengths = bone_lengths_m(joints_m)
-    usual = np.median(lengths, axis=0)
-    broken = np.abs(lengths - usual) > BONE_TOLERANCE * usual + BONE_SLACK_M
+    typical = np.median(lengths, axis=0)
+    broken = np.abs(lengths - typical) > BONE_TOLERANCE * typical + BONE_SLACK_M
     for (_, end), flags in zip(BONES, broken.T, strict=True):
         bad[:, end] |= flags
     if impossible is not None:
@@ -110,15 +111,15 @@ def repair(
         for axis in range(3):
             fixed[~good, joint, axis] = np.interp(frames[~good], frames[good], relative[good, joint, axis])
     lost = _longer_than(bad[:, LEGS], int(LONGEST_GAP_S * frame_rate_hz)).any(axis=1) | (bad.mean(axis=1) > 0.4)
-    return Repaired(fixed + joints_m[:, [J["pelvis"]]], bad.any(axis=1), lost)
+    return RepairedJoints(fixed + joints_m[:, [J["pelvis"]]], bad.any(axis=1), lost)
 
 
-def _longer_than(flags: Bool[np.ndarray, "frame joint"], most: int) -> Bool[np.ndarray, "frame joint"]:
-    kept = np.zeros_like(flags)
+def _longer_than(flags: Bool[np.ndarray, "frame joint"], frames: int) -> Bool[np.ndarray, "frame joint"]:
+    in_long_runs = np.zeros_like(flags)
     for column in range(flags.shape[1]):
         for start, stop in runs(flags[:, column]):
-            kept[start:stop, column] = stop - start > most
-    return kept
+            in_long_runs[start:stop, column] = stop - start > frames
+    return in_long_runs
 
 
 def runs(flags: Bool[np.ndarray, " frame"]) -> list[tuple[int, int]]:
@@ -134,14 +135,14 @@ def bone_lengths_m(joints_m: Float[np.ndarray, "frame joint 3"]) -> Float[np.nda
 
 
 def gait(joints_m: Float[np.ndarray, "frame joint 3"], frame_rate_hz: float) -> Gait:
-    """The walking line is the axis along which the ankles swing; toes and knees tell its forward end (z is up)."""
+    """The walking line is the axis along which the ankles swing; toes and knees point to its forward end (z is up)."""
     horizontal: Complex[np.ndarray, "frame joint"] = joints_m[..., 0] + 1j * joints_m[..., 1]
     step = horizontal[:, J["left_ankle"]] - horizontal[:, J["right_ankle"]]
-    step = step - _smooth(step, frame_rate_hz, 2 * STEP_S)  # the distance between the feet's tracks does not swing
-    # the square of a complex number forgets its sign: left before right and right before left mean the same line
+    step = step - _smooth(step, frame_rate_hz, 2 * STEP_S)  # the distance between the feet's tracks is constant
+    # the square of a complex number loses its sign: left before right and right before left are the same line
     axis, power = _smooth(step**2, frame_rate_hz), _smooth(np.abs(step) ** 2, frame_rate_hz)
     line = np.exp(0.5j * np.angle(axis))
-    legs = [[horizontal[:, J[f"{side}_{part}"]] for part in ("hip", "knee", "ankle", "foot")] for side in ("left", "right")]
+    legs = [[horizontal[:, J[f"{side}_{joint}"]] for joint in ("hip", "knee", "ankle", "foot")] for side in ("left", "right")]
     ahead = [(foot - ankle) + (knee - (hip + ankle) / 2) for hip, knee, ankle, foot in legs]
     facing = _smooth(ahead[0] + ahead[1], frame_rate_hz)
     forward = line * np.where(np.real(line * np.conj(facing)) < 0, -1, 1)
@@ -163,15 +164,15 @@ def body_centred(
 
 
 def ground_m(joints_m: Float[np.ndarray, "frame joint 3"], frame_rate_hz: float) -> Float[np.ndarray, " frame"]:
-    """The height of the ground: what the lower foot touches in every step, followed slowly."""
+    """The height of the ground: the lowest height of the lower foot in two steps, smoothed."""
     lower = joints_m[:, [J["left_foot"], J["right_foot"]], 2].min(axis=1)
     lower = median_filter(lower, size=max(3, int(0.1 * frame_rate_hz)), mode="nearest")
-    touched = minimum_filter1d(lower, int(2 * STEP_S * frame_rate_hz), mode="nearest")
-    return _smooth(touched, frame_rate_hz) - FOOT_ABOVE_GROUND_M
+    ground = minimum_filter1d(lower, int(2 * STEP_S * frame_rate_hz), mode="nearest")
+    return _smooth(ground, frame_rate_hz) - FOOT_ABOVE_GROUND_M
 
 
 def walking_speed(joints_m: Float[np.ndarray, "frame joint 3"], frame_rate_hz: float) -> Float[np.ndarray, " frame"]:
-    """Metres a second of a body-centred walk: a foot on the ground stays, so seen from the pelvis it moves backwards at it.
+    """Metres a second of a body-centred walk: relative to the pelvis, a standing foot moves backwards at it.
 
     One foot is always on the ground while the other swings forwards: the foot that moves backwards faster is the standing one.
     (Against the true speed of motion capture the estimate is 4 % low, with a spread of 1 %.)
@@ -188,16 +189,16 @@ def distance_m(speed_m_s: Float[np.ndarray, " frame"], frame_rate_hz: float) -> 
 
 def step_rate_hz(motion: Motion) -> float:
     """Steps a second: every step the ankles pass each other once, so twice the frequency of their distance along the path."""
-    apart = motion.joints_m[:, J["left_ankle"], 0] - motion.joints_m[:, J["right_ankle"], 0]
-    padded = 16 * len(apart)
-    power = np.abs(np.fft.rfft((apart - apart.mean()) * np.hanning(len(apart)), padded))
+    separation = motion.joints_m[:, J["left_ankle"], 0] - motion.joints_m[:, J["right_ankle"], 0]
+    padded = 16 * len(separation)
+    power = np.abs(np.fft.rfft((separation - separation.mean()) * np.hanning(len(separation)), padded))
     hertz = np.fft.rfftfreq(padded, 1 / motion.frame_rate_hz)
     inside = (hertz > 0.4) & (hertz < 2.0)
     return float(2 * hertz[inside][power[inside].argmax()])
 
 
 def pieces(motion: Motion, frames: int) -> list[Motion]:
-    """The motion cut into disjoint pieces of `frames`, first to last; what is left over at the end is dropped."""
+    """The motion cut into disjoint pieces of `frames`, first to last; the remainder at the end is dropped."""
     if frames < 1:
         raise ValueError(f"expected pieces of at least one frame, got {frames}; set frames_per_sequence")
     return [motion.piece(start, start + frames) for start in range(0, len(motion) - frames + 1, frames)]

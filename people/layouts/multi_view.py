@@ -1,4 +1,4 @@
-"""Datasets in which every walk is seen by several cameras at once: who walks how, and who is compared with whom."""
+"""Datasets in which several cameras record every walk at once: plans of recordings, and protocols."""
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from people.layouts.split_assignment import cast
+from people.layouts.split_assignment import assign_motion
 from people.records import Condition, Motion, Split, Take
 
 CONDITIONS: dict[str, Condition] = {"nm": "normal", "bg": "bag", "cl": "coat"}
@@ -19,10 +19,10 @@ Protocols = Mapping[str, Mapping[str, tuple[_Ids, _Ids]]]  # by group and name: 
 
 @dataclass(frozen=True)
 class Layout:
-    """What a dataset fixes of its recordings.
+    """Sequences, views and conditions of a dataset.
 
-    `groups` parts the sequences: those of different groups take their motion from different walks where a person has enough
-    (`casting.cut`). Subjects are numbers of `digits` digits. `code` tells a sequence's condition, a key of `CONDITIONS`.
+    `groups` divides the sequences: those of different groups take their motion from different walks where a person has enough
+    (`split_assignment.cut_pieces`). Subjects are numbers of `digits` digits. `code` gives a sequence's key in `CONDITIONS`.
     """
 
     dataset: str
@@ -33,6 +33,7 @@ class Layout:
 
     @property
     def sequences(self) -> tuple[str, ...]:
+        """All sequences of a subject, sorted."""
         return tuple(sorted(sequence for group in self.groups for sequence in group))
 
     def check(self, sequence: str, view_deg: int | float, where: str) -> None:
@@ -41,8 +42,8 @@ class Layout:
         if view_deg not in self.views_deg:
             raise ValueError(f"{where}: {self.dataset} has no view {view_deg:03g}, its views are {views}; rename or remove it")
         if sequence not in self.sequences:
-            known = ", ".join(self.sequences)
-            raise ValueError(f"{where}: {self.dataset} has no sequence {sequence}, it has {known}; rename or remove it")
+            sequences = ", ".join(self.sequences)
+            raise ValueError(f"{where}: {self.dataset} has no sequence {sequence}, it has {sequences}; rename or remove it")
 
 
 def plan(
@@ -68,7 +69,7 @@ def plan(
         layout.check(layout.sequences[0], view, f"datasets.{layout.dataset}.views_deg")
     sizes: dict[Split, int] = {"train": subjects["train"], "validation": subjects["validation"], "test": subjects["test"]}
     counts, shortest = [len(group) for group in layout.groups], min(MIN_FRAMES, frames_per_sequence)
-    splits = cast(motions, sizes, counts, longest=frames_per_sequence, shortest=shortest, seed=seed)
+    splits = assign_motion(motions, sizes, counts, longest=frames_per_sequence, shortest=shortest, seed=seed)
     members: list[tuple[Split, list[list[Motion]]]] = [(split, pieces) for split, people in splits.items() for pieces in people]
     return [
         take
@@ -84,8 +85,8 @@ def _takes(
     for sequence, motion in sorted(recorded, key=lambda pair: pair[0]):
         for view in sorted(views_deg):
             seeds = (_seed(seed, number), _seed(seed, number, layout.sequences.index(sequence), view))
-            how = (CONDITIONS[layout.code(sequence)], 0, float(view), *seeds)
-            yield Take(f"{number:0{layout.digits}d}", sequence, motion, *how, split)
+            condition = CONDITIONS[layout.code(sequence)]
+            yield Take(f"{number:0{layout.digits}d}", sequence, motion, condition, 0, float(view), *seeds, split)
 
 
 def _seed(*entropy: int) -> int:
@@ -93,33 +94,36 @@ def _seed(*entropy: int) -> int:
 
 
 def protocol(clips: pd.DataFrame, split: str, protocols: Protocols) -> list[Any]:
-    """The probe sets of all groups; which views are compared is the judge's affair.
+    """The probe sets of all groups; evaluation decides which views are compared.
 
     Probes of a subject who has no clip in the gallery are left out, and so are sets without any probe.
     """
-    from people.protocols import ProbeSet  # here, for reading a dataset does not depend on who is compared with whom
+    from people.protocols.probe_set import ProbeSet  # here, so that reading a dataset does not depend on protocols
 
-    return [ProbeSet(name, group, gallery, kept) for group, name, gallery, kept, _ in _sets(clips, split, protocols) if kept]
+    return [
+        ProbeSet(name, group, gallery, probes) for group, name, gallery, probes, _ in _sets(clips, split, protocols) if probes
+    ]
 
 
 def left_out(clips: pd.DataFrame, split: str, protocols: Protocols) -> dict[str, _Ids]:
     """The probes by `group/name` that `protocol` leaves out, because their subject has no clip in the gallery."""
-    return {f"{group}/{name}": without for group, name, _, _, without in _sets(clips, split, protocols)}
+    return {f"{group}/{name}": excluded for group, name, _, _, excluded in _sets(clips, split, protocols)}
 
 
 def _sets(clips: pd.DataFrame, split: str, protocols: Protocols) -> Iterator[tuple[str, str, _Ids, _Ids, _Ids]]:
     columns = (clips[name] for name in ("clip_id", "subject_id", "sequence", "split"))
     rows = sorted(row[:3] for row in zip(*columns, strict=True) if row[3] == split)
     if not rows:
-        there = sorted(set(clips["split"].dropna()))
-        raise ValueError(f"expected clips of split {split!r}, the index has {there}; ingest again")
+        splits = sorted(set(clips["split"].dropna()))
+        raise ValueError(f"expected clips of split {split!r}, the index has {splits}; ingest again")
     for group, named in protocols.items():
         for name, (gallery, probes) in named.items():
-            enrolled, asked = _of(rows, gallery), _of(rows, probes)
-            known = set(enrolled.values())
-            kept = tuple(clip for clip, subject in asked.items() if subject in known)
-            yield group, name, tuple(enrolled), kept, tuple(clip for clip, subject in asked.items() if subject not in known)
+            enrolled, probed = _subjects_by_clip(rows, gallery), _subjects_by_clip(rows, probes)
+            subjects = set(enrolled.values())
+            included = tuple(clip for clip, subject in probed.items() if subject in subjects)
+            excluded = tuple(clip for clip, subject in probed.items() if subject not in subjects)
+            yield group, name, tuple(enrolled), included, excluded
 
 
-def _of(rows: list[tuple[str, str, str]], sequences: Collection[str]) -> dict[str, str]:
+def _subjects_by_clip(rows: list[tuple[str, str, str]], sequences: Collection[str]) -> dict[str, str]:
     return {clip: subject for clip, subject, sequence in rows if sequence in sequences}

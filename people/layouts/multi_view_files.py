@@ -1,6 +1,6 @@
-"""What datasets of many views keep on the disk: videos, silhouettes, true keypoints, empty scenes, and the index of it all.
+"""Files of datasets of many views: videos, silhouettes, true keypoints, empty scenes, and their index.
 
-A place is a file or a folder seen from the dataset's root, or what lies inside of a packed file after a `!`.
+A location is the path of a file or a folder from the dataset's root, and after a `!` the name inside a packed file.
 """
 
 import json
@@ -21,7 +21,7 @@ from people.layouts.multi_view import Layout
 from people.records import Motion, Rendered, Split, Take
 
 ID_LISTS: dict[Split, str] = {split: f"ids-{split}.txt" for split in get_args(Split)}
-RECORDING = "recording.json"  # what the official layouts cannot say of rendered people: frame rate, sex and age
+RECORDING = "recording.json"  # frame rate, sex and age of rendered people, for which the official layouts have no file
 EMPTY_FRAMES = 8
 BEHIND_M = 100.0
 
@@ -30,8 +30,8 @@ _Key = tuple[str, str, int]  # subject, sequence, view in degrees
 
 
 @dataclass(frozen=True)
-class Places:
-    """Where a layout keeps one clip; `image` names a silhouette by its number, which counts from 1."""
+class Locations:
+    """Locations of one clip's files in a layout; `image` is the file name of a silhouette by its number, from 1."""
 
     frames: str
     masks: str
@@ -47,15 +47,15 @@ def write(
     root: Path,
     takes: Sequence[Take],
     render: Render,
-    places: Callable[[Take], Places],
+    locations: Callable[[Take], Locations],
     *,
     jpeg_quality: int,
     executor: Executor | None,
     done: Callable[[], object],
 ) -> None:
-    """Render the takes into the files that `places` names, and the empty scene of every subject and view.
+    """Render the takes into the files that `locations` names, and the empty scene of every subject and view.
 
-    Subjects are written in parallel, `done()` is called after each. `root` appears only when everything is there.
+    Subjects are written in parallel, `done()` is called after each. `root` appears only when it is complete.
     """
     if not takes:
         raise ValueError(f"expected takes to write to {root}, got none; plan some")
@@ -63,46 +63,48 @@ def write(
     for take in takes:
         by_subject[take.subject_id].append(take)
     jobs: list[Future] = []
-    with image_files.whole_or_nothing(root, jobs) as partial:
-        _write_facts(partial, {who: of[0] for who, of in sorted(by_subject.items())})
-        work = [(partial, by_subject[who], render, places, jpeg_quality) for who in sorted(by_subject)]
-        jobs += [executor.submit(_write_subject, *each) for each in work] if executor else []
-        for number, each in enumerate(work):
-            jobs[number].result() if jobs else _write_subject(*each)
+    with image_files.atomic_folder(root, jobs) as partial:
+        _write_metadata(partial, {subject: recorded[0] for subject, recorded in sorted(by_subject.items())})
+        work = [(partial, by_subject[subject], render, locations, jpeg_quality) for subject in sorted(by_subject)]
+        jobs += [executor.submit(_write_subject, *arguments) for arguments in work] if executor else []
+        for number, arguments in enumerate(work):
+            jobs[number].result() if jobs else _write_subject(*arguments)
             done()
 
 
-def _write_facts(root: Path, subjects: Mapping[str, Take]) -> None:
+def _write_metadata(root: Path, subjects: Mapping[str, Take]) -> None:
     for split, name in ID_LISTS.items():
-        (root / name).write_text("".join(f"{who}\n" for who, take in subjects.items() if take.split == split))
-    if homeless := [who for who, take in subjects.items() if take.split not in ID_LISTS]:
-        raise ValueError(f"expected a split of {', '.join(ID_LISTS)} for every take, {homeless[0]} has none; set Take.split")
+        (root / name).write_text("".join(f"{subject}\n" for subject, take in subjects.items() if take.split == split))
+    if without_split := [subject for subject, take in subjects.items() if take.split not in ID_LISTS]:
+        raise ValueError(
+            f"expected a split of {', '.join(ID_LISTS)} for every take, {without_split[0]} has none; set Take.split"
+        )
     rates = {take.motion.frame_rate_hz for take in subjects.values()}
     if len(rates) > 1:
         raise ValueError(f"expected one frame rate in all takes, got {sorted(rates)} Hz; resample the motions")
-    people = {who: {"gender": take.motion.sex, "age_years": take.motion.age_years} for who, take in subjects.items()}
-    facts = {"frame_rate_hz": float(rates.pop()), "subjects": people}
-    (root / RECORDING).write_text(json.dumps(facts, indent=1) + "\n")
+    people = {name: {"gender": take.motion.sex, "age_years": take.motion.age_years} for name, take in subjects.items()}
+    recording = {"frame_rate_hz": float(rates.pop()), "subjects": people}
+    (root / RECORDING).write_text(json.dumps(recording, indent=1) + "\n")
 
 
 def _write_subject(
-    root: Path, takes: Sequence[Take], render: Render, places: Callable[[Take], Places], jpeg_quality: int
+    root: Path, takes: Sequence[Take], render: Render, locations: Callable[[Take], Locations], jpeg_quality: int
 ) -> None:
-    """All that is recorded of one subject; silhouettes and keypoints that share a file are written at once."""
+    """Write all files of one subject; silhouettes and keypoints that share a file are written at once."""
     masks: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
     keypoints: dict[str, dict[str, Float[np.ndarray, "frame 17 3"]]] = defaultdict(dict)
     for take in takes:
-        where, recorded = places(take), list(render(take))
-        _write_video(root / where.frames, take, recorded, jpeg_quality)
-        if not (root / where.background).exists():
-            _write_video(root / where.background, take, list(render(without_person(take))), jpeg_quality)
-        file, _, inside = where.masks.partition("!")
+        clip, recorded = locations(take), list(render(take))
+        _write_video(root / clip.frames, take, recorded, jpeg_quality)
+        if not (root / clip.background).exists():
+            _write_video(root / clip.background, take, list(render(empty_scene(take))), jpeg_quality)
+        file, _, inside = clip.masks.partition("!")
         prefix = f"{inside}/" if inside else ""
-        for number, each in enumerate(recorded, start=1):
-            mask = np.where(each.mask, np.uint8(255), np.uint8(0))
-            masks[file].append((prefix + where.image.format(number), image_files.png(mask)))
-        file, _, inside = where.keypoints.partition("!")
-        keypoints[file][inside] = np.stack([each.keypoints_px for each in recorded]).astype(np.float32)
+        for number, rendered in enumerate(recorded, start=1):
+            mask = np.where(rendered.mask, np.uint8(255), np.uint8(0))
+            masks[file].append((prefix + clip.image.format(number), image_files.encode_png(mask)))
+        file, _, inside = clip.keypoints.partition("!")
+        keypoints[file][inside] = np.stack([rendered.keypoints_px for rendered in recorded]).astype(np.float32)
     for file, images in masks.items():
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         image_files.write(root / file.removesuffix(".zip"), images, packed=file.endswith(".zip"))
@@ -113,12 +115,12 @@ def _write_subject(
 
 def _write_video(path: Path, take: Take, recorded: Sequence[Rendered], jpeg_quality: int) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    frames_rgb = [each.frame_rgb for each in recorded]
+    frames_rgb = [rendered.frame_rgb for rendered in recorded]
     video_files.write(path, frames_rgb, frame_rate_hz=take.motion.frame_rate_hz, jpeg_quality=jpeg_quality)
 
 
-def without_person(take: Take) -> Take:
-    """The same camera at another moment, with another exposure, when the person stands far behind it: the empty scene."""
+def empty_scene(take: Take) -> Take:
+    """A take by the same camera, with another exposure, in which the person stands far behind it, out of view."""
     angle = np.radians(take.view_deg)
     behind_m = BEHIND_M * np.array([np.cos(angle), np.sin(angle), 0.0])
     joints_m = np.repeat(take.motion.joints_m[:1] + behind_m, EMPTY_FRAMES, axis=0)
@@ -143,19 +145,19 @@ def index(
 ) -> pd.DataFrame:
     """One row per clip of which there is a video or silhouettes, in order of subject, sequence and view.
 
-    Without a video the silhouettes stand in for the frames. `official` says who belongs to which split where no id lists lie
-    in the root. A clip without a frame, and a subject without a split, have their row: validation names and removes them.
+    Without a video the frames are the silhouettes. `official` lists the subjects of the splits, for a root without id lists. A
+    clip without a frame, and a subject without a split, have their row: validation names and removes them.
     """
     splits = _splits(root, official)
-    facts = json.loads((root / RECORDING).read_text()) if (root / RECORDING).is_file() else {}
+    recording = json.loads((root / RECORDING).read_text()) if (root / RECORDING).is_file() else {}
     keypoints = _keypoints(root)
     rows = []
     for key in sorted({*videos, *masks}):
         subject, sequence, view = key
-        place, names = masks.get(key, ("", ()))
-        layout.check(sequence, view, f"{root / (videos.get(key) or place)}")
-        pose = f"keypoints/{subject}.npz!{keypoint_name.format(sequence=sequence, view=view)}"
-        known = facts.get("subjects", {}).get(subject, {})
+        location, names = masks.get(key, ("", ()))
+        layout.check(sequence, view, f"{root / (videos.get(key) or location)}")
+        keypoints_location = f"keypoints/{subject}.npz!{keypoint_name.format(sequence=sequence, view=view)}"
+        labels = recording.get("subjects", {}).get(subject, {})
         row = {
             "dataset": layout.dataset,
             "clip_id": f"{subject}/{sequence}/{view:03d}",
@@ -164,68 +166,68 @@ def index(
             "condition": layout.code(sequence),
             "session": 0,
             "view_deg": float(view),
-            "gender": known.get("gender"),
-            "age_years": known.get("age_years"),
-            "frames": videos.get(key, place),
-            "masks": place if names else "",
-            "keypoints": pose if pose in keypoints else "",
+            "gender": labels.get("gender"),
+            "age_years": labels.get("age_years"),
+            "frames": videos.get(key, location),
+            "masks": location if names else "",
+            "keypoints": keypoints_location if keypoints_location in keypoints else "",
             "background": backgrounds.get((subject, view), ""),
-            "frame_rate_hz": float(facts.get("frame_rate_hz", frame_rate_hz)),
-            **(_of_video(root / videos[key]) if key in videos else _of_images(root, place, names)),
+            "frame_rate_hz": float(recording.get("frame_rate_hz", frame_rate_hz)),
+            **(_measure_video(root / videos[key]) if key in videos else _measure_images(root, location, names)),
             "root": str(root),
         }
         rows += [{**row, "split": split} for split in [split for split in splits if subject in splits[split]] or [None]]
     clips = pd.DataFrame(rows)
-    _refuse_gaps(root, set(clips["subject_id"]), splits)
+    _check_id_lists(root, set(clips["subject_id"]), splits)
     return clips.astype({"gender": "str", "split": "str", "age_years": float})
 
 
-def _of_video(path: Path) -> dict[str, int]:
-    return video_files.measure(path)._asdict()
+def _measure_video(path: Path) -> dict[str, int]:
+    return video_files.video_info(path)._asdict()
 
 
-def _of_images(root: Path, place: str, names: Sequence[str]) -> dict[str, int]:
-    return {"frame_count": len(names), **image_files.size(root, place)}
+def _measure_images(root: Path, location: str, names: Sequence[str]) -> dict[str, int]:
+    return {"frame_count": len(names), **image_files.size(root, location)}
 
 
 def _splits(root: Path, official: Mapping[Split, Collection[str]]) -> dict[Split, set[str]]:
-    """Who belongs to which split: by the id lists in the root, or else by the official rule."""
-    there: dict[Split, Path] = {split: root / name for split, name in ID_LISTS.items() if (root / name).is_file()}
-    if there and len(there) < len(ID_LISTS):
-        lost = ", ".join(name for split, name in ID_LISTS.items() if split not in there)
-        raise ValueError(f"{root} has some id lists, but not {lost}; add them, or remove all for the official split")
-    if there:
-        return {split: set(path.read_text().split()) for split, path in there.items()}
+    """The subjects of every split: by the id lists in the root, or else by the official rule."""
+    lists: dict[Split, Path] = {split: root / name for split, name in ID_LISTS.items() if (root / name).is_file()}
+    if lists and len(lists) < len(ID_LISTS):
+        missing = ", ".join(name for split, name in ID_LISTS.items() if split not in lists)
+        raise ValueError(f"{root} has some id lists, but not {missing}; add them, or remove all for the official split")
+    if lists:
+        return {split: set(path.read_text().split()) for split, path in lists.items()}
     return {split: set(subjects) for split, subjects in official.items()}
 
 
-def _refuse_gaps(root: Path, there: set[str], splits: Mapping[Split, set[str]]) -> None:
+def _check_id_lists(root: Path, recorded: set[str], splits: Mapping[Split, set[str]]) -> None:
     if (root / ID_LISTS["train"]).is_file():
         for split, listed in splits.items():
-            if lost := sorted(listed - there):
-                raise ValueError(f"{ID_LISTS[split]} lists {', '.join(lost[:5])}, without clips in {root}; shorten the list")
+            if missing := sorted(listed - recorded):
+                raise ValueError(f"{ID_LISTS[split]} lists {', '.join(missing[:5])}, without clips in {root}; shorten the list")
 
 
 def _keypoints(root: Path) -> set[str]:
-    """The places of all true keypoints."""
-    found = set()
+    """The locations of all true keypoints."""
+    locations = set()
     for path in sorted((root / "keypoints").glob("*.npz")):
         with zipfile.ZipFile(path) as file:
-            found |= {f"keypoints/{path.name}!{name.removesuffix('.npy')}" for name in file.namelist()}
-    return found
+            locations |= {f"keypoints/{path.name}!{name.removesuffix('.npy')}" for name in file.namelist()}
+    return locations
 
 
-def pictures(root: Path, folder: Path) -> dict[str, list[str]]:
-    """Every place of silhouettes at or below a folder, and their names; a tar file there is refused with what to do."""
+def list_silhouettes(root: Path, folder: Path) -> dict[str, list[str]]:
+    """Every location of silhouettes at or below a folder, and their names; an error if there are tar files."""
     if packed := sorted(folder.glob("*.tar*")):
         raise ValueError(
-            f"{packed[0]}: silhouettes are read from folders and zip files, for a tar file has to be read from its start for "
+            f"{packed[0]}: silhouettes are read from folders and zip files, a tar file would be read from its start for "
             f"every clip; unpack the {len(packed)} tar files there (tar -xf) and remove them"
         )
-    places = image_files.listing(root, folder)
-    above = {place[:at] for place in places for at, sign in enumerate(place) if sign == "/"}
-    above.add(folder.relative_to(root).as_posix())
-    return {place: names for place, names in places.items() if names or place not in above}
+    locations = image_files.list_images(root, folder)
+    parents = {location[:index] for location in locations for index, character in enumerate(location) if character == "/"}
+    parents.add(folder.relative_to(root).as_posix())
+    return {location: names for location, names in locations.items() if names or location not in parents}
 
 
 def frames(root: Path, clip_frames: str) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
@@ -236,7 +238,7 @@ def frames(root: Path, clip_frames: str) -> Iterator[UInt8[np.ndarray, "height w
 
 
 def masks(root: Path, clip_masks: str) -> Iterator[UInt8[np.ndarray, "height width"]]:
-    """One clip's silhouettes in order, as the dataset has them: 0 is background, 255 the person."""
+    """One clip's silhouettes in order, as stored: 0 is background, 255 the person."""
     return (image_rgb[..., 0] for image_rgb in image_files.frames(root, clip_masks))
 
 

@@ -1,4 +1,4 @@
-"""Video files: written as Motion JPEG, measured, and read frame by frame as RGB."""
+"""Video files: written as Motion JPEG, and read frame by frame as RGB."""
 
 import errno
 from collections.abc import Iterator, Sequence
@@ -10,8 +10,8 @@ import numpy as np
 from jaxtyping import UInt8
 
 
-class Measured(NamedTuple):
-    """What a video's container says of it; all 0 where it cannot be opened."""
+class VideoInfo(NamedTuple):
+    """Number and size of frames by a video's container; all 0 where it cannot be opened."""
 
     frame_count: int
     height_px: int
@@ -32,22 +32,26 @@ def write(
     for frame_rgb in frames_rgb:
         writer.write(cv2.cvtColor(frame_rgb, cv2.COLOR_RGB2BGR))
     writer.release()
-    if measure(path) != (len(frames_rgb), height, width):  # the writer says nothing of a disk that is full
+    if video_info(path) != (len(frames_rgb), height, width):  # the writer does not report a full disk
         raise OSError(errno.EIO, f"not all of its {len(frames_rgb)} frames could be written (is the disk full?)", str(path))
 
 
-def measure(path: Path) -> Measured:
+def video_info(path: Path) -> VideoInfo:
     """How many frames a video has, and how large they are."""
     capture = cv2.VideoCapture(str(path))
     try:
-        asked = (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
-        return Measured(*(max(int(capture.get(what)), 0) for what in asked)) if capture.isOpened() else Measured(0, 0, 0)
+        properties = (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
+        return (
+            VideoInfo(*(max(int(capture.get(number)), 0) for number in properties))
+            if capture.isOpened()
+            else VideoInfo(0, 0, 0)
+        )
     finally:
         capture.release()
 
 
 def video_frames(path: Path | str) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    """Every frame of a video; a `ValueError` names a file that cannot be opened or ends before its container says."""
+    """Every frame of a video; a `ValueError` names a file that cannot be opened or has fewer frames than it should."""
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path} is not a file; expected a video (mp4, avi)")
@@ -59,11 +63,11 @@ def video_frames(path: Path | str) -> Iterator[UInt8[np.ndarray, "height width 3
             )
         expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
         if expected < 1:
-            raise ValueError(f"{path} does not say how many frames it has, so a cut cannot be noticed; convert it to mp4")
+            raise ValueError(f"{path} does not say how many frames it has, so truncation cannot be detected; convert it to mp4")
         decoded = 0
         while True:
-            there, frame_bgr = capture.read()
-            if not there:
+            is_decoded, frame_bgr = capture.read()
+            if not is_decoded:
                 break
             decoded += 1
             yield cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2RGB)

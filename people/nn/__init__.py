@@ -1,4 +1,4 @@
-"""Layers and trunks that networks share. One unit: a training depends on all of it."""
+"""Layers and trunks that networks share. One unit: every training depends on all of it."""
 
 from people.nn import blocks, pretrained, resize, resnet
 

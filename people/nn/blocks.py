@@ -1,8 +1,8 @@
-"""Blocks of networks that see people in video: global and local convolution, temporal attention, pooling, strip-wise layers.
+"""Blocks of networks for people in video: global and local convolution, temporal attention, pooling, strip-wise layers.
 
 Maps of video have their rows outermost, (sample, channel, height, frame, width), and lie in memory with the channels
-innermost (`channels_last_3d`): a horizontal strip is then one piece of memory, and cutting a map into strips copies nothing.
-A convolution of three dimensions does not care what its dimensions are called.
+innermost (`channels_last_3d`): a horizontal strip is then contiguous, and splitting a map into strips copies nothing. A 3D
+convolution gives the same result for any order of its three axes, if its kernel has the same.
 """
 
 import math
@@ -17,37 +17,39 @@ LEAK = 0.01  # slope of LeakyReLU below zero, in all of GaitGL
 
 
 def frame_mask(length: Int[Tensor, " sample"], frames: int) -> Bool[Tensor, "sample frame"]:
-    """True where a frame is one of its sample's own, False where it is padding behind them."""
+    """True for the frames of each sample, False for the padding behind them."""
     return torch.arange(frames, device=length.device) < length[:, None]
 
 
-def silence(
+def mask_padding(
     maps: Float[Tensor, "sample channel height frame width"], length: Int[Tensor, " sample"]
 ) -> Float[Tensor, "sample channel height frame width"]:
-    """The maps with zeros in the frames behind each sample's end: what a zero-padded convolution sees behind a clip."""
+    """The maps with zeros in the padding frames, as a zero-padded convolution has them behind a clip."""
     return maps * frame_mask(length, maps.shape[3])[:, None, None, :, None].to(maps.dtype)
 
 
-def cut(maps: Float[Tensor, "sample channel height frame width"], parts: int) -> Float[Tensor, "strip channel row frame width"]:
-    """Each map's horizontal strips, top to bottom, as samples of their own: a view if the channels lie innermost."""
+def split_strips(
+    maps: Float[Tensor, "sample channel height frame width"], count: int
+) -> Float[Tensor, "strip channel row frame width"]:
+    """Each map's `count` horizontal strips, top to bottom, as samples: a view if the channels lie innermost."""
     sample, channel, height, frame, width = maps.shape
-    strips = maps.movedim(1, 4).reshape(sample * parts, height // parts, frame, width, channel)
+    strips = maps.movedim(1, 4).reshape(sample * count, height // count, frame, width, channel)
     return strips.movedim(4, 1)
 
 
-def join(
-    strips: Float[Tensor, "strip channel row frame width"], parts: int
+def join_strips(
+    strips: Float[Tensor, "strip channel row frame width"], count: int
 ) -> Float[Tensor, "sample channel height frame width"]:
-    """The maps whose strips they are: undoes `cut`."""
+    """The maps of `count` strips each: the inverse of `split_strips`."""
     sample, channel, height, frame, width = strips.shape
-    return strips.movedim(1, 4).reshape(sample // parts, height * parts, frame, width, channel).movedim(4, 1)
+    return strips.movedim(1, 4).reshape(sample // count, height * count, frame, width, channel).movedim(4, 1)
 
 
 class Convolution3d(nn.Module):
     """3x3x3 with zeros around, without bias; Xavier's uniform start.
 
-    In bfloat16 on a CPU the gradient of the weight is garbage where the outermost axis is two long: oneDNN, as in torch 2.15,
-    then sums memory that nobody has written. Maps of two rows are therefore turned, which costs 5 % of their time.
+    In bfloat16 on a CPU the gradient of the weight is wrong where the outermost axis is two long: oneDNN, as in torch 2.15,
+    then sums uninitialised memory. Maps of two rows are therefore transposed, which costs 5 % of their time.
     """
 
     def __init__(self, channels_in: int, channels_out: int) -> None:
@@ -60,15 +62,15 @@ class Convolution3d(nn.Module):
         if maps.shape[2] != 2 or maps.device.type != "cpu":
             return functional.conv3d(maps, self.weight, padding=1)
         axis = 3 if maps.shape[3] > 2 else 4
-        turned = maps.transpose(2, axis).contiguous(memory_format=torch.channels_last_3d)
-        convolved = functional.conv3d(turned, self.weight.transpose(2, axis), padding=1).transpose(2, axis)
+        transposed = maps.transpose(2, axis).contiguous(memory_format=torch.channels_last_3d)
+        convolved = functional.conv3d(transposed, self.weight.transpose(2, axis), padding=1).transpose(2, axis)
         return convolved.contiguous(memory_format=torch.channels_last_3d)
 
 
 class GLConv(nn.Module):
-    """Global and local convolution (GaitTAKE, eqs. 1-4): 3x3x3 over the map, and one shared 3x3x3 over each of its m strips.
+    """Global and local convolution (GaitTAKE, eqs. 1-4): 3x3x3 over the map, and a shared 3x3x3 over each of its m `parts`.
 
-    Each strip is padded with zeros by itself: nothing passes between strips. "sum" is GLConvA, leaky(f_global) +
+    Each strip is padded with zeros separately: no value depends on another strip. "sum" is GLConvA, leaky(f_global) +
     leaky(f_local); "height" is GLConvB, leaky of both one above the other, twice as high. No bias, no normalisation.
     """
 
@@ -84,20 +86,21 @@ class GLConv(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, *, parts: int, join: Literal["sum", "height"]) -> None:
         super().__init__()
         self.parts, self.join = parts, join
-        self.whole = Convolution3d(channels_in, channels_out)
+        self.whole = Convolution3d(channels_in, channels_out)  # whole and strip are names in checkpoints
         self.strip = Convolution3d(channels_in, channels_out)
 
     def forward(
         self, maps: Float[Tensor, "sample channel height frame width"]
     ) -> Float[Tensor, "sample channel_out height_out frame width"]:
-        whole, strips = self.whole(maps), join(self.strip(cut(maps, self.parts)), self.parts)
+        global_maps = self.whole(maps)
+        local_maps = join_strips(self.strip(split_strips(maps, self.parts)), self.parts)
         if self.join == "height":
-            return leaky(torch.cat([whole, strips], dim=2))
-        return leaky(whole) + leaky(strips)
+            return leaky_relu(torch.cat([global_maps, local_maps], dim=2))
+        return leaky_relu(global_maps) + leaky_relu(local_maps)
 
 
 class LocalTemporalAggregation(nn.Module):
-    """Every three frames become one (GaitGL): a convolution over three frames with stride three, LeakyReLU; ⌊T/3⌋ are left."""
+    """A convolution over three frames with stride three, then LeakyReLU (GaitGL): T frames become ⌊T/3⌋."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -106,15 +109,15 @@ class LocalTemporalAggregation(nn.Module):
     def forward(
         self, maps: Float[Tensor, "sample channel height frame width"]
     ) -> Float[Tensor, "sample channel height third width"]:
-        return leaky(self.aggregate(maps))
+        return leaky_relu(self.aggregate(maps))
 
 
 class TemporalAttention(nn.Module):
-    """How much each frame counts (GaitTAKE, eqs. 6-9): within clips of L frames by attention, over the S = ⌊T/L⌋ clips equally.
+    """Weights of frames (GaitTAKE, eqs. 6-9): attention within clips of L frames, equal weights for the S = ⌊T/L⌋ clips.
 
     A = softmax over L of δ₂(relu(δ₁(features))), δ₁ a convolution over 3 frames to `hidden` channels, δ₂ one to a single
-    channel (without a bias, to which a softmax is blind). What is left behind the last whole clip does not count; a sample
-    shorter than L frames repeats itself until it is one clip.
+    channel (without a bias, on which a softmax does not depend). Frames behind the last complete clip have weight 0; a sample
+    shorter than L frames is repeated until it fills one clip.
     """
 
     def __init__(self, channels: int, *, hidden: int, clip_frames: int) -> None:
@@ -129,14 +132,14 @@ class TemporalAttention(nn.Module):
         """Weights ≥ 0 that sum to 1 over each sample's frames."""
         sample, frames, channel = features.shape
         clips = max(1, frames // self.clip_frames)
-        places = torch.arange(clips * self.clip_frames, device=length.device).expand(sample, -1)
-        places = torch.where(length[:, None] < self.clip_frames, places % length[:, None], places)
-        clip = features.gather(1, places[:, :, None].expand(-1, -1, channel)).unflatten(1, (clips, self.clip_frames))
+        index = torch.arange(clips * self.clip_frames, device=length.device).expand(sample, -1)
+        index = torch.where(length[:, None] < self.clip_frames, index % length[:, None], index)
+        clip = features.gather(1, index[:, :, None].expand(-1, -1, channel)).unflatten(1, (clips, self.clip_frames))
         scores = self.second(torch.relu(self.first(clip.flatten(0, 1).mT))).float()  # (sample * clip, 1, L)
-        whole = (length // self.clip_frames).clamp(min=1)
-        shares = frame_mask(whole, clips) / whole[:, None]  # (sample, clip)
-        weights = scores.softmax(2).view(sample, clips, -1) * shares[:, :, None]
-        return weights.new_zeros(sample, frames).scatter_add(1, places, weights.flatten(1))
+        clip_count = (length // self.clip_frames).clamp(min=1)
+        clip_weights = frame_mask(clip_count, clips) / clip_count[:, None]  # (sample, clip)
+        weights = scores.softmax(2).view(sample, clips, -1) * clip_weights[:, :, None]
+        return weights.new_zeros(sample, frames).scatter_add(1, index, weights.flatten(1))
 
 
 def weighted_sum(
@@ -149,13 +152,13 @@ def weighted_sum(
     return summed.view(sample, height, width, channel).movedim(3, 1)
 
 
-def maximum(
+def max_pool(
     maps: Float[Tensor, "sample channel height frame width"], window: tuple[int, int, int]
 ) -> Float[Tensor, "sample channel height2 frame2 width2"]:
     """The maximum of each window of (height, frame, width).
 
-    A maximum is exact in any precision: without this, automatic mixed precision would turn the whole map into float32. Over
-    all frames it takes an eighth of the time of `amax`, whose gradient looks for ties.
+    Autocast is off: it would convert the map to float32, though a maximum is exact in any precision. Over all frames it takes
+    an eighth of the time of `amax`, whose gradient is shared among ties.
     """
     with torch.autocast(maps.device.type, enabled=False):
         return functional.max_pool3d(maps, window)
@@ -164,21 +167,20 @@ def maximum(
 class GeM(nn.Module):
     """Generalised mean over the last axis (GaitTAKE, eq. 10): (mean x^p)^(1/p), p is learned.
 
-    Computed from logarithms and in float32: 1e-6 to the power 6.5 is no number of half precision, and the gradient of p would
-    not be one either.
+    Computed from logarithms and in float32: 1e-6 to the power 6.5 underflows in float16, and so does the gradient of p.
     """
 
-    def __init__(self, exponent: float = 6.5, smallest: float = 1e-6) -> None:
+    def __init__(self, exponent: float = 6.5, eps: float = 1e-6) -> None:
         super().__init__()
         self.exponent = nn.Parameter(torch.tensor(exponent))
-        self.smallest = smallest
+        self.eps = eps
 
-    def forward(self, values: Float[Tensor, "*other column"]) -> Float[Tensor, "*other"]:
-        powers = self.exponent * values.float().clamp(min=self.smallest).log()
+    def forward(self, values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch"]:
+        powers = self.exponent * values.float().clamp(min=self.eps).log()
         return ((powers.logsumexp(-1) - math.log(values.shape[-1])) / self.exponent).exp()
 
 
-def mean_plus_max(values: Float[Tensor, "*other column"]) -> Float[Tensor, "*other"]:
+def mean_plus_max(values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*batch"]:
     """Mean plus maximum over the last axis: horizontal pooling before the generalised mean."""
     values = values.float()
     return values.mean(-1) + values.amax(-1)
@@ -196,5 +198,6 @@ class SeparateLinear(nn.Module):
         return (features.transpose(0, 1) @ self.weight).transpose(0, 1)
 
 
-def leaky(values: Tensor) -> Tensor:
+def leaky_relu(values: Tensor) -> Tensor:
+    """LeakyReLU with slope `LEAK` below zero."""
     return functional.leaky_relu(values, LEAK)

@@ -1,4 +1,4 @@
-"""Networks that start from trained weights: which submodule, from which file; refused where they do not fit."""
+"""Trained weights for submodules of a network: which submodule, from which file; an error where they do not fit."""
 
 from typing import Any, NamedTuple
 
@@ -9,31 +9,31 @@ from people.storage import trained_weights
 
 
 class Pretrained(NamedTuple):
-    """Trained weights of a submodule: torchvision's `weights` (an enum's entry), or the file `named` in the same format.
+    """Trained weights of a submodule: torchvision's `weights` (an enum's entry), or a `file` in the same format.
 
-    `hint` says in the error which settings the weights fit.
+    An empty `file` is torchvision's own in torch's cache. `hint` tells in the error message which settings the weights fit.
     """
 
     weights: Any
-    named: str
+    file: str
     hint: str
 
 
 def load(network: Any) -> None:
-    """Give the submodules that a network names in `pretrained()` their trained weights; the others keep their random ones."""
+    """Load trained weights into the submodules that `network.pretrained()` names; the others keep their random ones."""
     for name, source in network.pretrained().items():
-        fill(network.get_submodule(name), source)
+        load_submodule(network.get_submodule(name), source)
 
 
-def fill(module: nn.Module, source: Pretrained) -> None:
-    """Give a module all of its arrays out of a file that may hold more."""
-    file = trained_weights.weights_file(source.weights, source.named)
-    found = torch.load(file, map_location="cpu", weights_only=True)
-    kept = module.state_dict()
-    wanted = [name for name in kept if not name.endswith("num_batches_tracked")]  # files of early releases have none
-    unfit = sorted(name for name in wanted if name not in found or found[name].shape != kept[name].shape)
+def load_submodule(module: nn.Module, source: Pretrained) -> None:
+    """Load all arrays of a module from a file that may hold more; ValueError where an array is missing or has another shape."""
+    file = trained_weights.weights_file(source.weights, source.file)
+    weights = torch.load(file, map_location="cpu", weights_only=True)
+    state = module.state_dict()
+    names = [name for name in state if not name.endswith("num_batches_tracked")]  # files of early releases have none
+    unfit = sorted(name for name in names if name not in weights or weights[name].shape != state[name].shape)
     if unfit:
         raise ValueError(
             f"{file} does not fit: {len(unfit)} of its arrays are missing or of another shape, first {unfit[0]}; {source.hint}"
         )
-    module.load_state_dict(kept | {name: found[name] for name in wanted})
+    module.load_state_dict(state | {name: weights[name] for name in names})

@@ -1,4 +1,4 @@
-"""ResNet without its classifier, as a trunk whose maps are read after every stage."""
+"""ResNet without its classifier, as a trunk that returns the maps of every stage."""
 
 from collections.abc import Sequence
 
@@ -8,7 +8,7 @@ from torchvision.models.resnet import BasicBlock
 
 
 class ResNetTrunk(nn.Module):
-    """ResNet without its classifier, for upright photos: the first convolution halves the height alone, max-pooling nothing.
+    """ResNet for upright photos: the first convolution halves the height only, max pooling keeps the size.
 
     Names and layers are those of torchvision, whose strides there are (2, 2) and 2: its weights fit. A photo of 128x64 has
     maps of 16x16 after the third stage.
@@ -21,21 +21,21 @@ class ResNetTrunk(nn.Module):
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU(inplace=True)
         self.maxpool = nn.MaxPool2d(3, stride=(1, 1), padding=1)
-        before = widths[0]
+        channels_in = widths[0]
         for name, width, count in zip(self.stages, widths, blocks, strict=True):
-            self.add_module(name, _stage(before, width, count, stride=1 if name == self.stages[0] else 2))
-            before = width
+            self.add_module(name, _stage(channels_in, width, count, stride=1 if name == self.stages[0] else 2))
+            channels_in = width
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
 
     def forward(self, image: Float[Tensor, "sample 3 height width"]) -> list[Float[Tensor, "sample _ _ _"]]:
         """The maps after each stage."""
-        maps, after = self.maxpool(self.relu(self.bn1(self.conv1(image)))), []
+        maps, stage_maps = self.maxpool(self.relu(self.bn1(self.conv1(image)))), []
         for name in self.stages:
             maps = self.get_submodule(name)(maps)
-            after.append(maps)
-        return after
+            stage_maps.append(maps)
+        return stage_maps
 
 
 def _stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:

@@ -1,1 +1,1 @@
-"""Arrays, weights and small files on the disk: whole or not there, known by their digests."""
+"""Arrays, weights and small files on disk: written atomically, identified by their digests."""

@@ -1,4 +1,4 @@
-"""Files that are whole or not there, and digests by which files and facts are known again."""
+"""Atomic writes, and digests that identify files and settings."""
 
 import hashlib
 import json
@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """Replace a file at once, durably: a kill at any moment leaves the old file or the new one."""
+def write_atomic(path: Path, content: bytes) -> None:
+    """Replace a file atomically and durably: a kill at any moment leaves the old content or the new."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:

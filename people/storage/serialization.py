@@ -1,4 +1,4 @@
-"""Values as bytes: tensors, numbers, text, lists and mappings, so that equal values give equal bytes."""
+"""Deterministic serialization of tensors, numbers, text, lists and mappings: equal values give equal bytes."""
 
 import io
 import sys
@@ -8,15 +8,15 @@ from typing import Any
 import torch
 
 
-def serialized(value: Any) -> bytes:
-    """The value as a file for `torch.load(weights_only=True)`; equal values give equal bytes, however they came about."""
+def serialize(value: Any) -> bytes:
+    """The value as a file for `torch.load(weights_only=True)`; equal values give equal bytes, whatever their origin."""
     buffer = io.BytesIO()
     torch.save(canonical(value), buffer)
     return buffer.getvalue()
 
 
 def canonical(value: Any) -> Any:
-    """A copy on the CPU that shares nothing: pickle refers to objects that occur twice, and a reloaded value has other ones."""
+    """A copy on the CPU without shared objects: pickle refers to an object that occurs twice, bytes would differ."""
     if isinstance(value, torch.Tensor):
         return value.detach().to("cpu", copy=True, memory_format=torch.contiguous_format)
     if isinstance(value, Mapping):

@@ -1,1 +1,1 @@
-"""People rendered from motion: walker, body, clothes, camera, scene. Knows no dataset layout."""
+"""Synthetic people: walks from several sources, body shape, clothing, scene and renderer; independent of dataset layouts."""

@@ -22,7 +22,7 @@ from people import inference
 from people.inference import Batch
 from people.nn import pretrained
 from people.storage.files import facts_digest
-from people.storage.serialization import canonical, serialized
+from people.storage.serialization import canonical, serialize
 from people.training import resume
 from people.training.loader import InOrder, Loader, over_ranks
 from people.training.monitor import Validation
@@ -78,7 +78,7 @@ def run_key(problem: Problem, config: Config, seed: int) -> str:
         code=resume.source_digest(modules_of(problem)),
         torch=torch.__version__,
         phase=[problem.phase, problem.learns],
-        start=facts_digest(content=serialized(problem.start).hex()) if problem.start else None,
+        start=facts_digest(content=serialize(problem.start).hex()) if problem.start else None,
     )
 
 

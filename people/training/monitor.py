@@ -1,7 +1,7 @@
 """What a split's validation accumulates, batch by batch, and the verdict at its end."""
 
 from collections.abc import Callable, Iterable
-from typing import Any, Protocol, TypedDict
+from typing import Any, Protocol, TypedDict, runtime_checkable
 
 from torch import Tensor
 
@@ -17,6 +17,7 @@ class Validation(TypedDict):
     errors: dict[str, float]
 
 
+@runtime_checkable
 class Monitor(Protocol):
     """Takes a split's outputs batch by batch, so that what it keeps may be smaller than the outputs are."""
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 
-from people.storage.files import write_whole
-from people.storage.serialization import serialized
+from people.storage.files import write_atomic
+from people.storage.serialization import serialize
 
 MAGIC = b"people state 1\n"
 DIGEST_BYTES = 32
@@ -19,8 +19,8 @@ LIBRARY = Path(__file__).parent.parent
 
 def save(path: Path, state: Mapping[str, Any], run_key: str) -> None:
     """Write the state of a run that `run_key` names; a kill at any moment leaves a whole file."""
-    content = serialized({"key": run_key, "state": state})
-    write_whole(path, MAGIC + hashlib.sha256(content).digest() + content)
+    content = serialize({"key": run_key, "state": state})
+    write_atomic(path, MAGIC + hashlib.sha256(content).digest() + content)
 
 
 def load(path: Path, run_key: str) -> dict[str, Any]:

@@ -49,6 +49,7 @@ class Samples(Protocol):
         ...
 
 
+@runtime_checkable
 class Data(Protocol):
     """people/systems/<name>/data.py: how the stores of the stages become samples."""
 
@@ -67,6 +68,7 @@ class Data(Protocol):
         ...
 
 
+@runtime_checkable
 class Network(Protocol):
     """From a batch to named outputs, float32; an `nn.Module`."""
 
@@ -79,6 +81,7 @@ class Network(Protocol):
         ...
 
 
+@runtime_checkable
 class Model(Protocol):
     """people/systems/<name>/model.py: a frozen Config, and the Network of a Config and a spec."""
 
@@ -86,6 +89,7 @@ class Model(Protocol):
     Network: Any
 
 
+@runtime_checkable
 class Weighting(Protocol):
     """How terms become one loss: `people.training.task_weights.Fixed` or `Uncertainty`."""
 
@@ -96,6 +100,7 @@ class Weighting(Protocol):
     def step_end(self) -> None: ...
 
 
+@runtime_checkable
 class Terms(Protocol):
     """`objective.Objective`: named loss terms, unweighted; an `nn.Module`, whose buffers are resumed with the training."""
 
@@ -114,6 +119,7 @@ class Terms(Protocol):
         ...
 
 
+@runtime_checkable
 class Objective(Protocol):
     """people/systems/<name>/objective.py: loss terms, their weights, and what validation measures.
 
@@ -121,8 +127,12 @@ class Objective(Protocol):
     are compared. `Config.tasks` are the tasks whose weight is not 0.
     """
 
-    MAIN: str
-    MAIN_ERROR: str
+    @property
+    def MAIN(self) -> str: ...
+
+    @property
+    def MAIN_ERROR(self) -> str: ...
+
     Config: Any
     Objective: Any
 
@@ -131,13 +141,16 @@ class Objective(Protocol):
         ...
 
 
+@runtime_checkable
 class Score(Protocol):
     """people/systems/<name>/score/: the metrics under the dataset's protocol, on the test subjects.
 
     `COLUMNS`: by title the metric, and that of the baseline, which a table of several trainings shows.
     """
 
-    COLUMNS: dict[str, tuple[str, str]]
+    @property
+    def COLUMNS(self) -> Mapping[str, tuple[str, str]]: ...
+
     Config: Any
 
     def evaluate(
@@ -155,6 +168,7 @@ class Score(Protocol):
         ...
 
 
+@runtime_checkable
 class Serving(Protocol):
     """people/systems/<name>/serving.py: what a registered model takes and answers, as named float32 arrays."""
 
@@ -167,10 +181,12 @@ class Serving(Protocol):
         ...
 
 
+@runtime_checkable
 class Paper(Protocol):
     """people/systems/<name>/paper.py: published figures, and the captions of tables, curves and pictures."""
 
-    CAPTIONS: dict[str, str]
+    @property
+    def CAPTIONS(self) -> Mapping[str, str]: ...
 
 
 PROTOCOLS: dict[str, type] = {

@@ -1,1 +1,1 @@
-"""From frames to arrays: optical flow and tracks, kept in packed, memory-mapped stores."""
+"""From frames to arrays: optical flow, tracks, silhouettes, keypoints and photos of one size."""

@@ -1,4 +1,4 @@
-"""Photos of people, all of one size, as networks for single images read them."""
+"""Photos of people at one size, for networks that read single images."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ from jaxtyping import UInt8
 
 @dataclass(frozen=True)
 class Config:
-    """How photos are stored: their size, whatever the files'."""
+    """The size at which photos are stored, whatever the size of their files."""
 
     size_hw: Sequence[int]
 
@@ -22,13 +22,13 @@ class Config:
             )
 
 
-def resized(
+def resize(
     frames_rgb: Iterable[UInt8[np.ndarray, "_ _ 3"]], size_hw: tuple[int, int]
 ) -> UInt8[np.ndarray, "frame height width 3"]:
-    """All frames in one size: areas are averaged where that shrinks a frame, else values between pixels interpolated."""
+    """All frames at one size: area interpolation where the height shrinks, else bilinear."""
     height, width = size_hw
-    pictures = [
+    images = [
         cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA if frame.shape[0] > height else cv2.INTER_LINEAR)
         for frame in frames_rgb
     ]
-    return np.stack(pictures) if pictures else np.zeros((0, height, width, 3), np.uint8)
+    return np.stack(images) if images else np.zeros((0, height, width, 3), np.uint8)

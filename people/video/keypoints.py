@@ -1,4 +1,4 @@
-"""Keypoints as arrays (joint, x y and visibility or confidence): from a frame into its silhouette picture, and how similar.
+"""Keypoints as arrays (joint; x, y, visibility or confidence): silhouette coordinates, similarity, interpolation.
 
 A joint without visibility or confidence is (0, 0, 0).
 """
@@ -10,22 +10,22 @@ from jaxtyping import Bool, Float, Int
 
 from people.records import COCO_KEYPOINTS
 
-# Of each joint, the deviation of COCO's annotators from each other, in units of the square root of the person's area.
+# Standard deviation of COCO's annotators for each joint, in units of the square root of the person's area.
 COCO_SIGMAS = np.array(
     [0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089]
 )
 
 _OTHER_SIDE = {"left": "right", "right": "left"}
-MIRRORED = [  # where each joint is found after left and right have been exchanged
+MIRROR_INDEX = [  # of each joint, the index of the joint on the other side
     COCO_KEYPOINTS.index("_".join([_OTHER_SIDE.get(side, side), *rest]))
     for side, *rest in (name.split("_") for name in COCO_KEYPOINTS)
 ]
 
 
-def in_picture(
+def to_silhouette(
     keypoints_px: Float[np.ndarray, "frame 17 3"], box_xyxy_px: Float[np.ndarray, "frame 4"], size_hw: Sequence[int]
 ) -> Float[np.ndarray, "frame 17 3"]:
-    """Keypoints of a frame in the pixels of the picture that shows the frame's box; those outside of it become (0, 0, 0)."""
+    """Keypoints of a frame in the pixels of the silhouette that shows the frame's box; those outside become (0, 0, 0)."""
     height, width = size_hw
     x0, y0, x1, y1 = (side[:, None] for side in box_xyxy_px.T)
     x = (keypoints_px[..., 0] - x0) / (x1 - x0) * width
@@ -34,32 +34,35 @@ def in_picture(
     return (np.stack([x, y, keypoints_px[..., 2]], axis=-1) * inside[..., None]).astype(np.float32)
 
 
-def similarity(
-    found: Float[np.ndarray, "frame 17 3"], true: Float[np.ndarray, "frame 17 3"], area_px: Float[np.ndarray, " frame"]
+def object_keypoint_similarity(
+    predicted: Float[np.ndarray, "frame 17 3"], true: Float[np.ndarray, "frame 17 3"], area_px: Float[np.ndarray, " frame"]
 ) -> Float[np.ndarray, " frame"]:
     """OKS of each frame: the mean over the labelled joints of exp(-d^2 / (2 s^2 k^2)), s^2 the person's area, k = 2 sigma.
 
-    A labelled joint that was not found counts 0. NaN where no joint is labelled.
+    A labelled joint that is not predicted counts 0. NaN where no joint is labelled.
     """
-    distance2 = ((found[..., :2] - true[..., :2]).astype(np.float64) ** 2).sum(axis=-1)
-    each = np.exp(-distance2 / (2 * np.maximum(area_px, 1)[:, None] * (2 * COCO_SIGMAS) ** 2)) * (found[..., 2] > 0)
+    distance2 = ((predicted[..., :2] - true[..., :2]).astype(np.float64) ** 2).sum(axis=-1)
+    joint_similarity = np.exp(-distance2 / (2 * np.maximum(area_px, 1)[:, None] * (2 * COCO_SIGMAS) ** 2)) * (
+        predicted[..., 2] > 0
+    )
     labelled = true[..., 2] > 0
     count = labelled.sum(axis=1)
-    return np.where(count > 0, (each * labelled).sum(axis=1) / np.maximum(count, 1), np.nan)
+    return np.where(count > 0, (joint_similarity * labelled).sum(axis=1) / np.maximum(count, 1), np.nan)
 
 
-def between(
-    keypoints: Float[np.ndarray, "known 17 3"], known: Int[np.ndarray, " known"], wanted: Int[np.ndarray, " frame"]
+def interpolate(
+    keypoints: Float[np.ndarray, "key_frame 17 3"], key_frames: Int[np.ndarray, " key_frame"], frames: Int[np.ndarray, " frame"]
 ) -> Float[np.ndarray, "frame 17 3"]:
-    """Keypoints of the frames `wanted` on the straight line between those that are `known`; (0, 0, 0) beside one not found."""
-    flat = keypoints.reshape(len(known), -1)
-    lines = np.stack([np.interp(wanted, known, values) for values in flat.T], axis=1).reshape(len(wanted), *keypoints.shape[1:])
-    return (lines * _found_beside(keypoints[..., 2] > 0, known, wanted)[..., None]).astype(np.float32)
+    """Keypoints of `frames` by linear interpolation between `key_frames`; (0, 0, 0) where a joint lacks a neighbour."""
+    columns = keypoints.reshape(len(key_frames), -1).T
+    lines = np.stack([np.interp(frames, key_frames, values) for values in columns], axis=1)
+    lines = lines.reshape(len(frames), *keypoints.shape[1:])
+    return (lines * _visible_in_neighbours(keypoints[..., 2] > 0, key_frames, frames)[..., None]).astype(np.float32)
 
 
-def _found_beside(
-    found: Bool[np.ndarray, "known 17"], known: Int[np.ndarray, " known"], wanted: Int[np.ndarray, " frame"]
+def _visible_in_neighbours(
+    visible: Bool[np.ndarray, "key_frame 17"], key_frames: Int[np.ndarray, " key_frame"], frames: Int[np.ndarray, " frame"]
 ) -> Bool[np.ndarray, "frame 17"]:
-    after = np.clip(np.searchsorted(known, wanted), 0, len(known) - 1)
-    before = np.clip(np.searchsorted(known, wanted, side="right") - 1, 0, len(known) - 1)
-    return found[before] & found[after]
+    after = np.clip(np.searchsorted(key_frames, frames), 0, len(key_frames) - 1)
+    before = np.clip(np.searchsorted(key_frames, frames, side="right") - 1, 0, len(key_frames) - 1)
+    return visible[before] & visible[after]

@@ -1,4 +1,4 @@
-"""Keypoint R-CNN on silhouettes: trained on a teacher's keypoints, it then says where the joints are in every silhouette.
+"""Keypoint R-CNN on silhouettes: a student that is trained on a teacher's keypoints and predicts those of every silhouette.
 
 GaitTAKE (Hsu et al.): "we use the human pose label to train the keypoint R-CNN based on the silhouette images so that we can
 use the trained keypoint R-CNN model to infer the human pose information on the silhouette images". The network: He et al., ICCV
@@ -21,23 +21,23 @@ from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, Keypoi
 from torchvision.ops import MultiScaleRoIAlign
 
 from people.records import COCO_KEYPOINTS
-from people.video.keypoints import MIRRORED, between
+from people.video.keypoints import MIRROR_INDEX, interpolate
 
-STRIDE = 4  # of the feature map
-KEYPOINT_CELLS, BOX_CELLS = 14, 7  # what of the feature map is pooled for the two heads, as published
-PEAK_CELLS = 5  # of the 56 x 56 of a heat map: the neighbourhood of its peak
-AT_ONCE = 256  # pictures: more bring no speed
+STRIDE = 4  # px of the image for a cell of the feature map
+KEYPOINT_CELLS, BOX_CELLS = 14, 7  # sides of the pooled features of the two heads, as published
+PEAK_CELLS = 5  # side of the neighbourhood of the peak in a heat map of 56 x 56
+BATCH_SIZE = 256  # silhouettes at once in inference; more is not faster
 TEACHERS = ("truth", "keypointrcnn")
 
 
 @dataclass(frozen=True)
 class Config:
-    """Who teaches the student, how large it is, and how it is trained and asked.
+    """The teacher, the size of the student, its training and its inference.
 
     `weights` is the file of the teacher `keypointrcnn` ("": torch's cache). The silhouette is enlarged `enlarge` times.
-    `widths` are the channels of the two halves of the trunk, each of which halves the picture's sides, `head` those of the
-    convolutions before the heat maps. `frames` of the training subjects are labelled. Every `every`-th frame of a clip is
-    looked at, the others lie between.
+    `widths` are the channels of the two halves of the trunk, each of which halves the image's sides, `head` those of the
+    convolutions before the heat maps. `frames` of the training subjects are labelled. Keypoints are predicted in every
+    `every`-th frame of a clip and interpolated in the others.
     """
 
     teacher: str
@@ -64,13 +64,13 @@ class Config:
                 for name in ("enlarge", "frames", "epochs", "batch_size", "every")
             },
         }
-        for name, (kept, rule) in rules.items():
-            if not kept:
+        for name, (is_valid, rule) in rules.items():
+            if not is_valid:
                 raise ValueError(f"poses: {name} must be {rule}, got {getattr(self, name)!r}; correct params.yaml")
 
 
 class Trunk(nn.Sequential):
-    """Convolutions down to a quarter of the picture's sides: the one feature map that all heads look at."""
+    """Convolutions down to a quarter of the image's sides: the feature map of all heads."""
 
     def __init__(self, widths: Sequence[int]) -> None:
         half, quarter = widths
@@ -83,8 +83,8 @@ def _convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(inputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU(inplace=True))
 
 
-def student(config: Config, size_hw: Sequence[int]) -> KeypointRCNN:
-    """torchvision's Keypoint R-CNN, as small as silhouettes allow: one anchor, of the picture's shape, and few proposals."""
+def build_student(config: Config, size_hw: Sequence[int]) -> KeypointRCNN:
+    """torchvision's Keypoint R-CNN, as small as silhouettes allow: one anchor, of the image's shape, and few proposals."""
     height, width = (config.enlarge * side for side in size_hw)
     channels, hidden = config.widths[1], config.head[-1]
     pooled = {"featmap_names": ["0"], "sampling_ratio": 2}
@@ -113,115 +113,115 @@ def student(config: Config, size_hw: Sequence[int]) -> KeypointRCNN:
     )
 
 
-def trained(
-    pictures: UInt8[np.ndarray, "sample height width"],
+def train_student(
+    silhouettes: UInt8[np.ndarray, "sample height width"],
     keypoints: Float[np.ndarray, "sample 17 3"],
     config: Config,
     seed: int,
-    done: Callable[[], object] = lambda: None,
+    on_epoch_end: Callable[[], object] = lambda: None,
 ) -> tuple[KeypointRCNN, float]:
-    """The student, and its last epoch's keypoint loss: the mean cross-entropy of a labelled joint's place in its heat map.
+    """The student, and its last epoch's keypoint loss: the mean cross-entropy of a labelled joint's cell in its heat map.
 
-    The region proposals and the box head are trained too. Half of the samples are mirrored. `done()` is called after every
-    epoch. The same seed and number of threads give the same student; the global random state is left as it was.
+    The region proposals and the box head are trained too. Half of the samples are mirrored. `on_epoch_end()` is called after
+    every epoch. The same seed and number of threads give the same student; the global random state does not change.
     """
     if not (keypoints[..., 2] > 0).any():
-        raise ValueError("expected labelled joints to train the student with, there is none; look at the teacher's keypoints")
-    draw, losses = np.random.default_rng(seed), []
+        raise ValueError("expected labelled joints to train the student with, got none; look at the teacher's keypoints")
+    rng, losses = np.random.default_rng(seed), []
     device = "cuda" if torch.cuda.is_available() else "cpu"
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        network = student(config, pictures.shape[1:]).to(device).train()
-        batches = -(-len(pictures) // config.batch_size)
+        network = build_student(config, silhouettes.shape[1:]).to(device).train()
+        batches = -(-len(silhouettes) // config.batch_size)
         optimizer = torch.optim.Adam(network.parameters(), lr=config.learning_rate)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, config.learning_rate, total_steps=config.epochs * batches)
         for _ in range(config.epochs):
-            for chosen in np.array_split(draw.permutation(len(pictures)), batches):
-                images, targets = _examples(pictures[chosen], keypoints[chosen], config.enlarge, draw, device)
+            for rows in np.array_split(rng.permutation(len(silhouettes)), batches):
+                images, targets = _augmented_batch(silhouettes[rows], keypoints[rows], config.enlarge, rng, device)
                 terms = network(images, targets)
                 optimizer.zero_grad()
                 torch.stack(list(terms.values())).sum().backward()
                 optimizer.step()
                 schedule.step()
                 losses.append(terms["loss_keypoint"].item())
-            done()
+            on_epoch_end()
     return network.eval(), float(np.mean(losses[-batches:]))
 
 
-def _examples(
-    pictures: UInt8[np.ndarray, "sample height width"],
+def _augmented_batch(
+    silhouettes: UInt8[np.ndarray, "sample height width"],
     keypoints: Float[np.ndarray, "sample 17 3"],
     enlarge: int,
-    draw: np.random.Generator,
+    rng: np.random.Generator,
     device: str,
 ) -> tuple[list[Tensor], list[dict[str, Tensor]]]:
-    """Pictures and targets as torchvision wants them, half of them mirrored; the person's box is the whole picture."""
-    turned = draw.random(len(pictures)) < 0.5
-    images = _enlarged(np.where(turned[:, None, None], pictures[..., ::-1], pictures), enlarge).to(device)
-    labels = np.where(turned[:, None, None], mirrored(keypoints, pictures.shape[2]), keypoints)
-    places = torch.from_numpy(labels * np.array([enlarge, enlarge, 1], np.float32)).to(device)[:, None]
+    """Images and targets in torchvision's format, half of them mirrored; the person's box is the full image."""
+    flip = rng.random(len(silhouettes))[:, None, None] < 0.5
+    images = _enlarge(np.where(flip, silhouettes[..., ::-1], silhouettes), enlarge).to(device)
+    labels = np.where(flip, mirror_keypoints(keypoints, silhouettes.shape[2]), keypoints)
+    targets = torch.from_numpy(labels * np.array([enlarge, enlarge, 1], np.float32)).to(device)[:, None]
     height, width = images.shape[-2:]
     box = torch.tensor([[0, 0, width, height]], dtype=torch.float32, device=device)
     person = torch.ones(1, dtype=torch.int64, device=device)
-    return list(images), [{"boxes": box, "labels": person, "keypoints": place} for place in places]
+    return list(images), [{"boxes": box, "labels": person, "keypoints": target} for target in targets]
 
 
-def mirrored(keypoints: Float[np.ndarray, "sample 17 3"], width: int) -> Float[np.ndarray, "sample 17 3"]:
-    """The keypoints of the mirrored picture: left becomes right."""
-    turned = keypoints[:, MIRRORED].copy()
-    turned[..., 0] = np.where(turned[..., 2] > 0, width - turned[..., 0], 0)
-    return turned
+def mirror_keypoints(keypoints: Float[np.ndarray, "sample 17 3"], width: int) -> Float[np.ndarray, "sample 17 3"]:
+    """The keypoints of the mirrored image: left becomes right."""
+    mirrored = keypoints[:, MIRROR_INDEX].copy()
+    mirrored[..., 0] = np.where(mirrored[..., 2] > 0, width - mirrored[..., 0], 0)
+    return mirrored
 
 
-def _enlarged(pictures: UInt8[np.ndarray, "sample height width"], enlarge: int) -> Float[Tensor, "sample 1 rows columns"]:
-    images = torch.from_numpy(np.ascontiguousarray(pictures))[:, None].float() / 255
+def _enlarge(silhouettes: UInt8[np.ndarray, "sample height width"], enlarge: int) -> Float[Tensor, "sample 1 rows columns"]:
+    images = torch.from_numpy(np.ascontiguousarray(silhouettes))[:, None].float() / 255
     return functional.interpolate(images, scale_factor=enlarge, mode="bilinear") if enlarge > 1 else images
 
 
-def of_clip(
+def predict_clip(
     network: KeypointRCNN,
-    pictures: UInt8[np.ndarray, "frame height width"],
+    silhouettes: UInt8[np.ndarray, "frame height width"],
     frames: Int32[np.ndarray, " frame"],
     config: Config,
 ) -> Float[np.ndarray, "frame 17 3"]:
-    """The joints in every silhouette of a clip; `frames` are their numbers, by which the ones not looked at lie between."""
-    looked_at = np.unique(np.append(np.arange(0, len(pictures), config.every), len(pictures) - 1))
-    chunks = np.split(looked_at, range(AT_ONCE, len(looked_at), AT_ONCE))
-    found = np.concatenate([inferred(network, pictures[chunk], config.enlarge) for chunk in chunks])
-    return between(found, frames[looked_at], frames)
+    """The keypoints in every silhouette of a clip; `frames` are their frame numbers, for the interpolation."""
+    key_frames = np.unique(np.append(np.arange(0, len(silhouettes), config.every), len(silhouettes) - 1))
+    batches = np.split(key_frames, range(BATCH_SIZE, len(key_frames), BATCH_SIZE))
+    keypoints = np.concatenate([predict(network, silhouettes[batch], config.enlarge) for batch in batches])
+    return interpolate(keypoints, frames[key_frames], frames)
 
 
 @torch.inference_mode()
-def inferred(
-    network: KeypointRCNN, pictures: UInt8[np.ndarray, "sample height width"], enlarge: int
+def predict(
+    network: KeypointRCNN, silhouettes: UInt8[np.ndarray, "sample height width"], enlarge: int
 ) -> Float[np.ndarray, "sample 17 3"]:
-    """The joints in each picture: x and y in its pixels and the confidence, 0..1; (0, 0, 0) throughout where it is empty.
+    """The keypoints in each silhouette: x, y (px) and confidence, 0 to 1; (0, 0, 0) throughout where it is empty.
 
-    Where the person is need not be found: the picture is the person's box. The network's keypoint branch looks at it alone.
+    The keypoint branch is applied to the full image, which is the person's box; no region is proposed.
     """
     device = next(network.parameters()).device
-    images = _enlarged(pictures, enlarge).to(device)
+    images = _enlarge(silhouettes, enlarge).to(device)
     height, width = images.shape[-2:]
-    whole = [torch.tensor([[0, 0, width, height]], dtype=torch.float32, device=device)] * len(images)
+    boxes = [torch.tensor([[0, 0, width, height]], dtype=torch.float32, device=device)] * len(images)
     heads: Any = network.roi_heads
     features = {"0": network.backbone(images)}
-    pooled = heads.keypoint_roi_pool(features, whole, [(height, width)] * len(images))
-    found = peaks(heads.keypoint_predictor(heads.keypoint_head(pooled))).cpu().numpy()
-    there = (pictures.max(axis=(1, 2)) > 0).reshape(-1, 1, 1)
-    return found * np.array([pictures.shape[2], pictures.shape[1], 1], np.float32) * there
+    pooled = heads.keypoint_roi_pool(features, boxes, [(height, width)] * len(images))
+    keypoints = heat_map_peaks(heads.keypoint_predictor(heads.keypoint_head(pooled))).cpu().numpy()
+    is_visible = (silhouettes.max(axis=(1, 2)) > 0).reshape(-1, 1, 1)
+    return keypoints * np.array([silhouettes.shape[2], silhouettes.shape[1], 1], np.float32) * is_visible
 
 
-def peaks(heat_maps: Float[Tensor, "sample joint rows columns"]) -> Float[Tensor, "sample joint 3"]:
-    """Of each heat map's softmax, the mean place (x, y in shares of the map) in the 5x5 cells round its peak, and their mass.
+def heat_map_peaks(heat_maps: Float[Tensor, "sample joint rows columns"]) -> Float[Tensor, "sample joint 3"]:
+    """Softmax of each heat map: the mean (x, y in shares of the map) of the 5x5 cells around its peak, and their mass.
 
-    The mass is the confidence: how probable the network finds it that the joint is there.
+    The mass is the confidence: the probability of the joint in these cells.
     """
     _, _, rows, columns = heat_maps.shape
     probability = heat_maps.flatten(2).softmax(2).unflatten(2, (rows, columns))
     peak = probability.flatten(2).argmax(2)
-    reach = torch.arange(PEAK_CELLS, device=peak.device) - PEAK_CELLS // 2
-    row = (peak // columns)[..., None, None] + reach[:, None]
-    column = (peak % columns)[..., None, None] + reach
+    offset = torch.arange(PEAK_CELLS, device=peak.device) - PEAK_CELLS // 2
+    row = (peak // columns)[..., None, None] + offset[:, None]
+    column = (peak % columns)[..., None, None] + offset
     inside = (row >= 0) & (row < rows) & (column >= 0) & (column < columns)
     cell = row.clamp(0, rows - 1) * columns + column.clamp(0, columns - 1)
     near = probability.flatten(2).gather(2, cell.flatten(2)).unflatten(2, (PEAK_CELLS, PEAK_CELLS)) * inside

@@ -1,7 +1,7 @@
 """The moving person's box in every frame of a clip taken by a camera that does not move.
 
-Frames differ from the clip's median image where somebody stands or walks; of these regions the one with most optical flow
-is the person. Rendered and official frames go through the same function, because the official archives have no boxes.
+Frames differ from the clip's median image where a person is; of these regions the one with most optical flow is taken.
+Rendered and official frames go through the same function, because the official archives have no boxes.
 """
 
 import cv2
@@ -12,14 +12,14 @@ from scipy.signal import savgol_filter
 
 from people.video.flow import decode
 
-BACKGROUND_FRAMES = 100  # a median over more, evenly spread, costs memory and changes nothing
+BACKGROUND_FRAMES = 100  # evenly spread; a median over more frames costs memory and changes nothing
 NOISE_SIGMAS = 6.0  # a difference of grey beyond this many deviations of the camera's noise ...
-LEAST_GREY_LEVELS = 10.0  # ... and beyond this, below which JPEG blocks flicker, is foreground
-LEAST_SPEED = 1 / 400  # image widths per frame: a fifth of a pixel at 80 px; walking is four times as fast
-LEAST_AREA = 1 / 400  # of the image: smaller blobs are noise
-LEAST_MOTION = 0.1  # of what the clip's liveliest frames show: less is a flickering screen, or a person who has stopped
-OUTLINE_SHOWN = 0.2  # of what moves differs from the median image: the person's outline is taken from that, else from the flow
-LEAST_SHOWN = 0.02  # flow where nothing differs is noise
+MIN_GREY_LEVELS = 10.0  # ... and beyond this, more than JPEG blocks flicker, is foreground
+MIN_SPEED = 1 / 400  # image widths per frame: a fifth of a pixel at 80 px; walking is four times as fast
+MIN_AREA = 1 / 400  # of the image: smaller blobs are noise
+MIN_MOTION = 0.1  # of the clip's 95 % quantile: less is a flickering screen, or a person who has stopped
+MIN_DIFFERENCE_FOR_OUTLINE = 0.2  # of the moving pixels: if so many differ from the median image, the outline is from these
+MIN_DIFFERENCE = 0.02  # of the moving pixels: if fewer differ, the flow is noise
 SMOOTHING_FRAMES = 9
 
 
@@ -28,30 +28,30 @@ def person_boxes_xyxy_px(
 ) -> Float[np.ndarray, "flow 4"]:
     """Box i is the moving person's in frame i + 1, from flow i (as stored) and the clip's frames at the same size.
 
-    Found frame by frame, outliers dropped, interpolated where nothing moves, smoothed over time. The largest mover is
-    followed, whoever it is. A clip in which nothing moves at all gets the box of the whole frame throughout.
+    Detected frame by frame, outliers dropped, interpolated where nothing moves, smoothed over time. Of several people the one
+    with most motion is followed. A clip without motion gets the box of the full frame throughout.
     """
     height, width = grey.shape[1:]
     speed_px = np.linalg.norm(decode(flow), axis=1)
     differs = foreground(grey)
     boxes, motion = zip(*(moving_box(mask, speed) for mask, speed in zip(differs[1:], speed_px, strict=True)), strict=True)
-    found, motion = np.stack(boxes), np.array(motion)
-    found[motion < LEAST_MOTION * np.quantile(motion, 0.95)] = np.nan
-    found[outliers(found, width)] = np.nan
-    if np.isnan(found).all():
+    boxes, motion = np.stack(boxes), np.array(motion)
+    boxes[motion < MIN_MOTION * np.quantile(motion, 0.95)] = np.nan
+    boxes[outliers(boxes, width)] = np.nan
+    if np.isnan(boxes).all():
         return np.tile(np.array([0, 0, width, height], np.float32), (len(flow), 1))
-    return np.clip(smoothed(interpolated(found)), 0, [width, height, width, height]).astype(np.float32)
+    return np.clip(smooth_boxes(interpolate_boxes(boxes)), 0, [width, height, width, height]).astype(np.float32)
 
 
 def foreground(grey: UInt8[np.ndarray, "frame height width"]) -> Bool[np.ndarray, "frame height width"]:
-    """Where a frame differs from the clip's median image by more than noise; a change of exposure is no difference."""
-    chosen = np.unique(np.linspace(0, len(grey) - 1, BACKGROUND_FRAMES).round().astype(int))
-    background = np.median(grey[chosen], axis=0).astype(np.float32)
+    """Where a frame differs from the clip's median image by more than noise; a change of exposure is compensated."""
+    frames = np.unique(np.linspace(0, len(grey) - 1, BACKGROUND_FRAMES).round().astype(int))
+    background = np.median(grey[frames], axis=0).astype(np.float32)
     difference = grey.astype(np.float32) - background
     difference -= np.median(difference, axis=(1, 2), keepdims=True)
     difference = np.abs(difference)
     noise_sigma = 1.4826 * np.median(difference)
-    return difference > max(NOISE_SIGMAS * noise_sigma, LEAST_GREY_LEVELS)
+    return difference > max(NOISE_SIGMAS * noise_sigma, MIN_GREY_LEVELS)
 
 
 def moving_box(
@@ -62,24 +62,24 @@ def moving_box(
     A region is joined with those above and below it: people are upright, and a belt can look like the wall behind it.
     """
     height, width = differs.shape
-    still_px = float(np.quantile(speed_px, 0.25))  # of noise alone: a person and the flow around them may fill half the image
-    moves = speed_px > max(LEAST_SPEED * width, 8 * still_px)
-    # Flow bleeds over a person's outline, the difference does not; but one who stays in place is part of the median image.
+    still_px = float(np.quantile(speed_px, 0.25))  # noise only: a person and the flow around them may fill half the image
+    moves = speed_px > max(MIN_SPEED * width, 8 * still_px)
+    # Flow extends beyond the person's outline, the difference does not; but a person who stays is part of the median image.
     solid = moves & (speed_px > np.quantile(speed_px[moves], 0.9) / 2) if moves.any() else moves
-    shown = np.count_nonzero(differs & solid) / max(np.count_nonzero(solid), 1)
-    # Nobody's standing foot is far from what moves; the place that somebody stood in for long, and has left, is.
+    differing_share = np.count_nonzero(differs & solid) / max(np.count_nonzero(solid), 1)
+    # A standing foot is near moving pixels; a position that a person has left after a long stay is not.
     near = cv2.dilate(moves.astype(np.uint8), np.ones((2 * (height // 8) + 1,) * 2, np.uint8)) > 0
-    mask = cv2.medianBlur((differs & near if shown >= OUTLINE_SHOWN else solid).astype(np.uint8), 3)
+    mask = cv2.medianBlur((differs & near if differing_share >= MIN_DIFFERENCE_FOR_OUTLINE else solid).astype(np.uint8), 3)
     bridge = np.ones((max(3, height // 10 | 1), 3), np.uint8)
-    count, labels, facts, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bridge), connectivity=8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bridge), connectivity=8)
     motion = np.bincount(labels[moves], weights=speed_px[moves], minlength=count)
     motion[0] = 0
-    large = facts[:, cv2.CC_STAT_AREA] >= max(4, LEAST_AREA * height * width)
+    large = stats[:, cv2.CC_STAT_AREA] >= max(4, MIN_AREA * height * width)
     motion[~large] = 0
-    if shown < LEAST_SHOWN or not motion.any():
+    if differing_share < MIN_DIFFERENCE or not motion.any():
         return np.full(4, np.nan, np.float32), 0.0
-    left, top = facts[:, cv2.CC_STAT_LEFT], facts[:, cv2.CC_STAT_TOP]
-    right, bottom = left + facts[:, cv2.CC_STAT_WIDTH], top + facts[:, cv2.CC_STAT_HEIGHT]
+    left, top = stats[:, cv2.CC_STAT_LEFT], stats[:, cv2.CC_STAT_TOP]
+    right, bottom = left + stats[:, cv2.CC_STAT_WIDTH], top + stats[:, cv2.CC_STAT_HEIGHT]
     best = int(motion.argmax())
     middle = (left + right) / 2
     joined = large & (middle >= left[best]) & (middle <= right[best])
@@ -89,26 +89,26 @@ def moving_box(
 
 
 def outliers(boxes_xyxy_px: Float[np.ndarray, "frame 4"], width: int) -> Bool[np.ndarray, " frame"]:
-    """Boxes whose middle is more than an eighth of the image away from the median of their neighbours in time."""
-    there = np.flatnonzero(~np.isnan(boxes_xyxy_px[:, 0]))
-    middle = boxes_xyxy_px[there][:, [0, 2]].mean(axis=1)
-    wrong = np.zeros(len(boxes_xyxy_px), bool)
-    if len(there) > 2:
-        wrong[there] = np.abs(middle - median_filter(middle, size=SMOOTHING_FRAMES, mode="nearest")) > width / 8
-    return wrong
+    """Boxes whose centre is more than an eighth of the image width from the median of their neighbours in time."""
+    valid = np.flatnonzero(~np.isnan(boxes_xyxy_px[:, 0]))
+    middle = boxes_xyxy_px[valid][:, [0, 2]].mean(axis=1)
+    is_outlier = np.zeros(len(boxes_xyxy_px), bool)
+    if len(valid) > 2:
+        is_outlier[valid] = np.abs(middle - median_filter(middle, size=SMOOTHING_FRAMES, mode="nearest")) > width / 8
+    return is_outlier
 
 
-def interpolated(boxes_xyxy_px: Float[np.ndarray, "frame 4"]) -> Float[np.ndarray, "frame 4"]:
-    """Missing boxes on the straight line between their neighbours; before the first and after the last those are kept."""
+def interpolate_boxes(boxes_xyxy_px: Float[np.ndarray, "frame 4"]) -> Float[np.ndarray, "frame 4"]:
+    """Missing boxes by linear interpolation; before the first and after the last box these are repeated."""
     frame = np.arange(len(boxes_xyxy_px))
-    there = ~np.isnan(boxes_xyxy_px[:, 0])
-    return np.stack([np.interp(frame, frame[there], side[there]) for side in boxes_xyxy_px.T], axis=1)
+    valid = ~np.isnan(boxes_xyxy_px[:, 0])
+    return np.stack([np.interp(frame, frame[valid], side[valid]) for side in boxes_xyxy_px.T], axis=1)
 
 
-def smoothed(boxes_xyxy_px: Float[np.ndarray, "frame 4"]) -> Float[np.ndarray, "frame 4"]:
-    """Each side's median over five frames, then a local parabola (Savitzky and Golay), which leaves steady walking as it is."""
+def smooth_boxes(boxes_xyxy_px: Float[np.ndarray, "frame 4"]) -> Float[np.ndarray, "frame 4"]:
+    """Median of each side over five frames, then a Savitzky-Golay filter of order 2, which preserves steady walking."""
     window = min(SMOOTHING_FRAMES, (len(boxes_xyxy_px) - 1) // 2 * 2 + 1)
     if window < 5:
         return boxes_xyxy_px
-    steady = median_filter(boxes_xyxy_px, size=(5, 1), mode="nearest")
-    return np.asarray(savgol_filter(steady, window, polyorder=2, axis=0, mode="interp"))
+    filtered = median_filter(boxes_xyxy_px, size=(5, 1), mode="nearest")
+    return np.asarray(savgol_filter(filtered, window, polyorder=2, axis=0, mode="interp"))

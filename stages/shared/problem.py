@@ -7,7 +7,7 @@ from typing import Any
 from people import systems
 from people.config import Block, build
 from people.storage.files import facts_digest
-from people.storage.serialization import serialized
+from people.storage.serialization import serialize
 from people.storage.store import stores_digest
 from people.training.loop import Epoch, Training
 from people.training.system import Phase, Problem, Samples
@@ -121,5 +121,5 @@ def merged(block: dict[str, Any], changes: dict[str, Any], where: str) -> dict[s
 def write_model(folder: Path, epoch: Epoch) -> None:
     """The best epoch's checkpoint and the whole curve; nothing of when or how fast they came about."""
     folder.mkdir(parents=True)
-    (folder / "checkpoint.pt").write_bytes(serialized(epoch.best))
+    (folder / "checkpoint.pt").write_bytes(serialize(epoch.best))
     epoch.history.to_csv(folder / "history.csv", index=False)

@@ -1,4 +1,4 @@
-"""How far a training is, on the terminal."""
+"""Progress of a training on the terminal."""
 
 from typing import TYPE_CHECKING
 
@@ -29,12 +29,12 @@ class Bar:
         self.bar.update(min(1 / steps, self.bar.total - self.bar.n))  # fractions do not add up exactly
 
     def epoch(self, epoch: "Epoch") -> None:
-        """An epoch is done, now or before the run was killed."""
+        """An epoch is done, or is replayed from before the run was killed."""
         if epoch.replayed:
             self.bar.update(1)
         self.bar.n = round(self.bar.n)
         self.bar.set_description_str(f"{self.name}: score {epoch.metrics['score']:.4f}")
 
     def skip(self, epochs: int) -> None:
-        """These epochs will not be needed."""
+        """The training ends this many epochs early."""
         self.bar.update(epochs)

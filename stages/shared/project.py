@@ -1,4 +1,4 @@
-"""What every stage needs: its parameters, a place for its output that cannot be half-written, and the project's state."""
+"""What every stage needs: its parameters, outputs that are never incomplete, and paths of the project's state."""
 
 import os
 import shutil
@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 PARAMS = Path("params.yaml")
-ERROR = "error_"  # begins the name of an error's column in curves.csv
+ERROR = "error_"  # prefix of the columns of validation errors in curves.csv
 
 
 def params(*keys: str) -> Any:
@@ -23,9 +23,9 @@ def params(*keys: str) -> Any:
     value = YAML(typ="safe", pure=True).load(PARAMS)
     for depth, key in enumerate(keys):
         if not isinstance(value, dict) or key not in value:
-            there = ", ".join(value) if isinstance(value, dict) else "no block"
+            present = ", ".join(value) if isinstance(value, dict) else "none"
             raise ValueError(
-                f"params.yaml has no {'.'.join(keys[: depth + 1])}: at that place there is {there}; add the key or correct it"
+                f"params.yaml has no {'.'.join(keys[: depth + 1])}: the keys there are {present}; add the key or correct it"
             )
         value = value[key]
     return value
@@ -33,7 +33,7 @@ def params(*keys: str) -> Any:
 
 @contextmanager
 def output(path: Path | str) -> Iterator[Path]:
-    """A temporary sibling of `path` to write to, a file or a folder, which becomes `path` only when the block ends well."""
+    """A temporary sibling of `path` to write to, a file or a folder, which is renamed to `path` when the block succeeds."""
     path = Path(path)
     partial = path.with_name(path.name + ".partial")
     remove(partial)
@@ -41,7 +41,7 @@ def output(path: Path | str) -> Iterator[Path]:
     try:
         yield partial
         if not partial.exists():
-            raise ValueError(f"nothing was written to {partial}, which was to become {path}")
+            raise ValueError(f"nothing was written to {partial}, the temporary output of {path}")
         remove(path)
         os.replace(partial, path)
     except BaseException:
@@ -50,7 +50,7 @@ def output(path: Path | str) -> Iterator[Path]:
 
 
 def remove(path: Path) -> None:
-    """Delete a file or a whole folder, if it is there."""
+    """Delete a file or a folder with its contents, if it exists."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
@@ -58,17 +58,17 @@ def remove(path: Path) -> None:
 
 
 def state(*parts: str) -> Path:
-    """A path where services and unfinished work live, below `PEOPLE_STATE` or `.state/`: nothing there is a stage's output."""
+    """A path for services and unfinished work, below `PEOPLE_STATE` or `.state/`: no stage has an output there."""
     path = Path(os.environ.get("PEOPLE_STATE") or ".state", *parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
 
 
 def tracking_uri() -> str:
-    """Where MLflow keeps its runs: `MLFLOW_TRACKING_URI`, or a database of the project's own."""
+    """The database of MLflow's runs: `MLFLOW_TRACKING_URI`, or an SQLite file of the project."""
     return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state('mlflow.db').resolve()}"
 
 
 def optuna_storage() -> str:
-    """Where Optuna keeps its studies: `OPTUNA_STORAGE`, or a database of the project's own."""
+    """The database of Optuna's studies: `OPTUNA_STORAGE`, or an SQLite file of the project."""
     return os.environ.get("OPTUNA_STORAGE") or f"sqlite:///{state('optuna.db').resolve()}"

@@ -1,9 +1,9 @@
-"""An Optuna study whose trials have numbered slots: several processes work on it, and no trial is done twice.
+"""An Optuna study whose trials have numbered slots: several processes share it, and no trial is done twice.
 
 A study of n trials has the slots 0 to n - 1. A trial that is done - complete, pruned, or failed because its training
-diverged - fills its slot. A process that dies leaves a running trial, which is failed once its death is known, and with that
-the slot is free again; whoever takes it gets the dead trial's parameters and so finds its unfinished training. The sampler is
-seeded by the slot, so that a study that was killed goes on as it would have.
+diverged - fills its slot. The running trial of a process that has exited is set to failed, which opens its slot again; the
+next trial of that slot gets the same parameters and so resumes the unfinished training. The sampler is seeded by the slot, so
+that a study that was killed continues with the same proposals.
 """
 
 import time
@@ -20,20 +20,20 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from people.training.loop import Diverged
 from stages.shared.project import optuna_storage
-from stages.shared.tracking import is_dead, process
+from stages.shared.tracking import has_exited, process
 
 SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": TPESampler, "gp": GPSampler, "random": RandomSampler}
 SLOT, PROCESS, REASON, FINISHED = "slot", "process", "reason", "finished"
-HEARTBEAT_S, GRACE_S, POLL_S = 20, 90, 2.0  # a process on another machine is dead after GRACE_S without a heartbeat
+HEARTBEAT_S, GRACE_S, POLL_S = 20, 90, 2.0  # a process on another machine has exited if its heartbeat is older than GRACE_S
 
 
 class SlotFilled(Exception):
-    """Another process has this trial's slot already."""
+    """An earlier trial has the slot of this one already."""
 
 
 @dataclass(frozen=True)
 class Pruner:
-    """A trial is ended when its score is below the median of the others' at the same epoch; not before these numbers."""
+    """A trial is pruned when its score is below the median of the other trials' at that epoch; not before these numbers."""
 
     startup_trials: int
     warmup_epochs: int
@@ -41,7 +41,7 @@ class Pruner:
 
 @dataclass(frozen=True)
 class Search:
-    """How many trials of how many epochs, and over which ranges of the objective's values (log-uniform)."""
+    """The number of trials and their epochs, and the ranges of the searched values of the objective (log-uniform)."""
 
     trials: int
     epochs: int
@@ -65,11 +65,11 @@ class Search:
                 raise ValueError(f"search.ranges.{key} must be [low, high], 0 < low < high, got {limits}; correct params.yaml")
 
     def baseline(self, objective: Mapping[str, Any]) -> dict[str, float]:
-        """The numbers that params.yaml gives to what is searched: the first trial. A word there, such as a weight that is
-        learned, is no slot to begin a search of numbers: the sampler chooses instead.
+        """The searched values as they are in params.yaml, which the first trial has. A key whose value is a word, such as
+        `learned`, is left out: the sampler chooses its number.
         """
-        found = {key: looked_up(objective, key) for key in self.ranges}
-        values: dict[str, float] = {key: value for key, value in found.items() if not isinstance(value, str)}
+        present = {key: value_at(objective, key) for key in self.ranges}
+        values: dict[str, float] = {key: value for key, value in present.items() if not isinstance(value, str)}
         for key, value in values.items():
             low, high = self.ranges[key]
             if not low <= value <= high:
@@ -80,45 +80,47 @@ class Search:
         return values
 
 
-def looked_up(block: Mapping[str, Any], key: str) -> float | str:
+def value_at(block: Mapping[str, Any], key: str) -> float | str:
     """The number or the word at a dotted key."""
     value: Any = block
-    for part in key.split("."):
-        if not isinstance(value, Mapping) or part not in value:
-            there = ", ".join(map(str, value)) if isinstance(value, Mapping) else repr(value)
-            raise ValueError(f"search.ranges.{key}: the objective has no {part!r} there but {there}; correct params.yaml")
-        value = value[part]
+    for name in key.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            present = ", ".join(map(str, value)) if isinstance(value, Mapping) else repr(value)
+            raise ValueError(f"search.ranges.{key}: the objective has no {name!r} there but {present}; correct params.yaml")
+        value = value[name]
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         raise ValueError(f"search.ranges.{key}: a number can be searched, objective.{key} is {value!r}; correct params.yaml")
     return value if isinstance(value, str) else float(value)
 
 
-def nested(values: Mapping[str, float]) -> dict[str, Any]:
-    """Dotted keys as nested blocks."""
+def nested_blocks(values: Mapping[str, float]) -> dict[str, Any]:
+    """Values of dotted keys as nested blocks."""
     blocks: dict[str, Any] = {}
     for key, value in values.items():
-        *above, last = key.split(".")
+        *parents, leaf = key.split(".")
         block = blocks
-        for part in above:
-            block = block.setdefault(part, {})
-        block[last] = value
+        for parent in parents:
+            block = block.setdefault(parent, {})
+        block[leaf] = value
     return blocks
 
 
-def current(name: str, search: Search, seed: int, *, finished_too: bool = False) -> Study:
-    """The unfinished study of this name, or a new one: names end with the number of the computation.
+def open_study(name: str, search: Search, seed: int, *, include_finished: bool = False) -> Study:
+    """The unfinished study of this name, or a new one; a study's name ends with its number, from 1.
 
-    With `finished_too` the newest is taken even if it is finished: a process that only helps begins no further computation.
+    With `include_finished` the newest is opened even if it is finished, so that a process that only helps starts no new study.
     """
     url = optuna_storage()
-    patience = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
+    engine_kwargs = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the heartbeat
-        storage = optuna.storages.RDBStorage(url, engine_kwargs=patience, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S)
-    runs = [found for found in optuna.get_all_study_names(storage) if found.rpartition("-")[0] == name]
-    newest = max((int(found.rpartition("-")[2]) for found in runs), default=0)
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the heartbeat is experimental
+        storage = optuna.storages.RDBStorage(
+            url, engine_kwargs=engine_kwargs, heartbeat_interval=HEARTBEAT_S, grace_period=GRACE_S
+        )
+    names = [study for study in optuna.get_all_study_names(storage) if study.rpartition("-")[0] == name]
+    newest = max((int(study.rpartition("-")[2]) for study in names), default=0)
     finished = newest > 0 and optuna.load_study(study_name=f"{name}-{newest}", storage=storage).user_attrs.get(FINISHED)
-    if newest == 0 or (finished and not finished_too):
+    if newest == 0 or (finished and not include_finished):
         newest += 1
     pruner = optuna.pruners.MedianPruner(search.pruner.startup_trials, search.pruner.warmup_epochs)
     return optuna.create_study(
@@ -132,34 +134,34 @@ def current(name: str, search: Search, seed: int, *, finished_too: bool = False)
 
 
 class SeededBySlot(BaseSampler):
-    """A sampler that begins each trial with a seed of the trial's own, whatever its process did before."""
+    """A sampler with a seed for each slot, so that proposals do not depend on what its process did before."""
 
     def __init__(self, kind: str, seed: int) -> None:
         self.kind, self.seed = kind, seed
         self._newest: tuple[int, BaseSampler] | None = None
 
-    def _of(self, trial: FrozenTrial) -> BaseSampler:
+    def _sampler(self, trial: FrozenTrial) -> BaseSampler:
         if self._newest is None or self._newest[0] != trial.number:
             self._newest = trial.number, SAMPLERS[self.kind](seed=self.seed * 10_000 + trial.user_attrs.get(SLOT, 0))
         return self._newest[1]
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
-        return self._of(trial).infer_relative_search_space(study, trial)
+        return self._sampler(trial).infer_relative_search_space(study, trial)
 
     def sample_relative(self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]) -> dict[str, Any]:
-        return self._of(trial).sample_relative(study, trial, search_space)
+        return self._sampler(trial).sample_relative(study, trial, search_space)
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
     ) -> Any:
-        return self._of(trial).sample_independent(study, trial, param_name, param_distribution)
+        return self._sampler(trial).sample_independent(study, trial, param_name, param_distribution)
 
 
-def work(study: Study, search: Search, baseline: Mapping[str, float], train: Callable[[Trial], float]) -> None:
-    """Do trials until every slot is filled; slots that other processes work on are waited for."""
+def run_trials(study: Study, search: Search, baseline: Mapping[str, float], train: Callable[[Trial], float]) -> None:
+    """Run trials until every slot is filled, also those that other processes have begun."""
 
     def objective(trial: Trial) -> float:
-        claim(study, trial)
+        claim_slot(study, trial)
         for key, (low, high) in search.ranges.items():
             trial.suggest_float(key, low, high, log=True)
         try:
@@ -169,38 +171,38 @@ def work(study: Study, search: Search, baseline: Mapping[str, float], train: Cal
             raise
 
     while True:
-        free_dead(study)
+        fail_abandoned_trials(study)
         trials = study.get_trials(deepcopy=False)
         open_slots = set(range(search.trials)) - {trial.user_attrs[SLOT] for trial in trials if is_done(trial)}
         if not open_slots:
             return
-        idle = open_slots - {trial.user_attrs.get(SLOT) for trial in trials if trial.state == TrialState.RUNNING}
-        if not idle:
+        available = open_slots - {trial.user_attrs.get(SLOT) for trial in trials if trial.state == TrialState.RUNNING}
+        if not available:
             time.sleep(POLL_S)
             continue
         if not any(trial.state == TrialState.WAITING for trial in trials):
-            slot = min(idle)
-            study.enqueue_trial(params_of(trials, slot, baseline), user_attrs={SLOT: slot})
+            slot = min(available)
+            study.enqueue_trial(initial_params(trials, slot, baseline), user_attrs={SLOT: slot})
         study.optimize(objective, n_trials=1, catch=(Diverged, SlotFilled))
 
 
-def claim(study: Study, trial: Trial) -> None:
-    """Make the trial this process's own, unless an earlier one has its slot: two processes may have queued the same."""
+def claim_slot(study: Study, trial: Trial) -> None:
+    """Record this process as the trial's; `SlotFilled` if an earlier trial has its slot: two processes may enqueue the same."""
     trial.set_user_attr(PROCESS, process())
-    mine = trial.user_attrs.get(SLOT)
-    for other in study.get_trials(deepcopy=False):
-        earlier = other.number < trial.number and (other.state == TrialState.RUNNING or is_done(other))
-        if mine is None or (earlier and other.user_attrs.get(SLOT) == mine):
-            raise SlotFilled(f"slot {mine} is another trial's")
+    slot = trial.user_attrs.get(SLOT)
+    for existing in study.get_trials(deepcopy=False):
+        is_earlier = existing.number < trial.number and (existing.state == TrialState.RUNNING or is_done(existing))
+        if slot is None or (is_earlier and existing.user_attrs.get(SLOT) == slot):
+            raise SlotFilled(f"slot {slot} belongs to another trial")
 
 
-def free_dead(study: Study) -> None:
-    """Fail running trials of dead processes: this machine's at once, another machine's when its heartbeat is missing."""
+def fail_abandoned_trials(study: Study) -> None:
+    """Set running trials of exited processes to failed: this machine's at once, another machine's without a heartbeat."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if is_dead(trial.user_attrs.get(PROCESS, "")):
+        if has_exited(trial.user_attrs.get(PROCESS, "")):
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
 
 
@@ -210,13 +212,13 @@ def is_done(trial: FrozenTrial) -> bool:
     return SLOT in trial.user_attrs and (diverged or trial.state in (TrialState.COMPLETE, TrialState.PRUNED))
 
 
-def params_of(trials: list[FrozenTrial], slot: int, baseline: Mapping[str, float]) -> dict[str, float]:
-    """What a slot begins with: the parameters of a trial that died there, params.yaml's for the first; else the sampler's."""
-    died = [trial.params for trial in trials if trial.user_attrs.get(SLOT) == slot and trial.params]
-    return died[-1] if died else dict(baseline) if slot == 0 else {}
+def initial_params(trials: list[FrozenTrial], slot: int, baseline: Mapping[str, float]) -> dict[str, float]:
+    """Parameters of a slot's next trial: an abandoned trial's, else the baseline in slot 0, else none: the sampler's."""
+    abandoned = [trial.params for trial in trials if trial.user_attrs.get(SLOT) == slot and trial.params]
+    return abandoned[-1] if abandoned else dict(baseline) if slot == 0 else {}
 
 
 def slots(study: Study, count: int) -> list[FrozenTrial]:
-    """The trial that fills each slot."""
+    """The trials that fill the slots, in the order of the slots."""
     done = {trial.user_attrs[SLOT]: trial for trial in reversed(study.get_trials(deepcopy=False)) if is_done(trial)}
     return [done[slot] for slot in range(count)]

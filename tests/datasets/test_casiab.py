@@ -1,4 +1,4 @@
-"""CASIA-B: what is written is read again; views share their motion; official splits and protocol; what damaged archives say."""
+"""CASIA-B: what is written is read again; views share their motion; official splits and protocol; damaged archives."""
 
 import os
 import shutil
@@ -17,7 +17,7 @@ import pytest
 
 from people import schemas
 from people.datasets import casiab
-from people.layouts.multi_view_files import without_person
+from people.layouts.multi_view_files import empty_scene
 from people.records import Take
 from people.synth.motion import parametric
 from people.synth.render import render
@@ -28,18 +28,18 @@ PLAN = {"subjects": SUBJECTS, "frames_per_sequence": 5, "views_deg": [0, 90]}
 draw = partial(render, size_hw=(36, 48))
 
 
-def planned(seed: int = 3) -> list[Take]:
+def make_plan(seed: int = 3) -> list[Take]:
     motions = parametric.motions(4, walks=10, frames=5, frame_rate_hz=25.0, seed=1)
     return casiab.plan(motions, **PLAN, seed=seed)
 
 
 @pytest.fixture(scope="module")
 def takes() -> list[Take]:
-    return planned()
+    return make_plan()
 
 
 @pytest.fixture(scope="module")
-def whole(takes: list[Take], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def written(takes: list[Take], tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Rendered people in the official layout, unpacked."""
     root = tmp_path_factory.mktemp("casiab") / "casiab"
     casiab.write(root, takes, draw, jpeg_quality=95, packed=False)
@@ -47,9 +47,9 @@ def whole(takes: list[Take], tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def archive(whole: Path, tmp_path: Path) -> Path:
-    """The test's own copy."""
-    return Path(shutil.copytree(whole, tmp_path / "casiab"))
+def archive(written: Path, tmp_path: Path) -> Path:
+    """A copy that the test may change."""
+    return Path(shutil.copytree(written, tmp_path / "casiab"))
 
 
 # --- plan
@@ -80,8 +80,8 @@ def test_sequences_that_a_protocol_compares_come_from_different_walks():
     walks = {(take.subject_id, take.sequence): take.motion.walk_id for take in plan}
     for subject in ("001", "002", "003"):
         for gallery, probes in (pair for named in casiab.PROTOCOLS.values() for pair in named.values()):
-            enrolled, asked = ({walks[subject, sequence] for sequence in side} for side in (gallery, probes))
-            assert not enrolled & asked
+            enrolled, probed = ({walks[subject, sequence] for sequence in side} for side in (gallery, probes))
+            assert not enrolled & probed
 
 
 def test_views_differ_in_exposure_and_share_the_body(takes: list[Take]):
@@ -91,7 +91,7 @@ def test_views_differ_in_exposure_and_share_the_body(takes: list[Take]):
 
 def test_the_same_seed_gives_the_same_plan_and_another_seed_another():
     def subjects_of(seed: int) -> list[tuple[str, str, int]]:
-        return [(take.subject_id, take.motion.subject_id, take.seed) for take in planned(seed)]
+        return [(take.subject_id, take.motion.subject_id, take.seed) for take in make_plan(seed)]
 
     assert subjects_of(1) == subjects_of(1)
     assert subjects_of(1) != subjects_of(2)
@@ -116,8 +116,8 @@ def test_a_plan_that_cannot_be_is_refused(change: dict, message: str):
 
 
 @pytest.mark.parametrize("packed", [True, False], ids=["zip files", "folders"])
-def test_what_is_written_is_read_again(takes: list[Take], whole: Path, tmp_path: Path, packed: bool):
-    root = whole
+def test_what_is_written_is_read_again(takes: list[Take], written: Path, tmp_path: Path, packed: bool):
+    root = written
     if packed:
         root = tmp_path / "packed"
         with ThreadPoolExecutor(2) as executor:
@@ -126,21 +126,21 @@ def test_what_is_written_is_read_again(takes: list[Take], whole: Path, tmp_path:
     assert list(clips.index) == [f"{take.subject_id}/{take.sequence}/{take.view_deg:03.0f}" for take in takes]
     for take in takes[::17]:
         clip = clips.loc[f"{take.subject_id}/{take.sequence}/{take.view_deg:03.0f}"]
-        said = (clip["split"], clip["session"], clip["view_deg"], clip["gender"], clip["age_years"], clip["frame_rate_hz"])
-        assert said == (take.split, 0, take.view_deg, take.motion.sex, take.motion.age_years, 25.0)
+        labels = (clip["split"], clip["session"], clip["view_deg"], clip["gender"], clip["age_years"], clip["frame_rate_hz"])
+        assert labels == (take.split, 0, take.view_deg, take.motion.sex, take.motion.age_years, 25.0)
         assert (clip["condition"], clip["frame_count"], clip["height_px"], clip["width_px"]) == (take.sequence[:2], 5, 36, 48)
         truth = list(draw(take))
         frames = list(casiab.frames(root, clip["frames"]))
-        assert min(cv2.PSNR(one, other.frame_rgb) for one, other in zip(frames, truth, strict=True)) > 30
-        for mask, other in zip(casiab.masks(root, clip["masks"]), truth, strict=True):
-            np.testing.assert_array_equal(mask, np.where(other.mask, 255, 0))
-        np.testing.assert_array_equal(casiab.keypoints(root, clip["keypoints"]), [each.keypoints_px for each in truth])
+        assert min(cv2.PSNR(frame, rendered.frame_rgb) for frame, rendered in zip(frames, truth, strict=True)) > 30
+        for mask, rendered in zip(casiab.masks(root, clip["masks"]), truth, strict=True):
+            np.testing.assert_array_equal(mask, np.where(rendered.mask, 255, 0))
+        np.testing.assert_array_equal(casiab.keypoints(root, clip["keypoints"]), [rendered.keypoints_px for rendered in truth])
 
 
-def test_the_written_files_have_the_official_names(whole: Path):
-    assert (whole / "video/001-nm-01-090.avi").is_file()
-    assert (whole / "video/001-bkgrd-090.avi").is_file()
-    names = sorted(os.listdir(whole / "silhouettes/001/nm-01/090"))
+def test_the_written_files_have_the_official_names(written: Path):
+    assert (written / "video/001-nm-01-090.avi").is_file()
+    assert (written / "video/001-bkgrd-090.avi").is_file()
+    names = sorted(os.listdir(written / "silhouettes/001/nm-01/090"))
     assert names == [f"001-nm-01-090-{number:03d}.png" for number in range(1, 6)]
 
 
@@ -148,31 +148,31 @@ def test_the_bytes_do_not_depend_on_the_workers(takes: list[Take], tmp_path: Pat
     with ThreadPoolExecutor(3) as executor:
         casiab.write(tmp_path / "a", takes[:40], draw, jpeg_quality=90, executor=executor)
     casiab.write(tmp_path / "b", takes[:40], draw, jpeg_quality=90)
-    one, other = (
+    first, second = (
         {path.relative_to(root): path.read_bytes() for path in sorted(root.rglob("*")) if path.is_file()}
         for root in (tmp_path / "a", tmp_path / "b")
     )
-    assert one == other
+    assert first == second
 
 
 @pytest.mark.parametrize("view_deg", [0.0, 54.0, 90.0, 180.0, 270.0])
-def test_the_empty_scene_shows_nobody_from_any_view(takes: list[Take], view_deg: float):
+def test_the_empty_scene_has_no_person_from_any_view(takes: list[Take], view_deg: float):
     take = replace(takes[0], view_deg=view_deg)
-    empty = list(draw(without_person(take)))
-    assert not any(each.mask.any() for each in empty)
-    assert max(each.keypoints_px[:, 2].max() for each in empty) == 0
-    walked = np.median([each.frame_rgb for each in draw(take)], axis=0).astype(float)
+    empty = list(draw(empty_scene(take)))
+    assert not any(rendered.mask.any() for rendered in empty)
+    assert max(rendered.keypoints_px[:, 2].max() for rendered in empty) == 0
+    walked = np.median([rendered.frame_rgb for rendered in draw(take)], axis=0).astype(float)
     assert np.abs(walked - empty[0].frame_rgb)[:6].mean() < 25  # the same wall, in another light
 
 
-def test_a_background_is_read_and_differs_from_view_to_view(whole: Path):
-    front, side = (next(casiab.background(whole, f"video/001-bkgrd-{view}.avi")) for view in ("000", "090"))
+def test_a_background_is_read_and_differs_from_view_to_view(written: Path):
+    front, side = (next(casiab.background(written, f"video/001-bkgrd-{view}.avi")) for view in ("000", "090"))
     assert front.shape == side.shape == (36, 48, 3)
     assert np.abs(front.astype(float) - side).mean() > 3
 
 
-def test_an_index_keeps_its_places_through_a_file_and_passes_validation(whole: Path, tmp_path: Path):
-    clips = casiab.read(whole)
+def test_an_index_keeps_its_locations_through_a_file_and_passes_validation(written: Path, tmp_path: Path):
+    clips = casiab.read(written)
     clips.loc[0, ["masks", "keypoints", "background"]] = ""
     clips.to_csv(tmp_path / "clips.csv", index=False)
     loaded = schemas.load(tmp_path / "clips.csv")
@@ -205,7 +205,7 @@ def test_the_official_people_are_64_to_train_10_to_validate_and_50_to_test(tmp_p
     assert len(casiab.SEQUENCES) * len(casiab.VIEWS_DEG) == 110
 
 
-def test_without_videos_the_silhouettes_stand_in_for_the_frames(tmp_path: Path):
+def test_without_videos_the_frames_are_the_silhouettes(tmp_path: Path):
     root = official(tmp_path / "B")
     clip = casiab.read(root).iloc[0]
     assert clip["frames"] == clip["masks"] == "silhouettes/001/cl-02/090"
@@ -231,22 +231,24 @@ def test_the_frames_of_a_damaged_video_go_to_quarantine_and_the_rest_stays(archi
     shutil.rmtree(archive / "silhouettes/002/nm-03/090")
     good, faults = schemas.check(casiab.read(archive), schemas.decodable(casiab.frames))
     assert set(faults["clip_id"]) == {"001/nm-01/090", "001/nm-02/090", "002/nm-02/090"}
-    assert len(good) == 80 - 4  # one was not there at all
+    assert len(good) == 80 - 4  # one had no files, and so no row
 
 
 # --- protocol
 
 
 def index_of(walks: dict[str, list[str]], views: tuple[str, ...] = ("000",)) -> pd.DataFrame:
-    rows = [(f"{who}/{walk}/{view}", who, walk, "test") for who in walks for walk in walks[who] for view in views]
+    rows = [
+        (f"{subject}/{walk}/{view}", subject, walk, "test") for subject in walks for walk in walks[subject] for view in views
+    ]
     return pd.DataFrame(rows, columns=["clip_id", "subject_id", "sequence", "split"])
 
 
 def test_gallery_and_probes_of_one_subject_written_out_by_hand():
     single = ("075/nm-01/000", "075/nm-02/000", "075/nm-03/000", "075/nm-04/000")
     cross = ("075/bg-02/000", "075/cl-02/000", "075/nm-02/000")
-    found = casiab.protocol(index_of({"075": TEN}), "test")
-    assert [(each.name, each.group, each.gallery, each.probes) for each in found] == [
+    probe_sets = casiab.protocol(index_of({"075": TEN}), "test")
+    assert [(probe_set.name, probe_set.group, probe_set.gallery, probe_set.probes) for probe_set in probe_sets] == [
         ("NM", "single_view", single, ("075/nm-05/000", "075/nm-06/000")),
         ("BG", "single_view", single, ("075/bg-01/000", "075/bg-02/000")),
         ("CL", "single_view", single, ("075/cl-01/000", "075/cl-02/000")),
@@ -257,13 +259,13 @@ def test_gallery_and_probes_of_one_subject_written_out_by_hand():
 
 
 def test_a_protocol_holds_every_view_that_there_is():
-    found = casiab.protocol(index_of({"075": TEN, "076": TEN}, ("000", "090", "180")), "test")
-    assert [(len(each.gallery), len(each.probes)) for each in found] == [(24, 12)] * 3 + [(18, 6)] * 3
+    probe_sets = casiab.protocol(index_of({"075": TEN, "076": TEN}, ("000", "090", "180")), "test")
+    assert [(len(probe_set.gallery), len(probe_set.probes)) for probe_set in probe_sets] == [(24, 12)] * 3 + [(18, 6)] * 3
 
 
 def test_probes_whose_subject_is_in_no_gallery_clip_are_left_out_and_listed():
     clips = index_of({"075": TEN, "076": ["nm-05", "cl-01", "cl-02"]})
-    probes = {f"{each.group}/{each.name}": each.probes for each in casiab.protocol(clips, "test")}
+    probes = {f"{probe_set.group}/{probe_set.name}": probe_set.probes for probe_set in casiab.protocol(clips, "test")}
     left = casiab.left_out(clips, "test")
     assert probes["single_view/NM"] == ("075/nm-05/000", "075/nm-06/000")
     assert left["single_view/NM"] == ("076/nm-05/000",)
@@ -280,7 +282,7 @@ def test_a_split_without_clips_has_no_protocol():
 
 
 @pytest.mark.parametrize(
-    ("came", "message"),
+    ("path", "message"),
     [
         ("video/001-nm-01-095.avi", r"001-nm-01-095\.avi: casiab has no view 095, its views are 000, 018"),
         ("video/001-nm-07-090.avi", r"001-nm-07-090\.avi: casiab has no sequence nm-07"),
@@ -292,14 +294,14 @@ def test_a_split_without_clips_has_no_protocol():
     ],
     ids=lambda value: value if "/" in value and "(" not in value else "",
 )
-def test_what_does_not_belong_into_the_layout_is_named(archive: Path, came: str, message: str):
-    (archive / came).parent.mkdir(parents=True, exist_ok=True)
-    (archive / came).write_bytes(b"something")
+def test_what_does_not_belong_into_the_layout_is_named(archive: Path, path: str, message: str):
+    (archive / path).parent.mkdir(parents=True, exist_ok=True)
+    (archive / path).write_bytes(b"something")
     with pytest.raises(ValueError, match=message):
         casiab.read(archive)
 
 
-def test_the_id_lists_are_all_there_or_none_and_list_nobody_without_clips(archive: Path):
+def test_the_id_lists_are_complete_or_absent_and_list_only_people_with_clips(archive: Path):
     (archive / "ids-test.txt").write_text("004\n009\n")
     with pytest.raises(ValueError, match=r"ids-test\.txt lists 009, without clips"):
         casiab.read(archive)
@@ -317,24 +319,24 @@ def test_a_folder_without_anything_of_the_layout_is_refused(tmp_path: Path):
         casiab.read(tmp_path)
 
 
-def test_keypoints_that_are_gone_are_named(whole: Path):
+def test_keypoints_that_are_missing_are_named(written: Path):
     with pytest.raises(ValueError, match=r"keypoints/001\.npz: expected the keypoints nm-09-090"):
-        casiab.keypoints(whole, "keypoints/001.npz!nm-09-090")
+        casiab.keypoints(written, "keypoints/001.npz!nm-09-090")
 
 
 LIMITED = """
 import resource, sys
 sys.path[:0] = [{tests!r}, {root!r}]
 from pathlib import Path
-from test_casiab import casiab, draw, planned
+from test_casiab import casiab, draw, make_plan
 resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, 4_000))
-casiab.write(Path({out!r}), planned(), draw, jpeg_quality=95)
+casiab.write(Path({out!r}), make_plan(), draw, jpeg_quality=95)
 """
 
 
 def test_a_limit_on_the_size_of_files_leaves_nothing_behind(tmp_path: Path, root: Path):
     code = LIMITED.format(tests=str(Path(__file__).parent), root=str(root), out=str(tmp_path / "casiab"))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode != 0
-    assert "could be written (is the disk full?)" in done.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode != 0
+    assert "could be written (is the disk full?)" in process.stderr
     assert list(tmp_path.iterdir()) == []

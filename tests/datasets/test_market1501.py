@@ -31,7 +31,7 @@ PLAN = {
     "distractors": 3,
     "junk": 10,
 }
-WORN = {name: classes[0] for name, classes in ATTRIBUTES.items()}
+APPEARANCE = {name: classes[0] for name, classes in ATTRIBUTES.items()}
 
 
 @pytest.fixture(scope="module")
@@ -51,23 +51,23 @@ def image(extension: str = ".jpg", shape: tuple[int, ...] = (8, 4, 3), value: in
     return cv2.imencode(extension, np.full(shape, value, np.uint8))[1].tobytes()
 
 
-def worn(*identities: str, **changes: str) -> pd.DataFrame:
-    rows = [{**WORN, **changes}] * len(identities)
+def label_table(*identities: str, **changes: str) -> pd.DataFrame:
+    rows = [{**APPEARANCE, **changes}] * len(identities)
     return pd.DataFrame(rows, index=list(identities), columns=list(ATTRIBUTES))
 
 
 def official(
-    root: Path, train: Sequence[str] = (), test: Sequence[str] = (), query: Sequence[str] = (), labels: bool = True
+    root: Path, train: Sequence[str] = (), test: Sequence[str] = (), query: Sequence[str] = (), has_labels: bool = True
 ) -> Path:
-    """An official archive with photos of these names, and labels of all their people."""
+    """An official archive with photos of these names, and labels of all their identities."""
     names = {"bounding_box_train": train, "bounding_box_test": test, "query": query}
     for folder, photos in names.items():
         (root / folder).mkdir(parents=True)
         for name in photos:
             (root / folder / name).write_bytes(image())
-    people = [sorted({name[:4] for name in some if name[:4].isdigit()} - {"0000"}) for some in (train, [*test, *query])]
-    if labels:
-        labels.write_mat(root / "market_attribute.mat", worn(*people[0]), worn(*people[1]))
+    identities = [sorted({name[:4] for name in photos if name[:4].isdigit()} - {"0000"}) for photos in (train, [*test, *query])]
+    if has_labels:
+        labels.write_mat(root / "market_attribute.mat", label_table(*identities[0]), label_table(*identities[1]))
     return root
 
 
@@ -80,56 +80,56 @@ def course(real_data: Path) -> Path:
 
 
 def test_the_course_edition_has_225_validation_and_526_training_people_with_4188_and_8801_photos(course: Path):
-    labels = market1501.labels(course)
+    labels = market1501.read_labels(course)
     names = (course / "image-names.txt").read_text().split()
-    photos = Counter(labels.loc[market1501.parse(name).identity, "split"] for name in names)
+    photos = Counter(labels.loc[market1501.parse_name(name).identity, "split"] for name in names)
     assert labels["split"].value_counts().to_dict() == {"train": 526, "validation": 225}
     assert (labels["split"].iloc[:225] == "validation").all()
     assert photos == {"train": 8801, "validation": 4188}
-    assert {market1501.parse(name).camera for name in names} == {1, 2, 3, 4, 5, 6}
+    assert {market1501.parse_name(name).camera for name in names} == {1, 2, 3, 4, 5, 6}
 
 
-def test_the_most_frequent_classes_of_the_validation_photos_are_as_frequent_as_they_were_counted(course: Path):
-    labels = market1501.labels(course)
+def test_the_most_frequent_classes_of_the_validation_photos_have_the_counted_frequencies(course: Path):
+    labels = market1501.read_labels(course)
     names = (course / "image-names.txt").read_text().split()
-    of_photos = labels.loc[[market1501.parse(name).identity for name in names]]
-    of_photos = of_photos[of_photos["split"] == "validation"]
-    frequent = {name: round(100 * of_photos[name].value_counts(normalize=True).iloc[0], 2) for name in ATTRIBUTES}
+    photos = labels.loc[[market1501.parse_name(name).identity for name in names]]
+    photos = photos[photos["split"] == "validation"]
+    frequent = {name: round(100 * photos[name].value_counts(normalize=True).iloc[0], 2) for name in ATTRIBUTES}
     assert frequent == {
         "age": 82.86, "backpack": 73.57, "bag": 78.92, "handbag": 90.38, "clothes": 84.60, "down": 60.98, "up": 93.91,
         "hair": 62.15, "hat": 96.35, "gender": 54.75, "upper_colour": 31.64, "lower_colour": 37.42,
     }  # fmt: skip
 
 
-def test_72_people_have_no_upper_and_38_no_lower_colour_and_wear_others(course: Path):
-    labels = market1501.labels(course)
+def test_72_people_have_another_upper_and_38_another_lower_colour(course: Path):
+    labels = market1501.read_labels(course)
     assert (labels["upper_colour"] == "other").sum() == 72
     assert (labels["lower_colour"] == "other").sum() == 38
     assert labels["age"].value_counts().to_dict() == {"teenager": 597, "adult": 139, "old": 8, "young": 7}
 
 
-def test_the_27_columns_say_the_same_as_the_twelve_attributes(course: Path):
+def test_the_27_columns_are_the_codes_of_the_twelve_attributes(course: Path):
     columns = pd.read_csv(course / "annotations_train.csv").drop(columns="id")
-    codes = labels.codes(market1501.labels(course)[list(ATTRIBUTES)])
+    codes = labels.codes(market1501.read_labels(course)[list(ATTRIBUTES)])
     np.testing.assert_array_equal(codes[list(columns)].to_numpy(), columns.to_numpy())
 
 
 # --- labels ----------------------------------------------------------------------------------------------------------
 
 
-def test_labels_are_found_by_name_in_whatever_order_a_part_has_its_fields(tmp_path: Path):
-    table = worn("0003", "0007", upper_colour="red", age="old")
+def test_labels_are_read_by_name_in_any_order_of_the_fields(tmp_path: Path):
+    table = label_table("0003", "0007", upper_colour="red", age="old")
     labels.write_mat(tmp_path / "labels.mat", table, table)
     struct = scipy.io.loadmat(tmp_path / "labels.mat", simplify_cells=True)["market_attribute"]
     struct["test"] = dict(reversed(struct["test"].items()))
-    scipy.io.savemat(tmp_path / "turned.mat", {"market_attribute": struct})
-    for name in ("labels.mat", "turned.mat"):
-        for part in labels.read_mat(tmp_path / name).values():
-            pd.testing.assert_frame_equal(part, table.astype("str"))
+    scipy.io.savemat(tmp_path / "reversed.mat", {"market_attribute": struct})
+    for name in ("labels.mat", "reversed.mat"):
+        for subset in labels.read_mat(tmp_path / name).values():
+            pd.testing.assert_frame_equal(subset, table.astype("str"))
 
 
-def test_a_part_with_one_person_is_read_as_a_table_of_one_row(tmp_path: Path):
-    labels.write_mat(tmp_path / "labels.mat", worn("0003"), worn("0004", hat="yes"))
+def test_a_subset_with_one_person_is_read_as_a_table_of_one_row(tmp_path: Path):
+    labels.write_mat(tmp_path / "labels.mat", label_table("0003"), label_table("0004", hat="yes"))
     assert labels.read_mat(tmp_path / "labels.mat")["test"]["hat"].to_dict() == {"0004": "yes"}
 
 
@@ -142,26 +142,26 @@ def test_a_part_with_one_person_is_read_as_a_table_of_one_row(tmp_path: Path):
         ({"downpink": 3}, "identity 0003 has downpink 3, expected a code of 1 to 2"),
     ],
 )
-def test_codes_that_mean_nothing_are_refused_with_the_identity(change: dict[str, int], message: str):
-    codes = labels.codes(worn("0001", "0003", upper_colour="other"))
+def test_codes_without_a_meaning_are_refused_with_the_identity(change: dict[str, int], message: str):
+    codes = labels.codes(label_table("0001", "0003", upper_colour="other"))
     codes.loc["0003", list(change)] = list(change.values())
     with pytest.raises(ValueError, match=message):
         labels.attributes(codes, "labels")
 
 
 def test_a_table_without_a_column_is_refused(tmp_path: Path):
-    codes = labels.codes(worn("0001")).drop(columns="upgray")
+    codes = labels.codes(label_table("0001")).drop(columns="upgray")
     codes.assign(id=1).to_csv(tmp_path / "annotations_train.csv")
     with pytest.raises(ValueError, match=r"annotations_train\.csv: expected the columns .* upgray are missing"):
-        market1501.labels(tmp_path)
+        market1501.read_labels(tmp_path)
 
 
-def test_a_name_says_identity_camera_session_and_frame():
-    assert market1501.parse("0002_c1s3_000451_03.jpg") == ("0002", 1, 2, 451, "c1s3")
-    assert market1501.parse("query.zip!query/-1_c6s1_000451_03.jpg") == ("-1", 6, 0, 451, "c6s1")
-    assert market1501.parse("train/0002_c1_016620005.jpg") == ("0002", 1, 0, 16620005, "c1")
+def test_a_name_has_identity_camera_session_and_frame():
+    assert market1501.parse_name("0002_c1s3_000451_03.jpg") == ("0002", 1, 2, 451, "c1s3")
+    assert market1501.parse_name("query.zip!query/-1_c6s1_000451_03.jpg") == ("-1", 6, 0, 451, "c6s1")
+    assert market1501.parse_name("train/0002_c1_016620005.jpg") == ("0002", 1, 0, 16620005, "c1")
     with pytest.raises(ValueError, match=r"000001\.jpg: expected a name such as 0002_c1s1_000451_03\.jpg"):
-        market1501.parse("test/000001.jpg")
+        market1501.parse_name("test/000001.jpg")
 
 
 # --- official archives -----------------------------------------------------------------------------------------------
@@ -214,18 +214,18 @@ def test_each_fault_of_an_archive_is_an_error_that_names_it(tmp_path: Path):
     for case, (train, test, message) in cases.items():
         with pytest.raises(ValueError, match=message):
             market1501.read(official(tmp_path / case, train, test))
-    root = official(tmp_path / "labels", ["0002_c1s1_000001_01.jpg"], ["0009_c1s1_000001_01.jpg"], labels=False)
+    root = official(tmp_path / "labels", ["0002_c1s1_000001_01.jpg"], ["0009_c1s1_000001_01.jpg"], has_labels=False)
     with pytest.raises(ValueError, match=r"expected Market-1501 at .*: market_attribute\.mat \(official\) or"):
         market1501.read(root)
-    labels.write_mat(root / "market_attribute.mat", worn("0002"), worn("0008"))
+    labels.write_mat(root / "market_attribute.mat", label_table("0002"), label_table("0008"))
     with pytest.raises(ValueError, match="identity 0009 has photos and no row in the label file"):
         market1501.read(root)
-    labels.write_mat(root / "market_attribute.mat", worn("0002", "0003"), worn("0009"))
+    labels.write_mat(root / "market_attribute.mat", label_table("0002", "0003"), label_table("0009"))
     with pytest.raises(ValueError, match="the label file has 0003 without a photo"):
         market1501.read(root)
-    labels.write_mat(root / "market_attribute.mat", worn("0002"), worn("0009"))
+    labels.write_mat(root / "market_attribute.mat", label_table("0002"), label_table("0009"))
     image_files.write(root / "query", [], packed=True)
-    with pytest.raises(ValueError, match=r"the folder query or query.zip in .*, both are there; remove one"):
+    with pytest.raises(ValueError, match=r"the folder query or query.zip in .*, both exist; remove one"):
         market1501.read(root)
 
 
@@ -242,18 +242,18 @@ def test_each_fault_of_an_archive_is_an_error_that_names_it(tmp_path: Path):
 def test_a_broken_label_file_is_named(tmp_path: Path, name: str, content: bytes, message: str):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(ValueError, match=f"{name}.*{message}"):
-        market1501.labels(tmp_path)
+        market1501.read_labels(tmp_path)
 
 
 def test_half_of_a_label_file_is_named(tmp_path: Path):
-    labels.write_mat(tmp_path / "market_attribute.mat", worn("0002"), worn("0009"))
-    whole = (tmp_path / "market_attribute.mat").read_bytes()
-    (tmp_path / "market_attribute.mat").write_bytes(whole[: len(whole) // 2])
+    labels.write_mat(tmp_path / "market_attribute.mat", label_table("0002"), label_table("0009"))
+    content = (tmp_path / "market_attribute.mat").read_bytes()
+    (tmp_path / "market_attribute.mat").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=r"market_attribute\.mat: expected the MATLAB struct .* fetch the file again"):
-        market1501.labels(tmp_path)
+        market1501.read_labels(tmp_path)
 
 
-def test_junk_is_dealt_to_the_splits_by_time_each_camera_its_part(tmp_path: Path):
+def test_the_junk_of_each_camera_is_split_by_time(tmp_path: Path):
     junk = [f"-1_c{camera}s1_{frame:06d}_01.jpg" for camera in (1, 2) for frame in range(5)]
     clips = market1501.read(official(tmp_path, ["0002_c1s1_000001_01.jpg"], [*junk, "0009_c1s1_000001_01.jpg"]))
     clips = clips[clips["kind"] == "junk"].sort_values("clip_id")
@@ -286,7 +286,7 @@ def test_the_course_edition_is_read_and_its_photos_without_identity_are_counted(
     for name in ("train/0002_c1_016620005.jpg", "train/0007_c3_010187163.jpg", "test/000001.jpg", "test/1(1).jpg"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_bytes(image())
-    codes = labels.codes(worn("0002", "0007"))
+    codes = labels.codes(label_table("0002", "0007"))
     codes.assign(id=[2, 7]).to_csv(tmp_path / "annotations_train.csv", index=False)
     clips = market1501.read(tmp_path)
     assert clips["clip_id"].tolist() == ["0002_c1_016620005", "0007_c3_010187163"]
@@ -322,7 +322,7 @@ def test_a_photo_out_of_a_large_zip_file_costs_far_less_than_its_table_of_conten
 # --- rendered people -------------------------------------------------------------------------------------------------
 
 
-def test_a_person_wears_the_same_before_two_cameras_or_more_and_no_camera_sees_a_person_in_two_passes(takes: list[Take]):
+def test_a_person_has_one_appearance_and_one_pass_of_each_of_two_cameras_or_more(takes: list[Take]):
     people = {take.subject_id: [] for take in takes if take.subject_id not in ("0000", "-1")}
     for take in takes:
         people.get(take.subject_id, []).append(take)
@@ -335,18 +335,18 @@ def test_a_person_wears_the_same_before_two_cameras_or_more_and_no_camera_sees_a
     assert splits == {"train": 3, "validation": 2, "test": 3}
 
 
-def test_among_many_people_every_class_is_there_and_frequent_ones_are_frequent():
+def test_many_people_have_all_classes_in_their_shares():
     rng = np.random.default_rng(0)
-    people = pd.DataFrame(pedestrians.draw([None] * 400, rng))
+    people = pd.DataFrame(pedestrians.draw_attributes([None] * 400, rng))
     for name, classes in ATTRIBUTES.items():
         shares = people[name].value_counts(normalize=True)
         assert set(shares.index) == set(classes)
         assert shares.min() > 0.07
     assert people["gender"].value_counts(normalize=True)["male"] == pytest.approx(0.56, abs=0.003)
     assert not ((people["gender"] == "male") & (people["clothes"] == "dress")).any()
-    known = pedestrians.draw(["female", "male", None], rng)
-    assert [person["gender"] for person in known[:2]] == ["female", "male"]
-    assert all(list(person) == list(ATTRIBUTES) for person in known)
+    drawn = pedestrians.draw_attributes(["female", "male", None], rng)
+    assert [person["gender"] for person in drawn[:2]] == ["female", "male"]
+    assert all(list(person) == list(ATTRIBUTES) for person in drawn)
 
 
 def test_what_is_written_is_read_again(takes: list[Take], written: Path):
@@ -358,8 +358,8 @@ def test_what_is_written_is_read_again(takes: list[Take], written: Path):
     for take in takes:
         if take.subject_id in ("0000", "-1"):
             continue
-        place, _, first = take.sequence.rpartition("_")
-        photos = by_stem[(by_stem["subject_id"] == take.subject_id) & (by_stem["sequence"] == place)]
+        camera_session, _, first = take.sequence.rpartition("_")
+        photos = by_stem[(by_stem["subject_id"] == take.subject_id) & (by_stem["sequence"] == camera_session)]
         assert len(photos) == len(take.motion)
         assert photos.index.str.contains(f"_{int(first):06d}_").sum() == 1
         assert set(photos["split"]) == {take.split}
@@ -369,14 +369,14 @@ def test_what_is_written_is_read_again(takes: list[Take], written: Path):
     assert set(zip(clips["height_px"], clips["width_px"], strict=True)) == {(128, 64)}
 
 
-def test_the_course_edition_that_is_written_is_read_again_and_hides_who_the_test_people_are(
+def test_the_course_edition_that_is_written_is_read_again_and_hides_the_identities_of_the_test_people(
     takes: list[Take], written: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ):
     market1501.write(tmp_path / "course", takes, DRAW, jpeg_quality=92, edition="course")
     clips, official_clips = market1501.read(tmp_path / "course"), market1501.read(written)
-    learned = official_clips[official_clips["role"] == "train"].query("kind == 'person'")
+    training = official_clips[official_clips["role"] == "train"].query("kind == 'person'")
     columns = ["subject_id", "split", "camera", *ATTRIBUTES]
-    rows = [sorted(map(tuple, table[columns].to_numpy(str))) for table in (clips, learned)]
+    rows = [sorted(map(tuple, table[columns].to_numpy(str))) for table in (clips, training)]
     assert rows[0] == rows[1]
     hidden = [len(zipfile.ZipFile(written / f"{name}.zip").namelist()) for name in ("bounding_box_test", "query")]
     assert f"{hidden[0]} in test, {hidden[1]} in queries" in caplog.text
@@ -386,16 +386,16 @@ def test_the_course_edition_that_is_written_is_read_again_and_hides_who_the_test
 
 def test_a_test_person_has_one_query_by_each_camera_and_the_rest_in_the_gallery(written: Path):
     clips = market1501.read(written).query("split == 'test' and kind == 'person'")
-    of_pass = clips.groupby(["subject_id", "camera"])["role"].agg(list)
-    assert all(roles.count("query") == 1 and len(roles) >= 2 for roles in of_pass)
+    roles_by_pass = clips.groupby(["subject_id", "camera"])["role"].agg(list)
+    assert all(roles.count("query") == 1 and len(roles) >= 2 for roles in roles_by_pass)
 
 
 def test_folders_and_any_number_of_workers_hold_the_same_photos(takes: list[Take], written: Path, tmp_path: Path):
     with ProcessPoolExecutor(2) as executor:
-        seen = []
-        how = {"jpeg_quality": 92, "executor": executor, "done": lambda: seen.append(1)}
-        market1501.write(tmp_path / "again", takes, DRAW, **how)
-    assert len(seen) == 8 + 2
+        calls = []
+        options = {"jpeg_quality": 92, "executor": executor, "done": lambda: calls.append(1)}
+        market1501.write(tmp_path / "again", takes, DRAW, **options)
+    assert len(calls) == 8 + 2
     names = sorted(path.name for path in written.iterdir())
     assert names == [
         "bounding_box_test.zip",
@@ -438,27 +438,32 @@ def test_the_protocols_by_hand(tmp_path: Path):
     train = [f"{number:04d}_c{camera}s1_000001_01.jpg" for number in range(2, 6) for camera in (1, 2)]
     test = ["0000_c1s1_000001_01.jpg", "-1_c1s1_000001_01.jpg", "0009_c2s1_000001_01.jpg", "0008_c2s1_000001_01.jpg"]
     clips = market1501.read(official(tmp_path, train, test, ["0009_c1s1_000001_00.jpg"]))
-    paper, ours = market1501.protocol(clips, "test")
-    assert (paper.name, paper.same_camera_removed, ours.name, ours.same_camera_removed) == ("paper", False, "official", True)
+    paper, official_set = market1501.protocol(clips, "test")
+    assert (paper.name, paper.same_camera_removed, official_set.name, official_set.same_camera_removed) == (
+        "paper",
+        False,
+        "official",
+        True,
+    )
     assert paper.queries == paper.gallery == ("0008_c2s1_000001_01", "0009_c1s1_000001_00", "0009_c2s1_000001_01")
-    assert ours.queries == ("0009_c1s1_000001_00",)
-    assert ours.gallery == ("0000_c1s1_000001_01", "0008_c2s1_000001_01", "0009_c2s1_000001_01")
-    paper, ours = market1501.protocol(clips, "validation")
-    assert paper.queries == ours.queries == ours.gallery == ("0002_c1s1_000001_01", "0002_c2s1_000001_01")
+    assert official_set.queries == ("0009_c1s1_000001_00",)
+    assert official_set.gallery == ("0000_c1s1_000001_01", "0008_c2s1_000001_01", "0009_c2s1_000001_01")
+    paper, official_set = market1501.protocol(clips, "validation")
+    assert paper.queries == official_set.queries == official_set.gallery == ("0002_c1s1_000001_01", "0002_c2s1_000001_01")
 
 
 def test_no_protocol_has_junk_or_another_splits_photos(written: Path):
     clips = market1501.read(written)
-    known = clips.set_index("clip_id")
+    by_clip = clips.set_index("clip_id")
     for split in ("train", "validation", "test"):
         for photo_set in market1501.protocol(clips, split):
-            both = known.loc[[*photo_set.queries, *photo_set.gallery]]
-            assert set(both["split"]) == {split}
-            assert "junk" not in set(both["kind"])
-            assert set(known.loc[list(photo_set.queries), "kind"]) == {"person"}
+            photos = by_clip.loc[[*photo_set.queries, *photo_set.gallery]]
+            assert set(photos["split"]) == {split}
+            assert "junk" not in set(photos["kind"])
+            assert set(by_clip.loc[list(photo_set.queries), "kind"]) == {"person"}
 
 
-def test_a_split_without_people_is_refused_with_those_that_have_some(written: Path):
+def test_a_split_without_people_is_refused_with_the_splits_that_have_people(written: Path):
     clips = market1501.read(written)
     with pytest.raises(ValueError, match=r"split 'test', the index has those of \['train', 'validation'\]"):
         market1501.protocol(clips[(clips["split"] != "test") | (clips["kind"] == "junk")], "test")

@@ -34,18 +34,18 @@ def test_the_official_split_has_5153_people_to_train_and_5154_to_test_and_no_per
     assert {"00002", "10306", "10307"} <= test
 
 
-def test_a_release_of_silhouettes_alone_is_read_and_they_stand_in_for_the_frames(tmp_path: Path):
+def test_a_release_of_silhouettes_alone_is_read_and_its_frames_are_the_silhouettes(tmp_path: Path):
     root = release(tmp_path, ("000-00", "00001"), ("270-01", "00001"), ("000-01", "00002"))
     clips = oumvlp.read(root).set_index("clip_id")
     assert list(clips.index) == ["00001/00/000", "00001/01/270", "00002/01/000"]
     assert clips["split"].tolist() == ["train", "train", "test"]
     assert clips["view_deg"].tolist() == [0.0, 270.0, 0.0]
     assert clips["condition"].tolist() == ["nm", "nm", "nm"]
-    one = clips.loc["00001/01/270"]
-    assert one["frames"] == one["masks"] == "Silhouette_270-01/00001"
-    assert (one["frame_count"], one["height_px"], one["width_px"], one["background"]) == (2, 2, 3, "")
-    assert next(oumvlp.frames(root, one["frames"])).shape == (2, 3, 3)
-    assert next(oumvlp.masks(root, one["masks"])).tolist() == [[255] * 3] * 2
+    clip = clips.loc["00001/01/270"]
+    assert clip["frames"] == clip["masks"] == "Silhouette_270-01/00001"
+    assert (clip["frame_count"], clip["height_px"], clip["width_px"], clip["background"]) == (2, 2, 3, "")
+    assert next(oumvlp.frames(root, clip["frames"])).shape == (2, 3, 3)
+    assert next(oumvlp.masks(root, clip["masks"])).tolist() == [[255] * 3] * 2
 
 
 def test_what_is_written_is_read_again_with_videos_and_empty_scenes(tmp_path: Path):
@@ -61,18 +61,18 @@ def test_what_is_written_is_read_again_with_videos_and_empty_scenes(tmp_path: Pa
     assert clip["frames"] == "Video_180-00/00001.avi"
     assert len(list(oumvlp.frames(tmp_path / "mvlp", clip["frames"]))) == 4
     masks = np.stack(list(oumvlp.masks(tmp_path / "mvlp", clip["masks"])))
-    np.testing.assert_array_equal(masks > 0, [each.mask for each in truth])
+    np.testing.assert_array_equal(masks > 0, [rendered.mask for rendered in truth])
     keypoints = oumvlp.keypoints(tmp_path / "mvlp", clip["keypoints"])
-    np.testing.assert_array_equal(keypoints, [each.keypoints_px for each in truth])
+    np.testing.assert_array_equal(keypoints, [rendered.keypoints_px for rendered in truth])
     assert len(list(oumvlp.background(tmp_path / "mvlp", clip["background"]))) == 8
 
 
 def test_gallery_and_probes_by_hand_and_a_subject_whose_gallery_sequence_is_missing():
     rows = [("00002/00/000", "00002", "00"), ("00002/01/090", "00002", "01"), ("00004/00/000", "00004", "00")]
     clips = pd.DataFrame(rows, columns=["clip_id", "subject_id", "sequence"]).assign(split="test")
-    found = oumvlp.protocol(clips, "test")
-    assert [(each.group, each.name) for each in found] == [("single_view", "00"), ("cross_view", "00")]
-    assert {(each.gallery, each.probes) for each in found} == {(("00002/01/090",), ("00002/00/000",))}
+    probe_sets = oumvlp.protocol(clips, "test")
+    assert [(probe_set.group, probe_set.name) for probe_set in probe_sets] == [("single_view", "00"), ("cross_view", "00")]
+    assert {(probe_set.gallery, probe_set.probes) for probe_set in probe_sets} == {(("00002/01/090",), ("00002/00/000",))}
     assert oumvlp.left_out(clips, "test")["single_view/00"] == ("00004/00/000",)
 
 

@@ -1,4 +1,4 @@
-"""TUM-GAID: what is written is read again; splits, protocol and official counts; what damaged archives say."""
+"""TUM-GAID: what is written is read again; splits, protocol and official counts; damaged archives."""
 
 import errno
 import os
@@ -26,7 +26,7 @@ TWO_SESSIONS = [*ONE_SESSION, "n07", "n08", "n09", "n10", "n11", "n12", "b03", "
 
 
 def people(number: int, walks: int, frames: int, *, sexes: int = 2, ages: int = 1) -> list[Motion]:
-    """Motions in which every frame carries a number of its own; every `sexes`th is a woman, every `ages`th tells their age."""
+    """Motions in which every frame has a unique number; every `sexes`th is of a woman, every `ages`th has an age."""
     unique = count()
     motions = []
     for person in range(number):
@@ -76,7 +76,7 @@ def test_no_frame_of_motion_appears_in_two_sequences(takes: list[Take]):
     assert len(counted) == sum(len(take.motion) for take in takes)
 
 
-def test_every_subject_walks_ten_sequences_and_those_who_come_back_ten_more_in_other_clothes(takes: list[Take]):
+def test_every_subject_walks_ten_sequences_and_those_who_return_ten_more_in_other_clothes(takes: list[Take]):
     sequences = defaultdict(list)
     for take in takes:
         sequences[take.subject_id].append(take.sequence)
@@ -88,7 +88,7 @@ def test_every_subject_walks_ten_sequences_and_those_who_come_back_ten_more_in_o
     assert all(walked in (ONE_SESSION, TWO_SESSIONS) for walked in sequences.values())
 
 
-def test_splits_are_disjoint_in_subjects_and_only_test_subjects_come_back(takes: list[Take]):
+def test_splits_are_disjoint_in_subjects_and_only_test_subjects_return(takes: list[Take]):
     where = defaultdict(set)
     for take in takes:
         where[take.subject_id].add(take.split)
@@ -100,19 +100,19 @@ def test_splits_are_disjoint_in_subjects_and_only_test_subjects_come_back(takes:
 def test_gallery_and_probes_come_from_different_walks_where_there_are_enough(takes: list[Take]):
     walks = defaultdict(lambda: defaultdict(set))
     for take in takes:
-        part = ("elapsed " if take.session else "") + ("gallery" if take.sequence in tumgaid.GALLERY else "rest")
-        walks[take.motion.subject_id][part].add(take.motion.walk_id)
-    for parts in walks.values():
-        assert sum(map(len, parts.values())) == len(set.union(*parts.values()))
+        group = ("elapsed " if take.session else "") + ("gallery" if take.sequence in tumgaid.GALLERY else "rest")
+        walks[take.motion.subject_id][group].add(take.motion.walk_id)
+    for groups in walks.values():
+        assert sum(map(len, groups.values())) == len(set.union(*groups.values()))
 
 
-def test_two_walks_part_the_gallery_from_all_else_and_one_walk_is_cut_for_both():
+def test_the_gallery_has_one_of_two_walks_alone_and_shares_a_single_walk():
     subjects = {"train": 1, "validation": 1, "test": 1, "elapsed": 1}
     for walks, frames in ((2, 800), (1, 1200)):
         planned = tumgaid.plan(people(3, walks, frames), subjects=subjects, frames_per_sequence=40, seed=0)
         gallery = {(take.subject_id, take.motion.walk_id) for take in planned if take.sequence in tumgaid.GALLERY}
-        rest = {(take.subject_id, take.motion.walk_id) for take in planned if take.sequence not in tumgaid.GALLERY}
-        assert bool(gallery & rest) == (walks == 1)
+        others_walks = {(take.subject_id, take.motion.walk_id) for take in planned if take.sequence not in tumgaid.GALLERY}
+        assert bool(gallery & others_walks) == (walks == 1)
         assert max(Counter(frame for take in planned for frame in used_frames(take.motion)).values()) == 1
 
 
@@ -141,13 +141,13 @@ def test_a_subject_without_enough_motion_is_left_out_and_named(caplog: pytest.Lo
     assert "1 of 5 subjects have too little motion, left out: short" in caplog.text
 
 
-def test_sexes_and_known_ages_are_spread_over_all_splits_as_in_the_kinect_archive():
+def test_splits_are_stratified_by_sex_and_known_age_as_in_the_kinect_archive():
     motions = people(104, walks=2, frames=240, sexes=3, ages=2)  # 35 women; 52 with a known age
     subjects = {"train": 60, "validation": 12, "test": 32, "elapsed": 0}
     planned = tumgaid.plan(motions, subjects=subjects, frames_per_sequence=30, seed=1)
-    who = {take.subject_id: take for take in planned}.values()
+    first_takes = {take.subject_id: take for take in planned}.values()
     for split, size in (("train", 60), ("validation", 12), ("test", 32)):
-        members = [take.motion for take in who if take.split == split]
+        members = [take.motion for take in first_takes if take.split == split]
         assert abs(sum(motion.sex == "female" for motion in members) - size * 35 / 104) <= 2
         assert abs(sum(motion.age_years is not None for motion in members) - size * 52 / 104) <= 2
 
@@ -161,7 +161,7 @@ def test_subjects_with_known_age_are_chosen_first():
 
 
 @pytest.mark.parametrize("wrong", [{"validation": 0}, {"elapsed": 4}, {"train": -1}], ids=str)
-def test_a_split_without_subjects_or_more_who_come_back_than_are_tested_is_refused(wrong: dict[str, int]):
+def test_a_split_without_subjects_or_more_who_return_than_are_tested_is_refused(wrong: dict[str, int]):
     with pytest.raises(ValueError, match=r"at least one subject in each split .* correct the dataset's block"):
         tumgaid.plan(people(6, walks=4, frames=180), subjects=SMALL | wrong, frames_per_sequence=30, seed=0)
 
@@ -195,8 +195,8 @@ def test_what_is_written_is_read_again(takes: list[Take], tmp_path: Path, packed
     assert list(clips.index) == sorted(f"{take.subject_id}/{take.sequence}" for take in takes)
     for take in takes:
         clip = clips.loc[f"{take.subject_id}/{take.sequence}"]
-        said = (clip["split"], clip["session"], clip["view_deg"], clip["gender"], clip["age_years"], clip["frame_rate_hz"])
-        assert said == (take.split, take.session, take.view_deg, take.motion.sex, take.motion.age_years, 30.0)
+        labels = (clip["split"], clip["session"], clip["view_deg"], clip["gender"], clip["age_years"], clip["frame_rate_hz"])
+        assert labels == (take.split, take.session, take.view_deg, take.motion.sex, take.motion.age_years, 30.0)
         assert (clip["frame_count"], clip["height_px"], clip["width_px"]) == (len(take.motion), 24, 32)
     take = takes[7]
     read = list(tumgaid.frames(root, clips.loc[f"{take.subject_id}/{take.sequence}", "frames"]))
@@ -218,18 +218,18 @@ def test_a_fraction_of_a_year_and_unknown_labels_survive_the_round_trip(takes: l
 
 
 def test_the_bytes_do_not_depend_on_the_number_of_workers(takes: list[Take], tmp_path: Path):
-    tumgaid.write(tmp_path / "alone", takes, moving_box, jpeg_quality=90)
+    tumgaid.write(tmp_path / "serial", takes, moving_box, jpeg_quality=90)
     with ProcessPoolExecutor(2) as executor:
-        tumgaid.write(tmp_path / "two", takes, moving_box, jpeg_quality=90, executor=executor)
-    alone, two = (
+        tumgaid.write(tmp_path / "parallel", takes, moving_box, jpeg_quality=90, executor=executor)
+    serial, parallel = (
         {path.relative_to(top): path.read_bytes() for path in sorted(top.rglob("*")) if path.is_file()}
-        for top in (tmp_path / "alone", tmp_path / "two")
+        for top in (tmp_path / "serial", tmp_path / "parallel")
     )
-    assert alone == two
+    assert serial == parallel
 
 
 def test_writing_over_something_or_nothing_or_without_splits_is_refused(takes: list[Take], archive: Path, tmp_path: Path):
-    with pytest.raises(ValueError, match="expected a free place"):
+    with pytest.raises(ValueError, match="expected a new folder"):
         tumgaid.write(archive, takes, moving_box, jpeg_quality=90)
     with pytest.raises(ValueError, match="got none; plan some"):
         tumgaid.write(tmp_path / "new", [], moving_box, jpeg_quality=90)
@@ -243,18 +243,18 @@ def test_an_unpacked_official_archive_is_read_unchanged(archive: Path):
     (archive / "labels").mkdir()
     for name in ("tumgaidtrainids.lst", "tumgaidvalids.lst", "tumgaidtestids.lst", "allgender.txt", "allage.txt"):
         shutil.move(archive / name, archive / "labels" / name)
-    for other in ("back", "c01"):  # folders of the archive that are no walks
-        shutil.copytree(archive / "image/p001/n01", archive / "image/p001" / other)
+    for name in ("back", "c01"):  # folders of the archive that are no walks
+        shutil.copytree(archive / "image/p001/n01", archive / "image/p001" / name)
     shutil.move(archive / "image", archive / "TUMGAIDimage/image")
     clips = tumgaid.read(archive)
     assert len(clips) == 70
     assert set(clips["sequence"]) == set(TWO_SESSIONS)
     assert clips["frames"].iloc[0] == "TUMGAIDimage/image/p001/b01"
     assert set(clips["frame_rate_hz"]) == {30.0}
-    assert clips["view_deg"].isna().all()  # the archive does not say in which direction a sequence walks
+    assert clips["view_deg"].isna().all()  # the archive has no walking directions
 
 
-def test_frames_come_in_the_order_of_their_numbers_whatever_the_disk_gives(archive: Path):
+def test_frames_are_in_the_order_of_their_numbers(archive: Path):
     folder = archive / "image/p001/n01"
     before = [frame.tobytes() for frame in tumgaid.frames(archive, "image/p001/n01")]
     for name in sorted(os.listdir(folder), reverse=True):
@@ -263,7 +263,7 @@ def test_frames_come_in_the_order_of_their_numbers_whatever_the_disk_gives(archi
 
 
 def official(root: Path, *, genders: list[str] | None = None) -> Path:
-    """The official set's people and sequences as numbered id lists and one image a sequence: p001 to p032 come back."""
+    """The official set's people and sequences as numbered id lists and one image a sequence: p001 to p032 return."""
     train, validation = [*range(1, 11), *range(33, 123)], [*range(11, 17), *range(123, 167)]
     test = [*range(17, 33), *range(167, 306)]
     for name, numbers in (("trainids", train), ("valids", validation), ("testids", test)):
@@ -290,18 +290,18 @@ def official_clips(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     return tumgaid.read(root)
 
 
-def test_the_official_set_has_305_subjects_100_50_and_155_of_whom_16_test_subjects_come_back(official_clips: pd.DataFrame):
+def test_the_official_set_has_305_subjects_100_50_and_155_of_whom_16_test_subjects_return(official_clips: pd.DataFrame):
     assert len(official_clips) == 305 * 10 + 32 * 10
     by_split = official_clips.groupby("split")["subject_id"].nunique().to_dict()
     assert by_split == {"train": 100, "validation": 50, "test": 155}
-    back = official_clips[official_clips["session"] == 1].groupby("split")["subject_id"].nunique().to_dict()
-    assert back == {"train": 10, "validation": 6, "test": 16}
+    returning = official_clips[official_clips["session"] == 1].groupby("split")["subject_id"].nunique().to_dict()
+    assert returning == {"train": 10, "validation": 6, "test": 16}
     sets = {probe_set.name: probe_set for probe_set in tumgaid.protocol(official_clips, "test")}
     sizes = {name: (len(probe_set.gallery), len(probe_set.probes)) for name, probe_set in sets.items()}
     assert sizes == {"N": (620, 310), "B": (620, 310), "S": (620, 310), "TN": (64, 32), "TB": (64, 32), "TS": (64, 32)}
 
 
-def test_men_are_the_majority_of_the_official_set_or_its_codes_are_taken_the_wrong_way_round(tmp_path: Path):
+def test_official_gender_codes_by_which_women_are_the_majority_are_refused(tmp_path: Path):
     swapped = official(tmp_path / "gaid", genders=["2"] * 186 + ["1"] * 119)
     with pytest.raises(ValueError, match=r"allgender\.txt: expected 1 for men"):
         tumgaid.read(swapped)
@@ -312,7 +312,9 @@ def test_men_are_the_majority_of_the_official_set_or_its_codes_are_taken_the_wro
 
 def index_of(split: dict[str, list[str]]) -> pd.DataFrame:
     rows = [
-        (f"{who}/{walk}", who, "test", walk, int(walk in TWO_SESSIONS[10:])) for who, walks in split.items() for walk in walks
+        (f"{subject}/{walk}", subject, "test", walk, int(walk in TWO_SESSIONS[10:]))
+        for subject, walks in split.items()
+        for walk in walks
     ]
     return pd.DataFrame(rows, columns=["clip_id", "subject_id", "split", "sequence", "session"])
 
@@ -320,7 +322,7 @@ def index_of(split: dict[str, list[str]]) -> pd.DataFrame:
 def test_gallery_and_probes_of_two_subjects_written_out_by_hand():
     sets = tumgaid.protocol(index_of({"p007": TWO_SESSIONS, "p009": ONE_SESSION}), "test")
     gallery = ("p007/n01", "p007/n02", "p007/n03", "p007/n04", "p009/n01", "p009/n02", "p009/n03", "p009/n04")
-    assert [(each.name, each.group, each.gallery, each.probes) for each in sets] == [
+    assert [(probe_set.name, probe_set.group, probe_set.gallery, probe_set.probes) for probe_set in sets] == [
         ("N", "current", gallery, ("p007/n05", "p007/n06", "p009/n05", "p009/n06")),
         ("B", "current", gallery, ("p007/b01", "p007/b02", "p009/b01", "p009/b02")),
         ("S", "current", gallery, ("p007/s01", "p007/s02", "p009/s01", "p009/s02")),
@@ -330,7 +332,7 @@ def test_gallery_and_probes_of_two_subjects_written_out_by_hand():
     ]
 
 
-def test_the_gallery_of_those_who_came_back_can_be_of_their_second_day():
+def test_the_gallery_of_those_who_returned_can_be_of_their_second_session():
     clips = index_of({"p007": TWO_SESSIONS, "p009": ONE_SESSION})
     sets = tumgaid.protocol(clips, "test", elapsed_gallery=("n07", "n08", "n09", "n10"))
     assert sets[3].gallery == ("p007/n07", "p007/n08", "p007/n09", "p007/n10")
@@ -340,14 +342,18 @@ def test_the_gallery_of_those_who_came_back_can_be_of_their_second_day():
 
 
 def test_no_probe_is_in_its_own_gallery():
-    for each in tumgaid.protocol(index_of({"p007": TWO_SESSIONS, "p009": ONE_SESSION}), "test"):
-        assert not set(each.gallery) & set(each.probes)
+    for probe_set in tumgaid.protocol(index_of({"p007": TWO_SESSIONS, "p009": ONE_SESSION}), "test"):
+        assert not set(probe_set.gallery) & set(probe_set.probes)
 
 
 def test_probes_of_a_subject_whose_gallery_was_quarantined_are_left_out_and_listed():
     clips = index_of({"p007": ONE_SESSION, "p009": ONE_SESSION[4:]})
     sets = tumgaid.protocol(clips, "test")
-    assert [each.probes for each in sets] == [("p007/n05", "p007/n06"), ("p007/b01", "p007/b02"), ("p007/s01", "p007/s02")]
+    assert [probe_set.probes for probe_set in sets] == [
+        ("p007/n05", "p007/n06"),
+        ("p007/b01", "p007/b02"),
+        ("p007/s01", "p007/s02"),
+    ]
     assert tumgaid.left_out(clips, "test")["N"] == ("p009/n05", "p009/n06")
 
 
@@ -366,7 +372,7 @@ def test_a_missing_label_file_is_named(archive: Path, name: str):
         tumgaid.read(archive)
 
 
-def test_an_empty_folder_and_no_folder_are_told_apart(archive: Path):
+def test_an_empty_folder_and_no_folder_have_different_errors(archive: Path):
     with pytest.raises(ValueError, match="there is none; correct the dataset's archive"):
         tumgaid.read(archive / "nowhere")
     shutil.rmtree(archive / "image")
@@ -464,17 +470,17 @@ tumgaid.write(Path({out!r}), takes, moving_box, jpeg_quality=95)
 
 def test_a_limit_on_the_size_of_files_leaves_nothing_behind(tmp_path: Path, root: Path):
     code = LIMITED.format(tests=str(Path(__file__).parent), root=str(root), out=str(tmp_path / "gaid"))
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.returncode != 0
-    assert "gaid.partial failed: File too large; free space on the disk" in done.stderr
+    process = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert process.returncode != 0
+    assert "gaid.partial failed: File too large; free space on the disk" in process.stderr
     assert list(tmp_path.iterdir()) == []
 
 
-def test_as_many_subjects_of_each_split_come_back_as_asked():
+def test_the_given_number_of_subjects_of_each_split_returns():
     motions = people(9, walks=20, frames=40)
     subjects = {"train": 4, "validation": 2, "test": 3, "elapsed": {"train": 2, "validation": 1, "test": 3}}
     takes = tumgaid.plan(motions, subjects=subjects, frames_per_sequence=30, seed=2)
     returned = {(take.split, take.subject_id) for take in takes if take.session}
     assert Counter(split for split, _ in returned) == {"train": 2, "validation": 1, "test": 3}
-    with pytest.raises(ValueError, match="at most as many that come back"):
+    with pytest.raises(ValueError, match="at most as many that return"):
         tumgaid.plan(motions, subjects={**subjects, "elapsed": {"nowhere": 1}}, frames_per_sequence=30, seed=2)

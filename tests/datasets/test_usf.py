@@ -1,4 +1,4 @@
-"""The half cycles of USF HumanID: what the published tensors say, and files that are not what they should be."""
+"""The half cycles of USF HumanID: the published tensors, and damaged files."""
 
 from pathlib import Path
 
@@ -41,7 +41,7 @@ def test_the_published_gallery_and_probe_a_show_the_same_71_people_in_731_and_72
 
 def test_the_nearest_averaged_silhouette_identifies_57_percent_of_probe_a(folder: Path):
     gallery, probe = usf.read(folder, usf.GALLERY), usf.read(folder, "A")
-    averaged = [part.silhouettes.astype(float).mean(1).reshape(len(part.subject), -1) for part in (gallery, probe)]
+    averaged = [cycles.silhouettes.astype(float).mean(1).reshape(len(cycles.subject), -1) for cycles in (gallery, probe)]
     nearest = cdist(averaged[1], averaged[0]).argmin(1)
     assert (gallery.subject[nearest] == probe.subject).mean() == pytest.approx(0.57, abs=0.005)
 
@@ -53,7 +53,7 @@ def test_a_part_that_is_not_there_is_named(tmp_path: Path):
         usf.read(tmp_path, "Z")
 
 
-def test_a_cut_file_and_a_file_of_something_else_are_refused(tmp_path: Path):
+def test_a_truncated_file_and_a_file_of_something_else_are_refused(tmp_path: Path):
     path = tmp_path / "PrbB.mat"
     written(path)
     path.write_bytes(path.read_bytes()[:150])

@@ -39,20 +39,6 @@ def test_an_error_of_2_and_one_of_4_years_are_3_years_in_the_mean() -> None:
     assert weighted == pytest.approx(2.5)
 
 
-def test_rank_k_accuracy_counts_identities_as_a_naive_loop_does(generator: np.random.Generator) -> None:
-    distances = generator.random((30, 12))
-    gallery, probes = generator.permutation(np.repeat(np.arange(4), 3)), generator.integers(0, 4, 30)
-    for k in (1, 2, 3):
-        found = 0
-        for row, label in zip(distances, probes, strict=True):
-            nearest: list[int] = []
-            for item in np.argsort(row):
-                if gallery[item] not in nearest:
-                    nearest.append(gallery[item])
-            found += label in nearest[:k]
-        assert metrics.rank_k_accuracy(distances, probes, gallery, k) == pytest.approx(found / 30)
-
-
 def test_the_cumulative_match_curve_starts_at_rank_1_accuracy_never_falls_and_ends_at_1(generator: np.random.Generator) -> None:
     scores, labels = generator.random((20, 5)), generator.integers(0, 5, 20)
     curve = metrics.cumulative_match(metrics.hits_at_rank(scores, labels, np.arange(5)))
@@ -61,7 +47,7 @@ def test_the_cumulative_match_curve_starts_at_rank_1_accuracy_never_falls_and_en
     assert curve[-1] == 1.0
 
 
-def test_three_windows_outvote_two_however_sure_the_two_are() -> None:
+def test_three_windows_outvote_two_whatever_the_scores_of_the_two_are() -> None:
     scores = np.array([[0.6, 0.4], [0.6, 0.4], [0.6, 0.4], [0.0, 1.0], [0.0, 1.0]])
     assert metrics.majority_vote(scores, np.zeros(5, int)).argmax() == 0
     assert metrics.softmax_product(np.log(scores + 1e-9), np.zeros(5, int)).argmax() == 1
@@ -76,9 +62,9 @@ def test_a_tied_vote_goes_to_the_larger_sum_of_scores() -> None:
 def test_the_majority_vote_equals_a_naive_count_with_ties_broken_by_the_sum(generator: np.random.Generator) -> None:
     scores, groups = generator.random((70, 4)), np.repeat(np.arange(14), 5)
     for group, row in enumerate(metrics.majority_vote(scores, groups)):
-        mine = scores[groups == group]
-        votes = [sum(window.argmax() == identity for window in mine) for identity in range(4)]
-        best = max(range(4), key=lambda identity: (votes[identity], mine[:, identity].sum()))
+        windows = scores[groups == group]
+        votes = [sum(window.argmax() == identity for window in windows) for identity in range(4)]
+        best = max(range(4), key=lambda identity: (votes[identity], windows[:, identity].sum()))
         assert row.argmax() == best
 
 
@@ -106,8 +92,8 @@ def test_the_roc_equals_that_of_scikit_learn_ties_and_weights_included(generator
     weights = generator.integers(0, 3, 200).astype(float)
     false_rate, true_rate, thresholds = metrics.roc(scores, positive, weights)
     expected = roc_curve(positive, scores, sample_weight=weights, drop_intermediate=False)
-    for mine, theirs in zip((false_rate, true_rate, thresholds), expected, strict=True):
-        assert np.allclose(mine, theirs)
+    for computed, reference in zip((false_rate, true_rate, thresholds), expected, strict=True):
+        assert np.allclose(computed, reference)
 
 
 def test_average_precision_equals_that_of_scikit_learn_ties_and_weights_included(generator: np.random.Generator) -> None:
@@ -159,11 +145,11 @@ def test_scores_that_are_not_finite_are_refused() -> None:
 
 
 def test_the_bootstrap_draws_people_not_rows() -> None:
-    # two people with a thousand equal rows each: the truth is one coin flip a person, not two thousand
-    right = np.repeat([1.0, 0.0], 1000)
+    # two people with a thousand equal rows each: two independent values, not two thousand
+    is_correct = np.repeat([1.0, 0.0], 1000)
     person = np.repeat([0, 1], 1000)
     low, high = metrics.bootstrap_interval(
-        lambda drawn: float(np.average(right, weights=drawn[person])), 2, resamples=500, confidence=0.95, seed=3
+        lambda drawn: float(np.average(is_correct, weights=drawn[person])), 2, resamples=500, confidence=0.95, seed=3
     )
     assert (low, high) == (0.0, 1.0)
 
@@ -193,32 +179,32 @@ def test_measures_of_a_confusion_equal_those_of_scikit_learn_for_every_group_and
     classes: int, generator: np.random.Generator
 ) -> None:
     predicted, true, groups = (generator.integers(0, count, 90) for count in (classes, classes, 3))
-    counts = metrics.confusions(predicted, true, groups, (3, classes))
+    counts = metrics.confusion_matrices(predicted, true, groups, (3, classes))
     weights = np.array([2.0, 0.0, 1.0])
     for group in range(3):
-        mine = groups == group
-        assert (counts[group] == confusion_matrix(true[mine], predicted[mine], labels=np.arange(classes))).all()
-    total, of_row = np.tensordot(weights, counts, axes=1), weights[groups]
+        rows = groups == group
+        assert (counts[group] == confusion_matrix(true[rows], predicted[rows], labels=np.arange(classes))).all()
+    total, row_weights = np.tensordot(weights, counts, axes=1), weights[groups]
     expected = {
-        metrics.right_share: np.average(predicted == true, weights=of_row),
-        metrics.mean_recall: balanced_accuracy_score(true, predicted, sample_weight=of_row),
-        metrics.macro_f1: f1_score(true, predicted, average="macro", sample_weight=of_row),
+        metrics.confusion_accuracy: np.average(predicted == true, weights=row_weights),
+        metrics.confusion_balanced_accuracy: balanced_accuracy_score(true, predicted, sample_weight=row_weights),
+        metrics.macro_f1: f1_score(true, predicted, average="macro", sample_weight=row_weights),
     }
     for measure, value in expected.items():
         assert measure(total) == pytest.approx(value)
 
 
-def test_a_class_that_is_never_true_nor_predicted_counts_in_no_mean() -> None:
+def test_a_class_that_is_never_true_nor_predicted_is_in_no_mean() -> None:
     confusion = np.array([[3, 1, 0], [0, 4, 0], [0, 0, 0]])
-    assert metrics.mean_recall(confusion) == pytest.approx((3 / 4 + 1) / 2)
+    assert metrics.confusion_balanced_accuracy(confusion) == pytest.approx((3 / 4 + 1) / 2)
     assert metrics.macro_f1(confusion) == pytest.approx((6 / 7 + 8 / 9) / 2)
-    assert metrics.right_share(confusion) == pytest.approx(7 / 8)
+    assert metrics.confusion_accuracy(confusion) == pytest.approx(7 / 8)
 
 
-def test_nothing_measured_is_not_a_number() -> None:
-    nothing = np.zeros((2, 2))
-    for measure in (metrics.right_share, metrics.mean_recall, metrics.macro_f1):
-        assert np.isnan(measure(nothing))
+def test_measures_of_a_confusion_of_no_row_are_nan() -> None:
+    empty = np.zeros((2, 2))
+    for measure in (metrics.confusion_accuracy, metrics.confusion_balanced_accuracy, metrics.macro_f1):
+        assert np.isnan(measure(empty))
 
 
 def test_the_area_under_the_roc_is_how_often_a_positive_scores_above_a_negative(generator: np.random.Generator) -> None:

@@ -1,4 +1,4 @@
-"""Re-ranking against loops over sets that follow the paper's definitions."""
+"""Re-ranking against naive loops over sets after the paper's definitions."""
 
 import numpy as np
 import pytest
@@ -29,12 +29,12 @@ def naive(embedding: np.ndarray, query: list[int], gallery: list[int], config: C
         return {g for g in nearest(p, k) if p in nearest(g, k)}
 
     def expanded(p: int) -> set[int]:
-        mine, grown = reciprocal(p, config.k1), set(reciprocal(p, config.k1))
-        for q in mine:
-            theirs = reciprocal(q, round(config.k1 / 2))
-            if len(mine & theirs) >= 2 / 3 * len(theirs):
-                grown |= theirs
-        return grown
+        neighbours, union = reciprocal(p, config.k1), set(reciprocal(p, config.k1))
+        for q in neighbours:
+            candidates = reciprocal(q, round(config.k1 / 2))
+            if len(neighbours & candidates) >= 2 / 3 * len(candidates):
+                union |= candidates
+        return union
 
     v = np.array([[np.exp(-d[p, g]) if g in expanded(p) else 0.0 for g in photos] for p in photos])
     v = np.array([np.mean([v[g] for g in nearest(p, config.k2 - 1)], axis=0) for p in photos])
@@ -43,44 +43,44 @@ def naive(embedding: np.ndarray, query: list[int], gallery: list[int], config: C
 
 
 def reranked(embedding: torch.Tensor, query: np.ndarray, gallery: np.ndarray, config: Config = CONFIG) -> np.ndarray:
-    return torch.cat([part for _, part in reranking.blocks(embedding, query, gallery, config)]).numpy()
+    return torch.cat([block for _, block in reranking.blocks(embedding, query, gallery, config)]).numpy()
 
 
 @pytest.mark.parametrize("config", [CONFIG, Config(k1=7, k2=1, share=0.0), Config(k1=3, k2=3, share=0.8)])
 def test_the_distance_is_the_paper_s(config: Config, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(distances, "PROBES_TOGETHER", 4)
-    monkeypatch.setattr(distances, "NEAR_TOGETHER", 50)
+    monkeypatch.setattr(distances, "PROBE_BLOCK", 4)
+    monkeypatch.setattr(distances, "NEAR_BLOCK", 50)
     embedding, query, gallery = clouds(), np.array([0, 7, 14, 21, 28]), np.arange(3, 30)
-    found = reranked(embedding.float(), query, gallery, config)
+    distance = reranked(embedding.float(), query, gallery, config)
     expected = naive(embedding.numpy(), query.tolist(), gallery.tolist(), config)
-    np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(distance, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_with_lambda_1_it_is_the_first_distance_and_its_order():
-    embedding, everyone = clouds().float(), np.arange(30)
+    embedding, rows = clouds().float(), np.arange(30)
     squared = (embedding[:, None] - embedding[None]).square().sum(-1).numpy()
-    found = reranked(embedding, everyone, everyone, Config(k1=6, k2=3, share=1.0))
-    np.testing.assert_allclose(found, squared / squared.max(axis=1, keepdims=True), rtol=1e-4, atol=1e-6)
+    distance = reranked(embedding, rows, rows, Config(k1=6, k2=3, share=1.0))
+    np.testing.assert_allclose(distance, squared / squared.max(axis=1, keepdims=True), rtol=1e-4, atol=1e-6)
 
 
-def test_a_photo_is_at_no_distance_from_itself():
-    everyone = np.arange(30)
-    np.testing.assert_allclose(np.diag(reranked(clouds().float(), everyone, everyone)), 0.0, atol=1e-6)
+def test_a_photo_is_at_distance_0_from_itself():
+    rows = np.arange(30)
+    np.testing.assert_allclose(np.diag(reranked(clouds().float(), rows, rows)), 0.0, atol=1e-6)
 
 
 def test_scaling_turning_and_shuffling_change_nothing():
-    embedding, everyone = clouds().float(), np.arange(30)
+    embedding, rows = clouds().float(), np.arange(30)
     turn = torch.linalg.qr(torch.randn(4, 4, generator=torch.Generator().manual_seed(0))).Q
-    first = reranked(embedding, everyone, everyone)
-    np.testing.assert_allclose(reranked(5 * embedding @ turn, everyone, everyone), first, atol=1e-5)
+    first = reranked(embedding, rows, rows)
+    np.testing.assert_allclose(reranked(5 * embedding @ turn, rows, rows), first, atol=1e-5)
     order = np.random.default_rng(3).permutation(30)
-    np.testing.assert_allclose(reranked(embedding[order], everyone, everyone), first[np.ix_(order, order)], atol=1e-5)
+    np.testing.assert_allclose(reranked(embedding[order], rows, rows), first[np.ix_(order, order)], atol=1e-5)
 
 
 def test_more_neighbours_than_photos_and_equal_photos_are_refused():
     with pytest.raises(ValueError, match="need more photos"):
         reranked(clouds()[:6].float(), np.arange(6), np.arange(6))
-    with pytest.raises(ValueError, match="tells nobody apart"):
+    with pytest.raises(ValueError, match="all embeddings are equal"):
         reranked(torch.zeros(20, 3), np.arange(20), np.arange(20))
     with pytest.raises(ValueError, match="1 <= k2 <= k1"):
         Config(k1=3, k2=6, share=0.3)

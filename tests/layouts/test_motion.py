@@ -1,4 +1,4 @@
-"""Motion: what is true of every walk, whatever recorded it."""
+"""Motion: properties of every walk, whatever recorded it."""
 
 import numpy as np
 import pytest
@@ -26,7 +26,7 @@ STEP_HZ, STRIDE_SPEED_M_S = 1.75, 1.2
 
 
 def stick_walker(frames: int = 150) -> np.ndarray:
-    """A walker along +x whose feet stand still in turn: each foot is swept back at walking speed and brought forward again."""
+    """A walker along +x whose feet stand in turn: a standing foot moves back at walking speed, then swings forward."""
     seconds = np.arange(frames) / HZ
     joints = np.zeros((frames, len(JOINTS), 3))
     for name, height in {"head": 1.65, "neck": 1.45, "spine": 1.1, "pelvis": 0.95}.items():
@@ -34,21 +34,21 @@ def stick_walker(frames: int = 150) -> np.ndarray:
     stride_s = 2 / STEP_HZ
     reach = STRIDE_SPEED_M_S * stride_s * 0.6 / 2  # a foot stands for 60 % of the stride
     for side, sign, phase in (("left", 1, 0.0), ("right", -1, 0.5)):
-        at = (seconds / stride_s + phase) % 1
-        swing = (at - 0.6) / 0.4
-        x = np.where(at < 0.6, reach - STRIDE_SPEED_M_S * at * stride_s, -reach * np.cos(np.pi * swing))
-        up = np.where(at < 0.6, 0, 0.08 * np.sin(np.pi * np.clip(swing, 0, 1)))
-        for part, height, share, y in (
+        cycle = (seconds / stride_s + phase) % 1
+        swing = (cycle - 0.6) / 0.4
+        x = np.where(cycle < 0.6, reach - STRIDE_SPEED_M_S * cycle * stride_s, -reach * np.cos(np.pi * swing))
+        up = np.where(cycle < 0.6, 0, 0.08 * np.sin(np.pi * np.clip(swing, 0, 1)))
+        for joint, height, share, y in (
             ("hip", 0.9, 0, 0.09),
             ("knee", 0.5, 0.5, 0.09),
             ("ankle", 0.1, 1, 0.08),
             ("foot", 0.03, 1, 0.08),
         ):
-            joints[:, J[f"{side}_{part}"]] = np.stack([share * x, np.full(frames, sign * y), height + share * up], axis=1)
+            joints[:, J[f"{side}_{joint}"]] = np.stack([share * x, np.full(frames, sign * y), height + share * up], axis=1)
         joints[:, J[f"{side}_knee"], 0] += 0.06
         joints[:, J[f"{side}_foot"], 0] += 0.12
-        for part, height, share in (("shoulder", 1.4, 0), ("elbow", 1.1, 0.15), ("wrist", 0.88, 0.4), ("hand", 0.8, 0.5)):
-            joints[:, J[f"{side}_{part}"]] = np.stack(
+        for joint, height, share in (("shoulder", 1.4, 0), ("elbow", 1.1, 0.15), ("wrist", 0.88, 0.4), ("hand", 0.8, 0.5)):
+            joints[:, J[f"{side}_{joint}"]] = np.stack(
                 [-share * x, np.full(frames, sign * 0.2), np.full(frames, height)], axis=1
             )
     return joints
@@ -64,26 +64,26 @@ def walk(frames: int = 150) -> Motion:
 
 
 @pytest.mark.parametrize("heading_deg", [-170, -90, -20, 0, 45, 90, 135, 180])
-def test_a_walker_is_found_to_head_where_they_walk(heading_deg):
-    found = gait(turned(stick_walker(), np.radians(heading_deg)), HZ)
-    error = np.angle(np.exp(1j * (found.heading_rad - np.radians(heading_deg))))
+def test_the_heading_is_the_direction_of_walking(heading_deg):
+    estimated = gait(turned(stick_walker(), np.radians(heading_deg)), HZ)
+    error = np.angle(np.exp(1j * (estimated.heading_rad - np.radians(heading_deg))))
     assert np.abs(np.degrees(error)).max() < 2
-    assert found.coherence.min() > 0.95
+    assert estimated.coherence.min() > 0.95
 
 
 def test_heading_does_not_depend_on_which_leg_is_called_left():
     walker = stick_walker()
     mislabelled = walker.copy()
-    for part in ("hip", "knee", "ankle", "foot"):
-        mislabelled[:, [J[f"left_{part}"], J[f"right_{part}"]]] = walker[:, [J[f"right_{part}"], J[f"left_{part}"]]]
+    for joint in ("hip", "knee", "ankle", "foot"):
+        mislabelled[:, [J[f"left_{joint}"], J[f"right_{joint}"]]] = walker[:, [J[f"right_{joint}"], J[f"left_{joint}"]]]
     np.testing.assert_allclose(gait(mislabelled, HZ).heading_rad, gait(walker, HZ).heading_rad, atol=1e-9)
 
 
 @pytest.mark.parametrize("heading_deg", [0, 70, -130])
 def test_body_centring_undoes_where_a_person_is_and_where_they_head(heading_deg):
     walker, heading = stick_walker(), np.radians(heading_deg)
-    elsewhere = turned(walker, heading) + [3.0, -2.0, 0.5] + np.linspace(0, 4, len(walker))[:, None, None] * [1, 1, 0]
-    centred = body_centred(elsewhere, np.full(len(walker), heading), HZ)
+    moved = turned(walker, heading) + [3.0, -2.0, 0.5] + np.linspace(0, 4, len(walker))[:, None, None] * [1, 1, 0]
+    centred = body_centred(moved, np.full(len(walker), heading), HZ)
     np.testing.assert_allclose(centred, walker, atol=0.01)
     np.testing.assert_allclose(centred[:, J["pelvis"], :2], 0, atol=1e-12)
     assert abs(centred[:, [J["left_foot"], J["right_foot"]], 2].min() - FOOT_ABOVE_GROUND_M) < 0.01
@@ -173,10 +173,10 @@ def test_runs_are_the_unbroken_stretches_of_true():
 
 def test_pieces_of_a_walk_share_no_frame_and_start_their_own_distance():
     motion = walk(150)
-    cut = pieces(motion, 60)
-    assert [len(piece) for piece in cut] == [60, 60]
-    np.testing.assert_array_equal(np.concatenate([piece.joints_m for piece in cut]), motion.joints_m[:120])
-    assert [piece.forward_m[0] for piece in cut] == [0, 0]
+    cuts = pieces(motion, 60)
+    assert [len(piece) for piece in cuts] == [60, 60]
+    np.testing.assert_array_equal(np.concatenate([piece.joints_m for piece in cuts]), motion.joints_m[:120])
+    assert [piece.forward_m[0] for piece in cuts] == [0, 0]
     assert pieces(motion, 151) == []
 
 

@@ -1,4 +1,4 @@
-"""Video files: what is written is read again, equal frames make equal bytes, and a cut file is named."""
+"""Video files: what is written is read again, equal frames make equal bytes, and a truncated file is named."""
 
 from pathlib import Path
 
@@ -19,10 +19,10 @@ def noise(seed: int) -> np.ndarray:
 def test_a_written_video_has_its_frames_size_and_colours_again(tmp_path: Path) -> None:
     path, frames = tmp_path / "walk.avi", [noise(seed) for seed in range(7)]
     video_files.write(path, frames, frame_rate_hz=25.0, jpeg_quality=90)
-    assert video_files.measure(path) == (7, 60, 80)
+    assert video_files.video_info(path) == (7, 60, 80)
     read = list(video_frames(path))
     assert len(read) == 7
-    assert min(cv2.PSNR(one, other) for one, other in zip(read, frames, strict=True)) > 30
+    assert min(cv2.PSNR(decoded, frame) for decoded, frame in zip(read, frames, strict=True)) > 30
 
 
 def test_equal_frames_make_equal_bytes_with_one_thread_or_several(tmp_path: Path) -> None:
@@ -35,11 +35,11 @@ def test_equal_frames_make_equal_bytes_with_one_thread_or_several(tmp_path: Path
     assert (tmp_path / "1.avi").read_bytes() == (tmp_path / "4.avi").read_bytes()
 
 
-def test_a_video_without_a_frame_is_refused_and_one_that_cannot_be_opened_measures_nothing(tmp_path: Path) -> None:
+def test_a_video_without_a_frame_is_refused_and_one_that_cannot_be_opened_has_zero_frames(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"at least one frame for .*none\.avi"):
         video_files.write(tmp_path / "none.avi", [], frame_rate_hz=25.0, jpeg_quality=90)
     (tmp_path / "cut.avi").write_bytes(b"RIFF")
-    assert video_files.measure(tmp_path / "cut.avi") == video_files.measure(tmp_path / "absent.avi") == (0, 0, 0)
+    assert video_files.video_info(tmp_path / "cut.avi") == video_files.video_info(tmp_path / "absent.avi") == (0, 0, 0)
 
 
 def film(path: Path, frames: int, fourcc: str) -> Path:
@@ -64,9 +64,9 @@ def test_a_video_is_read_in_order_as_rgb(tmp_path: Path) -> None:
 def test_a_truncated_video_is_refused_by_name(tmp_path: Path, name: str, fourcc: str) -> None:
     path = film(tmp_path / name, 40, fourcc)
     assert len(list(video_frames(path))) == 40
-    whole = path.read_bytes()
+    complete = path.read_bytes()
     for share in (0.9, 0.5, 0.1):
-        path.write_bytes(whole[: int(len(whole) * share)])
+        path.write_bytes(complete[: int(len(complete) * share)])
         with pytest.raises(ValueError, match=name):
             list(video_frames(path))
 
@@ -79,10 +79,10 @@ def test_what_is_no_video_is_refused_by_name(tmp_path: Path) -> None:
         list(video_frames(tmp_path / "absent.mp4"))
 
 
-def test_a_cut_recording_whose_index_comes_first_is_noticed_at_its_end(tmp_path: Path, real_data: Path) -> None:
-    whole = real_data / "intel-video" / "one-by-one-person-detection.mp4"
-    cut = tmp_path / "cut.mp4"
-    with whole.open("rb") as source:
-        cut.write_bytes(source.read(int(whole.stat().st_size * 0.1)))
+def test_a_truncated_recording_whose_index_comes_first_is_noticed_at_its_end(tmp_path: Path, real_data: Path) -> None:
+    complete = real_data / "intel-video" / "one-by-one-person-detection.mp4"
+    truncated = tmp_path / "cut.mp4"
+    with complete.open("rb") as source:
+        truncated.write_bytes(source.read(int(complete.stat().st_size * 0.1)))
     with pytest.raises(ValueError, match=r"cut\.mp4"):
-        list(video_frames(cut))
+        list(video_frames(truncated))

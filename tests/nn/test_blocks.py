@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from people.nn.blocks import blocks
+from people.nn import blocks
 
 
 def random(*shape: int, seed: int = 0) -> Tensor:
@@ -43,8 +43,8 @@ def naive_weights(attention: blocks.TemporalAttention, features: Tensor) -> Tens
     for clip in clips:
         hidden = functional.conv1d(features[clip].T[None], attention.first.weight, attention.first.bias, padding=1)
         scores = functional.conv1d(hidden.clamp(min=0), attention.second.weight, padding=1)[0, 0]
-        for place, share in zip(clip, scores.exp() / scores.exp().sum(), strict=True):
-            weights[place] += share / len(clips)
+        for frame, weight in zip(clip, scores.exp() / scores.exp().sum(), strict=True):
+            weights[frame] += weight / len(clips)
     return weights
 
 
@@ -65,7 +65,7 @@ def test_glconv_b_puts_the_local_map_below_the_global_one(frames: int):
     torch.testing.assert_close(layer(maps), leaky(torch.cat(both, 2)), rtol=1e-5, atol=1e-5)
 
 
-def test_nothing_passes_between_strips():
+def test_a_strip_does_not_depend_on_the_others():
     layer, maps = blocks.GLConv(2, 2, parts=2, join="height"), random(1, 2, 8, 3, 5)
     changed = maps.clone()
     changed[:, :, 4:] += 1
@@ -74,12 +74,12 @@ def test_nothing_passes_between_strips():
     assert not torch.equal(before[:, :, 4:], after[:, :, 4:])
 
 
-def test_cutting_into_strips_copies_nothing_and_joining_undoes_it():
+def test_split_strips_copies_nothing_and_join_strips_is_its_inverse():
     maps = random(2, 3, 8, 4, 5).contiguous(memory_format=torch.channels_last_3d)
-    strips = blocks.cut(maps, 4)
+    strips = blocks.split_strips(maps, 4)
     assert strips.data_ptr() == maps.data_ptr()
     assert torch.equal(strips[5], maps[1, :, 2:4])
-    assert torch.equal(blocks.join(strips, 4), maps)
+    assert torch.equal(blocks.join_strips(strips, 4), maps)
 
 
 @pytest.mark.parametrize("rows", [1, 2, 3, 4])
@@ -89,8 +89,8 @@ def test_in_bfloat16_the_gradient_of_a_strips_kernel_is_that_in_float32(rows: in
     maps, cotangent = (random(16, c, rows, frames, 6, seed=c).contiguous(memory_format=torch.channels_last_3d) for c in (8, 16))
     gradients = []
     for enabled in (False, True):
-        spoiled = [torch.full((1 << size,), math.nan) for size in range(8, 22)]
-        del spoiled  # memory that nobody may read
+        freed = [torch.full((1 << size,), math.nan) for size in range(8, 22)]
+        del freed  # uninitialised memory now holds NaN
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             made = layer(maps)
         gradients += torch.autograd.grad(made.float(), layer.weight, cotangent)
@@ -115,7 +115,7 @@ def test_attention_weighs_frames_within_clips_and_clips_equally():
         torch.testing.assert_close(weights[sample], expected, rtol=1e-5, atol=1e-6)
 
 
-def test_attention_leaves_out_what_is_behind_the_last_whole_clip():
+def test_attention_ignores_frames_behind_the_last_complete_clip():
     attention = blocks.TemporalAttention(6, hidden=8, clip_frames=4)
     weights = attention(random(1, 11, 6), torch.tensor([11]))
     assert (weights[0, :8] > 0).all()
@@ -131,7 +131,7 @@ def test_the_weighted_sum_is_over_frames():
 @pytest.mark.parametrize("exponent", [1.0, 3.0, 6.5])
 def test_gem_is_the_root_of_the_mean_of_powers(exponent: float):
     values = random(3, 4, 7).double()
-    expected = torch.tensor([[sum(max(v, 1e-6) ** exponent for v in row) / 7 for row in one] for one in values.tolist()])
+    expected = torch.tensor([[sum(max(v, 1e-6) ** exponent for v in row) / 7 for row in rows] for rows in values.tolist()])
     torch.testing.assert_close(blocks.GeM(exponent)(values.float()), expected ** (1 / exponent), rtol=1e-5, atol=1e-6)
 
 
@@ -158,8 +158,8 @@ def test_every_strip_has_a_linear_layer_of_its_own():
     torch.testing.assert_close(layer(features), expected, rtol=1e-5, atol=1e-6)
 
 
-def test_silence_leaves_each_sample_its_own_frames():
-    silent = blocks.silence(torch.ones(2, 1, 2, 4, 2), torch.tensor([4, 1]))
-    assert silent[0].min() == 1
-    assert silent[1, :, :, :1].min() == 1
-    assert silent[1, :, :, 1:].max() == 0
+def test_mask_padding_keeps_each_samples_own_frames():
+    masked = blocks.mask_padding(torch.ones(2, 1, 2, 4, 2), torch.tensor([4, 1]))
+    assert masked[0].min() == 1
+    assert masked[1, :, :, :1].min() == 1
+    assert masked[1, :, :, 1:].max() == 0

@@ -1,4 +1,4 @@
-"""Commands as child processes: what they say, how they die, and which failures can pass."""
+"""Commands as child processes: their output, their end, and which failures are retryable."""
 
 import os
 import signal
@@ -23,7 +23,7 @@ def test_lines_come_one_by_one_while_the_command_still_runs():
     assert times[1] - times[0] > 0.5
 
 
-def test_of_a_progress_bar_only_a_state_now_and_then_is_kept():
+def test_of_a_progress_bar_one_state_per_interval_is_kept():
     bar = "import sys\nfor i in range(1000): sys.stderr.write(f'\\r{i}/1000')\nsys.stderr.write('\\n')"
     lines = commands.run([*PYTHON, bar], lambda _: None)
     assert 1 <= len(lines) <= 3
@@ -43,8 +43,8 @@ def test_of_a_progress_bar_only_a_state_now_and_then_is_kept():
         "ConnectionError: the Dask scheduler tcp://127.0.0.1:8786 was lost; see that it runs, then run the stage again",
     ],
 )
-def test_a_lock_a_silent_remote_and_a_killed_process_can_pass(line: str):
-    with pytest.raises(commands.Passing, match="trying again can help"):
+def test_a_lock_an_unreachable_remote_and_a_killed_process_are_retryable(line: str):
+    with pytest.raises(commands.Retryable, match="trying again can help"):
         commands.run([*PYTHON, f"import sys; print({line!r}); sys.exit(1)"], lambda _: None)
 
 
@@ -58,36 +58,40 @@ def test_a_lock_a_silent_remote_and_a_killed_process_can_pass(line: str):
         "the recording of n01 timed out: Broken pipe, exited with -9",
     ],
 )
-def test_bad_data_and_bad_parameters_do_not_pass(line: str):
+def test_bad_data_and_bad_parameters_are_not_retryable(line: str):
     with pytest.raises(commands.Failed, match="will not help") as caught:
         commands.run([*PYTHON, f"import sys; print({line!r}); sys.exit(1)"], lambda _: None)
-    assert not isinstance(caught.value, commands.Passing)
+    assert not isinstance(caught.value, commands.Retryable)
     assert line in str(caught.value)
 
 
-def test_what_a_stage_printed_before_its_mistake_does_not_make_it_one_that_passes():
-    said = ["TimeoutError: timed out", "During handling of the above exception, another exception occurred:", "KeyError: 'n07'"]
+def test_what_a_stage_printed_before_its_mistake_does_not_make_it_retryable():
+    output = [
+        "TimeoutError: timed out",
+        "During handling of the above exception, another exception occurred:",
+        "KeyError: 'n07'",
+    ]
     with pytest.raises(commands.Failed, match="will not help"):
-        commands.run([*PYTHON, f"import sys; print({chr(10).join(said)!r}); sys.exit(1)"], lambda _: None)
+        commands.run([*PYTHON, f"import sys; print({chr(10).join(output)!r}); sys.exit(1)"], lambda _: None)
 
 
-def test_a_command_killed_from_outside_can_pass():
-    with pytest.raises(commands.Passing, match="killed by signal 9"):
+def test_a_killed_command_is_retryable():
+    with pytest.raises(commands.Retryable, match="killed by signal 9"):
         commands.run([*PYTHON, "import os, signal; os.kill(os.getpid(), signal.SIGKILL)"], lambda _: None)
 
 
-def test_a_command_is_ended_when_a_line_of_it_is_reason_enough():
+def test_a_command_is_ended_when_the_log_function_raises():
     def watch(line: str) -> None:
-        raise commands.Passing(line)
+        raise commands.Retryable(line)
 
     started = time.monotonic()
-    with pytest.raises(commands.Passing, match="that will do"):
-        commands.run([*PYTHON, "import time; print('that will do'); time.sleep(60)"], watch)
+    with pytest.raises(commands.Retryable, match="end it here"):
+        commands.run([*PYTHON, "import time; print('end it here'); time.sleep(60)"], watch)
     assert time.monotonic() - started < 10
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process that its parent died")
-def test_a_stage_dies_with_the_process_that_waits_for_it(root: Path):
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux signals a process when its parent ends")
+def test_a_stage_ends_with_the_process_that_waits_for_it(root: Path):
     """The chain of a flow: an engine runs a shell as dvc does, the shell runs a stage; the engine is killed with SIGKILL."""
     stage = f"{sys.executable} -c 'import os, stages, time; print(os.getpid(), flush=True); time.sleep(60)'"
     engine = f"from pipelines import commands; commands.run(['sh', '-c', {stage!r}], lambda line: print(line, flush=True))"

@@ -1,4 +1,4 @@
-"""Flows on a real Prefect server with a real worker, over a project of quick stages that can be made to fail or to wait."""
+"""Flows on a real Prefect server with a real worker, in a project of quick stages that can be made to fail or to wait."""
 
 import json
 import os
@@ -44,7 +44,7 @@ stages:
 """
 STAGE = """
 import json, os, pathlib, signal, sys, time
-import stages  # a stage of the project dies with the process that waits for it
+import stages  # a stage of the project ends with the process that waits for it
 
 kind, key, *deps = sys.argv[1:]
 orders = pathlib.Path(os.environ["ORDERS"])
@@ -79,7 +79,7 @@ note("ended")
 """
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600)]
-PATIENCE_S = 300  # on a machine that has much else to do
+TIMEOUT_S = 300  # for a busy machine
 
 
 @dataclass
@@ -109,13 +109,13 @@ class Project:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def is_sound(self) -> bool:
-        """Nothing is out of date, and every output has the hash that dvc.lock says (DVC computes it from the bytes anew)."""
+    def is_up_to_date(self) -> bool:
+        """Nothing is out of date, and every output has its hash in dvc.lock (DVC computes the hashes again)."""
         shutil.rmtree(self.folder / ".dvc/tmp", ignore_errors=True)
         return json.loads(self.dvc("status", "--json")) == {}
 
-    def run(self, deployment: str = "reproduce/local", *, within_s: float = PATIENCE_S, **parameters: Any) -> str:
-        """A run that comes to its end, whatever that is."""
+    def run(self, deployment: str = "reproduce/local", *, within_s: float = TIMEOUT_S, **parameters: Any) -> str:
+        """Start a run and wait for its end, in any state."""
         run = self.fleet.start(deployment, **parameters)
         self.fleet.ended(run, within_s)
         return run
@@ -123,10 +123,10 @@ class Project:
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
-    with fleet(tmp_path_factory.mktemp("server")) as made:
+    with fleet(tmp_path_factory.mktemp("server")) as server:
         for pool in ("cpu", "gpu"):
-            made.prefect("work-pool", "create", "--type", "process", pool, folder=made.folder)
-        yield made
+            server.prefect("work-pool", "create", "--type", "process", pool, folder=server.folder)
+        yield server
 
 
 @pytest.fixture(scope="module")
@@ -147,47 +147,51 @@ def template(tmp_path_factory: pytest.TempPathFactory, server: Fleet) -> Path:
 
 
 @pytest.fixture(scope="module")
-def place(template: Path, server: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """The folder that a worker of the pool `cpu` works in, for all tests."""
-    folder = tmp_path_factory.mktemp("place")
+def worker_folder(template: Path, server: Fleet, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The folder of a worker of the pool `cpu`, for all tests."""
+    folder = tmp_path_factory.mktemp("worker")
     (folder / "project").mkdir()
-    here = {"PEOPLE_WORKSPACE": str(folder / "project"), "PEOPLE_REPOSITORY": str(template), "ORDERS": str(folder / "orders")}
-    with server.worker("cpu", "here", folder / "worker", 2, **here) as worker:
+    variables = {
+        "PEOPLE_WORKSPACE": str(folder / "project"),
+        "PEOPLE_REPOSITORY": str(template),
+        "ORDERS": str(folder / "orders"),
+    }
+    with server.worker("cpu", "here", folder / "worker", 2, **variables) as worker:
         yield folder
         worker.terminate()
         try:
             worker.wait(timeout=60)
         except subprocess.TimeoutExpired:
-            worker.kill()  # Prefect's own farewell to its server can hang; what counts is that no stage outlives the worker
-    assert not processes(**here), "the worker is gone, and something that it started lives on"
+            worker.kill()  # Prefect's sign-off from its server can hang; the test is that no stage outlives the worker
+    assert not processes(**variables), "the worker has ended, and a process that it started has not"
 
 
 @pytest.fixture
-def project(template: Path, server: Fleet, place: Path) -> Project:
-    """A fresh copy of the template where the worker works."""
-    folder, orders = place / "project", place / "orders"
-    cleared(place)
+def project(template: Path, server: Fleet, worker_folder: Path) -> Project:
+    """A fresh copy of the template in the worker's folder."""
+    folder, orders = worker_folder / "project", worker_folder / "orders"
+    clear(worker_folder)
     shutil.copytree(template, folder, dirs_exist_ok=True)
     return Project(folder, orders, server)
 
 
-def cleared(place: Path) -> None:
-    """The worker's folders as they were, empty."""
-    for old in (place / "project", place / "orders"):
-        shutil.rmtree(old, ignore_errors=True)
-        old.mkdir()
+def clear(worker_folder: Path) -> None:
+    """Empty the worker's folders."""
+    for path in (worker_folder / "project", worker_folder / "orders"):
+        shutil.rmtree(path, ignore_errors=True)
+        path.mkdir()
 
 
-def test_every_system_that_exists_is_trained_and_judged_and_the_same_run_again_does_nothing(server: Fleet, place: Path):
+def test_every_system_is_trained_and_evaluated_and_the_same_run_again_does_nothing(server: Fleet, worker_folder: Path):
     """The project itself, in its smallest configuration, as users start it."""
-    cleared(place)
-    project = Project(workspace(place / "project"), place / "orders", server)
+    clear(worker_folder)
+    project = Project(workspace(worker_folder / "project"), worker_folder / "orders", server)
     run([sys.executable, "-m", "stages.configure", "--profile", "small"], project.folder)
     fewest(project.folder)
     commit(project.folder, environment=server.environment)
     first = project.run(within_s=1500)
     server.completed(first)
-    assert project.is_sound()
+    assert project.is_up_to_date()
     systems = YAML(typ="safe").load(project.folder / "params.yaml")["systems"]
     for system in systems:
         assert (project.folder / f"data/models/{system}/checkpoint.pt").is_file()
@@ -199,10 +203,10 @@ def test_every_system_that_exists_is_trained_and_judged_and_the_same_run_again_d
     assert (project.folder / "dvc.lock").read_bytes() == lock
 
 
-def test_every_stage_runs_once_in_order_independent_ones_side_by_side_and_a_second_run_does_nothing(project: Project):
+def test_every_stage_runs_once_in_order_independent_ones_in_parallel_and_a_second_run_does_nothing(project: Project):
     waits = [project.order(f"ingest-{key}", "wait") for key in ("one", "two")]
-    first = project.fleet.start("reproduce/local", how={"side_by_side": 2})
-    project.fleet.until(lambda: project.began("ingest-one") and project.began("ingest-two"), PATIENCE_S, first)
+    first = project.fleet.start("reproduce/local", options={"side_by_side": 2})
+    project.fleet.until(lambda: project.began("ingest-one") and project.began("ingest-two"), TIMEOUT_S, first)
     for file in waits:
         file.unlink()
     project.fleet.completed(first)
@@ -217,12 +221,12 @@ def test_every_stage_runs_once_in_order_independent_ones_side_by_side_and_a_seco
     project.fleet.completed(second)
     assert len(project.journal()) == 12
     assert (project.folder / "dvc.lock").read_bytes() == lock
-    assert project.is_sound()
+    assert project.is_up_to_date()
 
 
 def test_a_flow_of_one_kind_runs_what_that_kind_needs_and_tries_a_killed_stage_again(project: Project):
     project.order("train-two", "killed")
-    run = project.run("train/local", systems=["two"], how={"attempts_after_s": [1]})
+    run = project.run("train/local", systems=["two"], options={"attempts_after_s": [1]})
     project.fleet.completed(run)
     assert [name for name, what, *_ in project.journal() if what == "ended"] == ["ingest-two", "train-two"]
     assert project.began("train-two") == project.fleet.tasks(run)["train@two"]["run_count"] == 2
@@ -231,7 +235,7 @@ def test_a_flow_of_one_kind_runs_what_that_kind_needs_and_tries_a_killed_stage_a
 
 def test_bad_data_is_not_tried_again_and_does_not_stop_what_is_independent(project: Project):
     project.order("train-one", "wrong")
-    run = project.run(how={"attempts_after_s": [1]})
+    run = project.run(options={"attempts_after_s": [1]})
     assert project.fleet.state(run) == "FAILED"
     assert project.began("train-one") == 1
     assert project.began("evaluate-one") == 0
@@ -244,61 +248,61 @@ def test_bad_data_is_not_tried_again_and_does_not_stop_what_is_independent(proje
 def test_a_cancelled_run_leaves_no_process_behind(project: Project):
     project.order("train-one", "wait")
     run = project.fleet.start("reproduce/local")
-    project.fleet.until(lambda: project.began("train-one"), PATIENCE_S, run)
+    project.fleet.until(lambda: project.began("train-one"), TIMEOUT_S, run)
     pid = project.journal()[-1][3]
     project.fleet.prefect("flow-run", "cancel", run, folder=project.folder)
-    project.fleet.until(lambda: not psutil.pid_exists(pid), PATIENCE_S, run)
+    project.fleet.until(lambda: not psutil.pid_exists(pid), TIMEOUT_S, run)
     assert project.fleet.ended(run) == "CANCELLED"
     (project.orders / "train-one.wait").unlink()
     after = project.run()
     project.fleet.completed(after)
-    assert project.is_sound()
+    assert project.is_up_to_date()
 
 
 def test_two_runs_at_the_same_time_take_turns_in_one_workspace(project: Project):
     wait = project.order("train-one", "wait")
     first = project.fleet.start("reproduce/local")
-    project.fleet.until(lambda: project.began("train-one"), PATIENCE_S, first)
+    project.fleet.until(lambda: project.began("train-one"), TIMEOUT_S, first)
     second = project.fleet.start("reproduce/local")
-    project.fleet.until(lambda: "another flow run works in" in project.fleet.log(second), PATIENCE_S, second)
+    project.fleet.until(lambda: "another flow run works in" in project.fleet.log(second), TIMEOUT_S, second)
     wait.unlink()
     project.fleet.completed(first)
     project.fleet.completed(second)
     assert len(project.journal()) == 12
-    assert project.is_sound()
+    assert project.is_up_to_date()
 
 
 def test_the_server_may_restart_in_the_middle_of_a_run(project: Project):
     wait = project.order("train-one", "wait")
     run = project.fleet.start("reproduce/local")
-    project.fleet.until(lambda: project.began("train-one"), PATIENCE_S, run)
+    project.fleet.until(lambda: project.began("train-one"), TIMEOUT_S, run)
     port = int(project.fleet.url.removesuffix("/api").rpartition(":")[2])
-    server = next(p for p in processes(PREFECT_API_URL=project.fleet.url) if _serves(p, port))
+    server = next(p for p in processes(PREFECT_API_URL=project.fleet.url) if _listens(p, port))
     server.terminate()
-    server.wait(timeout=PATIENCE_S)
+    server.wait(timeout=TIMEOUT_S)
     time.sleep(3)
     restart(project.fleet)
     wait.unlink()
     project.fleet.completed(run)
     assert project.began("train-one") == 1
-    assert project.is_sound()
+    assert project.is_up_to_date()
 
 
-def _serves(process: psutil.Process, port: int) -> bool:
+def _listens(process: psutil.Process, port: int) -> bool:
     return any(c.status == psutil.CONN_LISTEN and c.laddr.port == port for c in process.net_connections())
 
 
-def test_a_remote_that_is_away_for_a_while_is_tried_again_until_everything_is_there(project: Project, tmp_path: Path):
+def test_an_unreachable_remote_is_tried_again_until_everything_is_pushed(project: Project, tmp_path: Path):
     with sshd() as ssh:
         project.dvc(
             "remote", "add", "--local", "--default", "store", f"ssh://{ssh.user}@{ssh.host}:{ssh.port}{tmp_path / 'store'}"
         )
         project.dvc("remote", "modify", "--local", "store", "keyfile", str(ssh.keyfile))
-        server = next(p for p in psutil.process_iter() if p.name() == "sshd" and _serves(p, ssh.port))
+        server = next(p for p in psutil.process_iter() if p.name() == "sshd" and _listens(p, ssh.port))
         server.terminate()
-        server.wait(timeout=PATIENCE_S)
-        run = project.fleet.start("reproduce/local", how={"attempts_after_s": [5] * 40})
-        project.fleet.until(lambda: "trying again can help" in project.fleet.log(run), PATIENCE_S, run)
+        server.wait(timeout=TIMEOUT_S)
+        run = project.fleet.start("reproduce/local", options={"attempts_after_s": [5] * 40})
+        project.fleet.until(lambda: "trying again can help" in project.fleet.log(run), TIMEOUT_S, run)
         time.sleep(20)
         with running(ssh.command, tmp_path, signal.SIGTERM):
             project.fleet.completed(run)
@@ -308,20 +312,20 @@ def test_a_remote_that_is_away_for_a_while_is_tried_again_until_everything_is_th
     assert all((tmp_path / "store/files/md5" / digest[:2] / digest[2:]).exists() for digest in hashes)
 
 
-def test_a_run_is_kept_as_a_version_and_shows_how_its_metrics_moved(project: Project):
+def test_a_run_is_recorded_as_a_version_and_shows_how_its_metrics_changed(project: Project):
     first = project.run()
     (project.folder / "params.yaml").write_text("weight: 1.5")
-    second = project.run(how={"tag": "v2", "branch": "results"})
+    second = project.run(options={"tag": "v2", "branch": "results"})
     project.fleet.completed(second)
-    shown = json.loads(project.fleet.artifacts(second)["metrics"]["data"])
-    assert {(row["file"], row["metric"], row["value"], row["change"]) for row in shown} == {
+    changes = json.loads(project.fleet.artifacts(second)["metrics"]["data"])
+    assert {(row["file"], row["metric"], row["value"], row["change"]) for row in changes} == {
         ("one", "rank_1", 1.5, 0.5),
         ("two", "rank_1", 1.5, 0.5),
     }
     came = {row["stage"]: row["came"] for row in json.loads(project.fleet.artifacts(second)["stages"]["data"])}
     assert came["train@one"] == "up to date"
     assert came["evaluate@one"] == "ran"
-    names = [project.fleet.ask(f"flow_runs/{run}")["name"] for run in (second, first)]
+    names = [project.fleet.request(f"flow_runs/{run}")["name"] for run in (second, first)]
     listed = subprocess.run(
         ["python", "-m", "pipelines.versions"],
         cwd=project.folder,
@@ -335,22 +339,22 @@ def test_a_run_is_kept_as_a_version_and_shows_how_its_metrics_moved(project: Pro
     assert tagged.stdout == "weight: 1.5"
 
 
-@pytest.mark.parametrize("how", [{"side_by_side": 0}, {"tags": "v1"}])
-def test_parameters_that_mean_nothing_are_refused(project: Project, how: dict[str, Any]):
-    found = project.fleet.ask("deployments/name/reproduce/local")
+@pytest.mark.parametrize("options", [{"side_by_side": 0}, {"tags": "v1"}])
+def test_invalid_options_are_refused(project: Project, options: dict[str, Any]):
+    deployment = project.fleet.request("deployments/name/reproduce/local")
     with pytest.raises(HTTPError, match=r"409|422"):
-        project.fleet.ask(f"deployments/{found['id']}/create_flow_run", {"parameters": {"how": how}})
+        project.fleet.request(f"deployments/{deployment['id']}/create_flow_run", {"parameters": {"options": options}})
 
 
 def test_a_pool_for_a_stage_that_does_not_exist_is_refused(project: Project):
-    run = project.run(how={"pools": {"trian": "gpu"}})
+    run = project.run(options={"pools": {"trian": "gpu"}})
     assert project.fleet.state(run) == "FAILED"
     assert "trian" in project.fleet.message(run)
     assert project.journal() == []
 
 
 def test_a_stage_on_another_machine_needs_a_remote_and_says_so(project: Project):
-    run = project.run("train/local", systems=["one"], how={"pools": {"train": "gpu"}, "attempts_after_s": []})
+    run = project.run("train/local", systems=["one"], options={"pools": {"train": "gpu"}, "attempts_after_s": []})
     assert project.fleet.state(run) == "FAILED"
     assert "dvc remote add --default" in project.fleet.message(run)
     assert project.began("ingest-one") == 1

@@ -20,23 +20,23 @@ DOT = """strict digraph {
 
 def test_every_stage_comes_after_all_that_it_reads():
     order = graph.parse(DOT)
-    places = list(order)
-    assert set(places) == {"report@dmt", "train@dmt", "ingest@tumgaid", "train@reid", "ingest@market"}
-    assert all(places.index(before) < places.index(name) for name, upstream in order.items() for before in upstream)
+    names = list(order)
+    assert set(names) == {"report@dmt", "train@dmt", "ingest@tumgaid", "train@reid", "ingest@market"}
+    assert all(names.index(before) < names.index(name) for name, upstream in order.items() for before in upstream)
     assert order["report@dmt"] == ("ingest@tumgaid", "train@dmt")
 
 
-def test_a_choice_brings_what_it_needs_and_nothing_else():
+def test_a_selection_has_what_it_needs_and_nothing_else():
     order = graph.parse(DOT)
-    assert graph.chosen(order, ["train"], ["dmt"]) == ["ingest@tumgaid", "train@dmt"]
-    assert graph.chosen(order, ["train"]) == [name for name in order if name != "report@dmt"]
-    assert graph.chosen(order) == list(order)
+    assert graph.select(order, ["train"], ["dmt"]) == ["ingest@tumgaid", "train@dmt"]
+    assert graph.select(order, ["train"]) == [name for name in order if name != "report@dmt"]
+    assert graph.select(order) == list(order)
 
 
 @pytest.mark.parametrize(("stages", "systems"), [(["trian"], []), ([], ["dtm"]), (["report"], ["reid"])])
-def test_what_is_not_in_dvc_yaml_is_refused_with_what_is(stages: list[str], systems: list[str]):
+def test_names_that_are_not_in_dvc_yaml_are_refused_with_those_that_are(stages: list[str], systems: list[str]):
     with pytest.raises(Failed, match=r"train|dmt"):
-        graph.chosen(graph.parse(DOT), stages, [*systems])
+        graph.select(graph.parse(DOT), stages, [*systems])
 
 
 def test_a_folder_without_stages_is_refused():

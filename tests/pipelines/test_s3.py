@@ -1,4 +1,4 @@
-"""A DVC remote that speaks S3: what one clone has made reaches another through the run cache, byte for byte."""
+"""A DVC remote on S3: another clone restores a stage's outputs from the run cache, byte for byte."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from prefect_fleet import commit
 from servers import free_port
 
 from pipelines import graph, workspace
-from pipelines.commands import Passing
+from pipelines.commands import Retryable
 
 DVC_YAML = """
 stages:
@@ -36,21 +36,21 @@ pytestmark = [pytest.mark.servers, pytest.mark.timeout(1500)]
 
 @pytest.fixture(scope="module")
 def store() -> Iterator[Gateway]:
-    with gateway() as made:
+    with gateway() as server:
         client = botocore.session.get_session().create_client(
             "s3",
-            endpoint_url=made.url,
-            aws_access_key_id=made.access_key,
-            aws_secret_access_key=made.secret_key,
+            endpoint_url=server.url,
+            aws_access_key_id=server.access_key,
+            aws_secret_access_key=server.secret_key,
             region_name="default",
         )
         client.create_bucket(Bucket="people")
-        yield made
+        yield server
 
 
 @pytest.fixture
 def origin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A repository with a stage whose result no second computation would repeat."""
+    """A repository with a stage with a random result."""
     monkeypatch.setenv("PATH", f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
     for key, value in {"user.name": "someone", "user.email": "someone@localhost"}.items():
         number = os.environ.get("GIT_CONFIG_COUNT", "0")
@@ -91,23 +91,21 @@ def contents(folder: Path) -> dict[str, bytes]:
 def test_a_stage_that_one_clone_ran_is_restored_in_another_which_computes_nothing(
     store: Gateway, origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    there = enter(tmp_path / "worker", origin, store, monkeypatch)
+    worker_outputs = enter(tmp_path / "worker", origin, store, monkeypatch)
     assert workspace.reproduce("train", print, pull=True) == "ran"
     workspace.push(["train"], print)
-    made, recorded = contents(there), graph.lock()["train"]["outs"]
-    here = enter(tmp_path / "coordinator", origin, store, monkeypatch)
+    expected, recorded = contents(worker_outputs), graph.read_lock()["train"]["outs"]
+    outputs = enter(tmp_path / "coordinator", origin, store, monkeypatch)
     assert workspace.reproduce("train", print, pull=True, may_run=False) == "restored"
-    assert contents(here) == made
-    assert graph.lock()["train"]["outs"] == recorded
-    assert workspace.stale() == set()
+    assert contents(outputs) == expected
+    assert graph.read_lock()["train"]["outs"] == recorded
+    assert workspace.stale_stages() == set()
 
 
-def test_a_remote_where_nobody_listens_is_given_up_soon_and_may_be_tried_again(
-    origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-):
+def test_an_unreachable_remote_fails_soon_and_is_retryable(origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     enter(tmp_path / "worker", origin, Gateway(f"http://127.0.0.1:{free_port()}"), monkeypatch)
     workspace.reproduce("train", print, pull=False)
     started = time.monotonic()
-    with pytest.raises(Passing, match="Could not connect"):
+    with pytest.raises(Retryable, match="Could not connect"):
         workspace.push(["train"], print)
     assert time.monotonic() - started < 300

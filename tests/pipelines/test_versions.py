@@ -1,4 +1,4 @@
-"""Versions: a run's params.yaml and dvc.lock as a commit that needs no branch, with everything brought back by name."""
+"""Versions: a run's params.yaml and dvc.lock as a commit that needs no branch, restored by name."""
 
 import hashlib
 import json
@@ -38,7 +38,7 @@ def sh(*command: str) -> str:
 
 @pytest.fixture
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A DVC project of one stage whose result no second computation would repeat, with a remote."""
+    """A DVC project of one stage with a random result, with a remote."""
     folder = tmp_path / "project"
     folder.mkdir()
     monkeypatch.chdir(folder)
@@ -57,7 +57,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def made(size: int) -> bytes:
+def reproduce(size: int) -> bytes:
     """Run the pipeline with this size; the model's bytes."""
     Path("params.yaml").write_text(f"amount: {size}  # kept\n")
     sh("dvc", "repro", "--quiet")
@@ -65,10 +65,10 @@ def made(size: int) -> bytes:
     return Path("data/models/one/checkpoint.pt").read_bytes()
 
 
-def test_a_version_is_brought_back_byte_for_byte_even_without_the_local_cache(project: Path):
-    first = made(1)
+def test_a_version_is_restored_byte_for_byte_even_without_the_local_cache(project: Path):
+    first = reproduce(1)
     versions.record("early-otter")
-    second = made(2)
+    second = reproduce(2)
     versions.record("late-otter")
     assert first != second
     sh("rm", "-rf", ".dvc/cache", "data")
@@ -80,18 +80,18 @@ def test_a_version_is_brought_back_byte_for_byte_even_without_the_local_cache(pr
     assert Path("data/models/one/checkpoint.pt").read_bytes() == second
 
 
-def test_a_version_says_what_was_made_from_what(project: Path):
-    made(3)
+def test_a_version_has_the_commit_the_digests_and_the_metrics(project: Path):
+    reproduce(3)
     version = versions.record("otter")
     assert version.commit == sh("git", "rev-parse", "HEAD").strip()
     assert version.lock_md5 == hashlib.md5(Path("dvc.lock").read_bytes()).hexdigest()
     assert version.metrics == {"data/metrics/one.json": {"rank_1": 0.3, "parts.N": 3}}
     assert set(version.outs["evaluate"]) == {"data/models/one", "data/metrics/one.json"}
-    assert versions.listed() == [version] == [versions.find("otter")]
+    assert versions.list_versions() == [version] == [versions.find("otter")]
 
 
-def test_nothing_of_the_users_checkout_is_touched(project: Path):
-    made(1)
+def test_the_users_checkout_does_not_change(project: Path):
+    reproduce(1)
     Path("make.py").write_text(MAKE + "# being edited\n")
     sh("git", "add", "make.py")
     before = sh("git", "status", "--porcelain=v2", "--branch"), sh("git", "log", "--format=%H", "--branches")
@@ -100,9 +100,9 @@ def test_nothing_of_the_users_checkout_is_touched(project: Path):
 
 
 def test_a_branch_grows_by_a_commit_a_run_and_a_tag_names_one(project: Path):
-    made(1)
+    reproduce(1)
     versions.record("first", branch="results", tag="v1")
-    made(2)
+    reproduce(2)
     versions.record("second", branch="results")
     assert sh("git", "log", "--format=%s", "results").splitlines() == ["Version second", "Version first", "the project"]
     assert sh("git", "show", "v1:params.yaml").startswith("amount: 1")
@@ -110,27 +110,27 @@ def test_a_branch_grows_by_a_commit_a_run_and_a_tag_names_one(project: Path):
 
 
 def test_the_branch_that_is_checked_out_is_refused_and_nothing_is_recorded(project: Path):
-    made(1)
+    reproduce(1)
     with pytest.raises(Failed, match="another branch"):
         versions.record("otter", branch="main")
-    assert versions.listed() == []
+    assert versions.list_versions() == []
 
 
 @pytest.mark.parametrize("names", [{"branch": "two words"}, {"tag": "a..b"}, {"tag": "taken"}])
 def test_a_name_that_git_refuses_or_that_names_another_version_is_refused_and_nothing_is_recorded(project: Path, names: dict):
-    made(1)
+    reproduce(1)
     sh("git", "tag", "taken")
     commits = sh("git", "count-objects")
     with pytest.raises(Failed, match=r"choose another|name another"):
         versions.record("otter", **names)
-    assert versions.listed() == []
+    assert versions.list_versions() == []
     assert sh("git", "count-objects") == commits
 
 
 def test_a_published_version_reaches_other_clones(project: Path, tmp_path: Path):
     sh("git", "clone", "--quiet", "--bare", ".", str(tmp_path / "origin"))
     sh("git", "remote", "add", "origin", str(tmp_path / "origin"))
-    made(1)
+    reproduce(1)
     versions.record("otter", tag="v1", publish=True)
     assert sh("git", "--git-dir", str(tmp_path / "origin"), "for-each-ref", "--format=%(refname)").split() == [
         "refs/heads/main",
@@ -139,10 +139,10 @@ def test_a_published_version_reaches_other_clones(project: Path, tmp_path: Path)
     ]
 
 
-def test_a_comparison_names_parameters_stages_and_metrics_that_moved(project: Path):
-    made(1)
+def test_a_comparison_names_parameters_stages_and_metrics_that_changed(project: Path):
+    reproduce(1)
     old = versions.record("old")
-    made(2)
+    reproduce(2)
     lines = versions.comparison(old, versions.record("new"))
     assert "-amount: 1  # kept" in lines
     assert "+amount: 2  # kept" in lines
@@ -150,23 +150,23 @@ def test_a_comparison_names_parameters_stages_and_metrics_that_moved(project: Pa
     assert any("rank_1  0.2000  (+0.1000)" in line for line in lines)
 
 
-def test_parameters_that_no_version_knows_are_kept_aside(project: Path):
-    made(1)
+def test_parameters_that_are_in_no_version_are_backed_up(project: Path):
+    reproduce(1)
     versions.record("otter")
     Path("params.yaml").write_text("amount: 7  # not run yet\n")
     versions.restore("otter")
     assert Path("params.yaml.before-otter").read_text() == "amount: 7  # not run yet\n"
 
 
-def test_an_unknown_version_is_answered_with_the_known_ones(project: Path):
-    made(1)
+def test_an_unknown_version_is_refused_with_the_existing_ones(project: Path):
+    reproduce(1)
     versions.record("otter")
     with pytest.raises(SystemExit, match=r"no version 'oter'.*otter"):
         versions.restore("oter")
 
 
 def test_every_run_makes_a_version_of_its_own_whatever_it_is_called(project: Path):
-    made(1)
+    reproduce(1)
     names = [versions.record(name).name for name in ("an otter: 2nd try", "an otter: 2nd try", "..")]
     assert names == ["an-otter-2nd-try", "an-otter-2nd-try-2", "run"]
-    assert {version.flow_run for version in versions.listed()} == {"an otter: 2nd try", ".."}
+    assert {version.flow_run for version in versions.list_versions()} == {"an otter: 2nd try", ".."}

@@ -1,4 +1,4 @@
-"""Workers on other machines: clones, caches and states of their own, an SSH remote, PostgreSQL; and what kills do to them."""
+"""Workers on other machines: clones, caches and states of their own, an SSH remote, PostgreSQL; and kills."""
 
 import json
 import shutil
@@ -22,9 +22,9 @@ from ruamel.yaml import YAML
 from servers import Sshd, postgres, sshd
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(3600)]
-PATIENCE_S = 1200  # on a machine that has much else to do
+TIMEOUT_S = 1200  # for a busy machine
 SENT = {"train": "gpu", "compare": "gpu", "tune": "gpu"}
-EPOCHS = 300  # of a training that is to be killed in its middle: some twenty seconds
+EPOCHS = 300  # of a training that is killed in its middle: some twenty seconds
 SMALLEST = {
     "datasets__tumgaid__subjects": "{train: 3, validation: 2, test: 4, elapsed: {train: 1, validation: 1, test: 2}}",
     "datasets__tumgaid__frames_per_sequence": 28,
@@ -66,21 +66,21 @@ class Site:
             "MACHINE": name,
         }
 
-    def staffed(self, *names: str) -> None:
+    def set_workers(self, *names: str) -> None:
         """Workers on these machines and on no others, and one in the coordinator's workspace."""
         for name in set(self.workers) - {"coordinator", *names}:
-            self.workers.pop(name).terminate()  # none of them has a run that it would wait for
+            self.workers.pop(name).terminate()  # none of them has a run
         for name in ("coordinator", *names):
             if name not in self.workers:
-                pool, here = "gpu", self.machine(name)
+                pool, variables = "gpu", self.machine(name)
                 if name == "coordinator":
-                    pool, here = "cpu", {**here, "PEOPLE_WORKSPACE": str(self.project)}
+                    pool, variables = "cpu", {**variables, "PEOPLE_WORKSPACE": str(self.project)}
                 folder = self.folder / f"worker-{name}-{time.monotonic_ns()}"
-                self.workers[name] = self.fleet.worker(pool, name, folder, limit=1, **here)
+                self.workers[name] = self.fleet.worker(pool, name, folder, limit=1, **variables)
 
     def set(self, **values: object) -> None:
         """Change params.yaml of the coordinator; `__` in a name stands for a point."""
-        settings = [part for key, value in values.items() for part in ("--set", f"{key.replace('__', '.')}={value}")]
+        settings = [argument for key, value in values.items() for argument in ("--set", f"{key.replace('__', '.')}={value}")]
         self.command("python", "-m", "stages.configure", *settings)
 
     def command(self, *command: str) -> str:
@@ -89,19 +89,19 @@ class Site:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout
 
-    def came(self, run: str) -> dict[str, str]:
-        """What came of every stage in a run."""
+    def statuses(self, run: str) -> dict[str, str]:
+        """The status of every stage in a run."""
         return {row["stage"]: row["came"] for row in json.loads(self.fleet.artifacts(run)["stages"]["data"])}
 
     def newest_run(self, flow: str) -> str:
         body = {"flows": {"name": {"any_": [flow]}}, "sort": "START_TIME_DESC", "limit": 1}
-        return self.fleet.ask("flow_runs/filter", body)[0]["id"]
+        return self.fleet.request("flow_runs/filter", body)[0]["id"]
 
     def sent(self, coordinator: str) -> list[dict[str, Any]]:
         """The runs that a coordinator sent to workers."""
-        return self.fleet.ask("flow_runs/filter", {"flow_runs": {"tags": {"all_": [f"sent-by:{coordinator}"]}}})
+        return self.fleet.request("flow_runs/filter", {"flow_runs": {"tags": {"all_": [f"sent-by:{coordinator}"]}}})
 
-    def is_sound(self) -> bool:
+    def is_up_to_date(self) -> bool:
         shutil.rmtree(self.project / ".dvc/tmp", ignore_errors=True)
         return json.loads(self.command("dvc", "status", "--json").splitlines()[-1]) == {}
 
@@ -119,11 +119,11 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
             name: f"{server.replace('postgresql://', 'postgresql+psycopg2://')}/{name}" for name in ("optuna", "mlflow")
         }
         asynchronous = server.replace("postgresql://", "postgresql+asyncpg://")
-        with fleet(folder / "server", PREFECT_SERVER_DATABASE_CONNECTION_URL=f"{asynchronous}/prefect") as made:
-            yield prepared(Site(folder, made, ssh, databases))
+        with fleet(folder / "server", PREFECT_SERVER_DATABASE_CONNECTION_URL=f"{asynchronous}/prefect") as server_fleet:
+            yield prepare(Site(folder, server_fleet, ssh, databases))
 
 
-def prepared(site: Site) -> Site:
+def prepare(site: Site) -> Site:
     """The smallest project of one system, committed and pushed, with its data made; deployed."""
     workspace(site.project)
     site.machine("coordinator")
@@ -145,64 +145,66 @@ def prepared(site: Site) -> Site:
     return site
 
 
-def stages_of(lock: bytes) -> dict[str, Any]:
-    """What a dvc.lock says of every stage."""
+def lock_records(lock: bytes) -> dict[str, Any]:
+    """The record of every stage in a dvc.lock."""
     return YAML(typ="safe").load(lock)["stages"]
 
 
-def took_s(site: Site, run: str) -> float:
-    return site.fleet.ask(f"flow_runs/{run}")["total_run_time"]
+def run_time_s(site: Site, run: str) -> float:
+    return site.fleet.request(f"flow_runs/{run}")["total_run_time"]
 
 
 def test_two_workers_share_the_trainings_and_the_coordinator_computes_none_of_them(site: Site, capsys: pytest.CaptureFixture):
-    site.staffed("one", "two")
+    site.set_workers("one", "two")
     both = site.fleet.start("reproduce/fleet")
-    site.fleet.completed(both, PATIENCE_S)
+    site.fleet.completed(both, TIMEOUT_S)
     done = {(run["name"], machine_of(site, run["id"])) for run in site.sent(both) if run["state"]["type"] == "COMPLETED"}
     assert sorted(name for name, _ in done) == ["compare@dmt", "train@dmt", "tune@dmt"], "each was completed once, by a worker"
     assert {machine for _, machine in done} == {"one", "two"}
-    came = site.came(both)
-    assert {name for name in came if came[name] == "restored"} == {"train@dmt", "compare@dmt", "tune@dmt"}
-    assert {came[name] for name in ("evaluate@dmt", "register@dmt", "report@dmt")} == {"ran"}
+    statuses = site.statuses(both)
+    assert {name for name in statuses if statuses[name] == "restored"} == {"train@dmt", "compare@dmt", "tune@dmt"}
+    assert {statuses[name] for name in ("evaluate@dmt", "register@dmt", "report@dmt")} == {"ran"}
     assert not (site.folder / "coordinator/state/checkpoints").exists()
     assert "Data and pipelines are up to date" in site.command("dvc", "repro")
-    assert site.is_sound()
-    hashes = {out["md5"] for stage in stages_of((site.project / "dvc.lock").read_bytes()).values() for out in stage["outs"]}
+    assert site.is_up_to_date()
+    hashes = {out["md5"] for stage in lock_records((site.project / "dvc.lock").read_bytes()).values() for out in stage["outs"]}
     assert all((site.folder / "store/files/md5" / digest[:2] / digest[2:]).exists() for digest in hashes)
-    site.staffed("one")
+    site.set_workers("one")
     site.set(systems__dmt__training__optimizer__momentum=0.8)
-    alone = site.fleet.start("reproduce/fleet")
-    site.fleet.completed(alone, PATIENCE_S)
+    single = site.fleet.start("reproduce/fleet")
+    site.fleet.completed(single, TIMEOUT_S)
     with capsys.disabled():
-        print(f"\nreproduce over an SSH remote: two workers {took_s(site, both):.0f} s, one {took_s(site, alone):.0f} s")
+        print(
+            f"\nreproduce over an SSH remote: two workers {run_time_s(site, both):.0f} s, one {run_time_s(site, single):.0f} s"
+        )
 
 
 def machine_of(site: Site, run: str) -> str:
-    """On which machine a worker ran this: its state folder is named in the run's log, which arrives a moment later."""
+    """The machine whose worker ran this, by the state folder in the run's log, which arrives with a delay."""
 
-    def named() -> list[str]:
+    def machines() -> list[str]:
         log = site.fleet.log(run)
         return [name for name in ("one", "two") if str(site.folder / name / "state") in log]
 
-    site.fleet.until(named, 60, run)
-    return named()[0]
+    site.fleet.until(machines, 60, run)
+    return machines()[0]
 
 
-def test_a_killed_workers_training_is_noticed_tried_again_and_continued(site: Site):
+def test_a_killed_workers_training_is_detected_tried_again_and_resumed(site: Site):
     """The worker, the flow run's process, dvc and the training all get SIGKILL in the middle of the training."""
     site.set(systems__dmt__training__epochs=EPOCHS)
-    site.staffed("one")
-    run = site.fleet.start("train/fleet", how={"pools": SENT, "attempts_after_s": [1, 1, 1]})
-    states = site.folder / "one/state/checkpoints/train/dmt"
-    site.fleet.until(lambda: list(states.glob("*/state.pt")), PATIENCE_S, run)
+    site.set_workers("one")
+    run = site.fleet.start("train/fleet", options={"pools": SENT, "attempts_after_s": [1, 1, 1]})
+    checkpoints = site.folder / "one/state/checkpoints/train/dmt"
+    site.fleet.until(lambda: list(checkpoints.glob("*/state.pt")), TIMEOUT_S, run)
     killed_at_ms = int(time.time() * 1000)
     for process in processes(MACHINE="one"):
         process.send_signal(signal.SIGKILL)
     site.workers.pop("one").wait()
-    site.staffed("one")
-    site.fleet.completed(run, PATIENCE_S)
-    ends = [one["state"]["type"] for one in sorted(site.sent(run), key=started)]
-    assert (ends[0], ends[-1]) == ("CRASHED", "COMPLETED")
+    site.set_workers("one")
+    site.fleet.completed(run, TIMEOUT_S)
+    states = [sent["state"]["type"] for sent in sorted(site.sent(run), key=start_time)]
+    assert (states[0], states[-1]) == ("CRASHED", "COMPLETED")
     client = MlflowClient(site.databases["mlflow"])
     experiment = client.get_experiment_by_name("dmt")
     assert experiment is not None
@@ -214,22 +216,22 @@ def test_a_killed_workers_training_is_noticed_tried_again_and_continued(site: Si
     assert not json.loads(site.command("dvc", "status", "--json", "train@dmt"))
 
 
-def started(run: dict[str, Any]) -> str:
+def start_time(run: dict[str, Any]) -> str:
     return run["start_time"]
 
 
 def test_cancelling_the_coordinator_ends_the_training_on_the_worker(site: Site):
     site.set(systems__dmt__training__epochs=5000)
-    site.staffed("two")
-    run = site.fleet.start("train/fleet", how={"pools": SENT})
-    states = site.folder / "two/state/checkpoints/train/dmt"
-    site.fleet.until(lambda: list(states.glob("*/state.pt")), PATIENCE_S, run)
+    site.set_workers("two")
+    run = site.fleet.start("train/fleet", options={"pools": SENT})
+    checkpoints = site.folder / "two/state/checkpoints/train/dmt"
+    site.fleet.until(lambda: list(checkpoints.glob("*/state.pt")), TIMEOUT_S, run)
     assert trainings("two")
     site.fleet.prefect("flow-run", "cancel", run, folder=site.folder)
-    site.fleet.until(lambda: not trainings("two"), PATIENCE_S, run)
+    site.fleet.until(lambda: not trainings("two"), TIMEOUT_S, run)
     assert site.fleet.ended(run) == "CANCELLED"
     (sent,) = site.sent(run)
-    assert site.fleet.ended(sent["id"], PATIENCE_S) == "CANCELLED"
+    assert site.fleet.ended(sent["id"], TIMEOUT_S) == "CANCELLED"
 
 
 def trainings(machine: str) -> list[psutil.Process]:
@@ -238,27 +240,27 @@ def trainings(machine: str) -> list[psutil.Process]:
 
 
 def test_a_search_is_shared_by_the_stage_and_its_helpers(site: Site):
-    """A trial lasts seconds, so that neither worker is done before the other has begun."""
+    """A trial lasts seconds, so that neither worker ends before the other has begun."""
     site.set(systems__dmt__training__epochs=3, systems__dmt__search__epochs=60)
-    site.staffed("one", "two")
-    run = site.fleet.start("tune/fleet", trials=6, workers=2, how={"pools": SENT})
-    site.fleet.completed(run, PATIENCE_S)
+    site.set_workers("one", "two")
+    run = site.fleet.start("tune/fleet", trials=6, workers=2, options={"pools": SENT})
+    site.fleet.completed(run, TIMEOUT_S)
     assert "trials: 6" in (site.project / "params.yaml").read_text()
     storage = site.databases["optuna"]
     studies = [optuna.load_study(study_name=name, storage=storage) for name in optuna.get_all_study_names(storage)]
-    (study,) = [one for one in studies if len(one.trials) >= 6]
+    (study,) = [study for study in studies if len(study.trials) >= 6]
     workers = {trial.user_attrs["process"] for trial in study.trials}
-    assert len(workers) == 2, "the trials of one study were done by the stage's process and by its helper's"
+    assert len(workers) == 2, "the stage's process and its helper's both ran trials of the study"
     trials = (site.project / "data/studies/dmt/trials.csv").read_text().splitlines()
     assert len(trials) == 7
 
 
-def test_what_a_worker_cannot_get_from_git_is_refused_before_it_is_sent(site: Site):
-    site.staffed()
+def test_uncommitted_source_is_refused_before_a_stage_is_sent(site: Site):
+    site.set_workers()
     (site.project / "people/new.py").write_text("")
     site.set(systems__dmt__training__epochs=4)
-    run = site.fleet.start("train/fleet", how={"pools": SENT, "attempts_after_s": [1]})
-    assert site.fleet.ended(run, PATIENCE_S) == "FAILED"
+    run = site.fleet.start("train/fleet", options={"pools": SENT, "attempts_after_s": [1]})
+    assert site.fleet.ended(run, TIMEOUT_S) == "FAILED"
     assert "people/new.py" in site.fleet.message(run)
     assert "commit and push first" in site.fleet.message(run)
     assert not site.sent(run)

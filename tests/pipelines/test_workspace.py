@@ -1,4 +1,4 @@
-"""What a checkout says of itself before its stages are sent to workers that clone it."""
+"""The checks of a checkout before its stages are sent to workers that clone it."""
 
 import subprocess
 from pathlib import Path
@@ -35,27 +35,27 @@ def commit(message: str) -> None:
     git("commit", "--quiet", "--message", message)
 
 
-def test_a_commit_that_is_on_the_origin_says_all_there_is_even_with_other_parameters_and_notes_of_ones_own(checkout: Path):
+def test_a_commit_on_the_origin_is_accepted_with_other_parameters_and_untracked_notes(checkout: Path):
     Path("params.yaml").write_text("2\n")
     Path("dvc.lock").write_text("2\n")
-    Path("notes.txt").write_text("mine\n")
-    assert workspace.committed() == git("rev-parse", "HEAD")
+    Path("notes.txt").write_text("a note\n")
+    assert workspace.published_commit() == git("rev-parse", "HEAD")
 
 
 @pytest.mark.parametrize("file", ["people/metrics.py", "people/new.py"])
 def test_source_that_is_changed_or_new_and_not_committed_is_refused(checkout: Path, file: str):
     Path(file).write_text("2\n")
     with pytest.raises(Failed, match=rf"{file} changed and not committed.*commit and push"):
-        workspace.committed()
+        workspace.published_commit()
 
 
 def test_a_commit_that_was_not_pushed_is_refused_until_it_is(checkout: Path):
     Path("people/metrics.py").write_text("2\n")
     commit("a change")
     with pytest.raises(Failed, match="push first"):
-        workspace.committed()
+        workspace.published_commit()
     git("push", "--quiet", "origin", "HEAD:main")
-    assert workspace.committed() == git("rev-parse", "HEAD")
+    assert workspace.published_commit() == git("rev-parse", "HEAD")
 
 
 def test_a_commit_that_others_have_built_on_is_on_the_origin(checkout: Path, tmp_path: Path):
@@ -63,4 +63,4 @@ def test_a_commit_that_others_have_built_on_is_on_the_origin(checkout: Path, tmp
     git("-C", str(tmp_path / "other"), "commit", "--quiet", "--allow-empty", "--message", "another's")
     git("-C", str(tmp_path / "other"), "push", "--quiet", "origin", "HEAD:main")
     git("update-ref", "-d", "refs/remotes/origin/main")
-    assert workspace.committed() == git("rev-parse", "HEAD")
+    assert workspace.published_commit() == git("rev-parse", "HEAD")

@@ -1,4 +1,4 @@
-"""The crops stage: from a dataset's valid photos to one store, whole or not at all."""
+"""The crops stage: from a dataset's valid photos to one store, complete or not written."""
 
 from functools import partial
 from pathlib import Path
@@ -14,7 +14,7 @@ from people.records import ATTRIBUTES
 from people.storage.store import Store
 from people.synth.motion import parametric
 from people.synth.render import render
-from people.video.crops import Config, resized
+from people.video.crops import Config, resize
 from stages.crops import write
 
 CONFIG = Config(size_hw=[64, 32])
@@ -33,7 +33,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
     return schemas.load(folder / "clips.csv")
 
 
-def test_every_photo_is_stored_in_the_indexs_order_with_all_that_the_index_says(clips: pd.DataFrame, tmp_path: Path):
+def test_every_photo_is_stored_in_the_indexs_order_with_all_columns_of_the_index(clips: pd.DataFrame, tmp_path: Path):
     write(tmp_path / "store", "market1501", clips, CONFIG, workers=1)
     store = Store.open(tmp_path / "store")
     assert store.meta == {"dataset": "market1501", "size_hw": [64, 32]}
@@ -56,13 +56,13 @@ def test_one_worker_and_two_write_the_same_bytes(clips: pd.DataFrame, tmp_path: 
         assert (tmp_path / "store1" / name).read_bytes() == (tmp_path / "store2" / name).read_bytes()
 
 
-def test_photos_of_the_wanted_size_stay_as_they_are_and_areas_are_averaged_where_they_shrink():
+def test_photos_of_the_stored_size_do_not_change_and_larger_ones_are_averaged():
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (64, 32, 3)).astype(np.uint8)
-    np.testing.assert_array_equal(resized([image, image], (64, 32)), np.stack([image, image]))
+    np.testing.assert_array_equal(resize([image, image], (64, 32)), np.stack([image, image]))
     blocks = image.reshape(32, 2, 16, 2, 3).astype(float).mean((1, 3))
-    np.testing.assert_allclose(resized([image], (32, 16))[0], blocks, atol=0.51)
-    assert resized([], (32, 16)).shape == (0, 32, 16, 3)
+    np.testing.assert_allclose(resize([image], (32, 16))[0], blocks, atol=0.51)
+    assert resize([], (32, 16)).shape == (0, 32, 16, 3)
 
 
 def test_a_photo_that_is_gone_since_validation_stops_the_stage_and_leaves_no_store(clips: pd.DataFrame, tmp_path: Path):

@@ -60,7 +60,7 @@ def process(command: list[str], folder: Path, **environment: str) -> Iterator[su
 
 @contextmanager
 def scheduler(folder: Path) -> Iterator[Any]:
-    """A scheduler that has never heard of this project, and a client of the test's own."""
+    """A scheduler without this project's code, and a client of the test."""
     port = str(free_port())
     with (
         process([*DASK, "scheduler", "--host", "127.0.0.1", "--port", port, "--no-dashboard"], folder),
@@ -88,18 +88,18 @@ def address_of(client: Any) -> str:
 def cluster(tmp_path_factory: pytest.TempPathFactory, root: Path) -> Iterator[Any]:
     """A scheduler and two workers."""
     folder = tmp_path_factory.mktemp("cluster")
-    serves: dict[str, Any] = {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    environment: dict[str, Any] = {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     with (
         scheduler(folder / "scheduler") as client,
-        worker(client, folder / "first", "--nthreads", "1", **serves),
-        worker(client, folder / "second", "--nthreads", "1", **serves),
+        worker(client, folder / "first", "--nthreads", "1", **environment),
+        worker(client, folder / "second", "--nthreads", "1", **environment),
     ):
         yield client
 
 
 @pytest.fixture
 def on_cluster(cluster: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
-    """The cluster, named to the stages, and an empty project folder to run them in."""
+    """The cluster, in DASK_SCHEDULER, and an empty project folder as the working directory."""
     monkeypatch.setenv("DASK_SCHEDULER", address_of(cluster))
     monkeypatch.chdir(tmp_path)
     Path("params.yaml").write_text(PARAMS)
@@ -160,20 +160,20 @@ def test_every_stage_of_many_tasks_writes_the_same_bytes_on_a_cluster_as_on_a_pr
     assert list(done.values()) == [[True, True]] * 2
 
 
-def test_a_worker_killed_in_mid_run_costs_nothing_but_its_time(on_cluster: Any, local: Path, root: Path, tmp_path: Path):
+def test_the_tasks_of_a_killed_worker_run_on_the_others(on_cluster: Any, local: Path, root: Path, tmp_path: Path):
     for name in ("raw", "valid"):
         (tmp_path / "data").mkdir(exist_ok=True)
         (tmp_path / "data" / name).symlink_to(local / "data" / name)
     written = tmp_path / "data/flow/tumgaid.partial/flow.bin"
-    place = {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
+    environment = {"PYTHONPATH": str(root), "OMP_NUM_THREADS": "1"}
     with (
-        worker(on_cluster, tmp_path / "third", "--nthreads", "1", **place) as (victim, name),
+        worker(on_cluster, tmp_path / "third", "--nthreads", "1", **environment) as (victim, name),
         process(
-            [sys.executable, "-m", "stages.flow", "tumgaid"], tmp_path, DASK_SCHEDULER=address_of(on_cluster), **place
+            [sys.executable, "-m", "stages.flow", "tumgaid"], tmp_path, DASK_SCHEDULER=address_of(on_cluster), **environment
         ) as stage,
     ):
         until(lambda: written.exists() and written.stat().st_size and on_cluster.processing()[name], "flow on the third worker")
-        victim.send_signal(signal.SIGSTOP)  # what it has begun it can no longer end
+        victim.send_signal(signal.SIGSTOP)  # its running tasks cannot end
         time.sleep(0.2)
         unfinished = on_cluster.processing()[name]
         victim.kill()
@@ -184,7 +184,7 @@ def test_a_worker_killed_in_mid_run_costs_nothing_but_its_time(on_cluster: Any, 
     assert files(tmp_path / "data/flow") == files(local / "data/flow")
 
 
-def test_a_damaged_image_is_its_own_error_on_a_cluster_as_on_a_process_pool(on_cluster: Any, local: Path, tmp_path: Path):
+def test_a_damaged_image_is_the_same_error_on_a_cluster_as_on_a_process_pool(on_cluster: Any, local: Path, tmp_path: Path):
     (tmp_path / "data").mkdir()
     (tmp_path / "data/raw").symlink_to(local / "data/raw")
     clips, config = pd.read_csv(local / "data/index/tumgaid/clips.csv"), flow.flow.Config("farneback", (30, 40), (30, 40))
@@ -217,16 +217,16 @@ def test_when_all_tasks_are_cancelled_and_waited_for_none_still_runs_on_a_worker
         assert len(begun) <= 2 * workers
 
 
-def test_results_that_nobody_has_taken_yet_are_as_few_as_asked_for(on_cluster: Any):
-    def known() -> int:
+def test_at_most_ahead_results_are_waiting(on_cluster: Any):
+    def task_count() -> int:
         return len(on_cluster.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks)))
 
     with pool() as (executor, _):
-        taken = []
+        results = []
         for result in in_order(executor, divmod, ((number, 7) for number in range(30)), ahead=5):
-            taken.append(result)
-            assert known() <= 5 + 1  # the one just taken may not be forgotten yet
-        assert taken == [divmod(number, 7) for number in range(30)]
+            results.append(result)
+            assert task_count() <= 5 + 1  # the last one may not be released yet
+        assert results == [divmod(number, 7) for number in range(30)]
 
 
 def test_an_address_without_a_scheduler_is_named_within_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -248,17 +248,17 @@ def test_workers_that_could_give_another_result_are_refused_with_the_reason(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.chdir(tmp_path)
-    other = tmp_path / "other"
+    modified = tmp_path / "modified"
     for package in ("people", "stages"):
-        (other / package).mkdir(parents=True)
+        (modified / package).mkdir(parents=True)
         for path in (root / package).rglob("*.py"):
-            copy = other / path.relative_to(root)
+            copy = modified / path.relative_to(root)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes() + (b"\n" if path.name == "records.py" else b""))
     refused = {
         "expected workers, within 5 s none joined": None,
         "No module named 'stages'": ("--nthreads", "1", "/nowhere"),
-        "with other source code": ("--nthreads", "1", str(other)),
+        "with other source code": ("--nthreads", "1", str(modified)),
         "start it with --nthreads 1": ("--nthreads", "2", str(root)),
     }
     with scheduler(tmp_path / "scheduler") as client:

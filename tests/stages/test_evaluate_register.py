@@ -1,4 +1,4 @@
-"""Judging picks by validation score and writes the same bytes twice; a champion is beaten only on the same data."""
+"""Evaluation selects by validation score and is reproducible; champions are compared on the same data only."""
 
 import json
 import shutil
@@ -15,6 +15,8 @@ from flow_stores import network_for, write_checkpoint, write_store
 from ruamel.yaml import YAML
 
 from people import checkpoints
+from people.revalidation import revalidate
+from people.storage.files import file_digest
 from stages import evaluate, register
 
 SCORE = {
@@ -48,7 +50,7 @@ def workspace(tmp_path: Path, store: Path, database: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     monkeypatch.setattr(sys, "argv", ["stage", "dmt"])
-    block = {"reads": {"frames": str(store), "poses": str(store)}, "score": SCORE}
+    block = {"dataset": "tumgaid", "reads": {"frames": str(store), "poses": str(store)}, "score": SCORE}
     YAML().dump({"seed": 1, "systems": {"dmt": block}}, tmp_path / "params.yaml")
     write_checkpoint(tmp_path / "data/models/dmt/checkpoint.pt", store, seed=0, score=-0.5)
     write_checkpoint(tmp_path / "data/studies/dmt/checkpoint.pt", store, seed=1, score=-0.4)
@@ -58,12 +60,12 @@ def workspace(tmp_path: Path, store: Path, database: Path, monkeypatch: pytest.M
 
 
 def registered(store: Path, folder: Path, *, seed: int, score: float, **checkpoint: Any) -> dict[str, Any]:
-    """Register an untrained network that claims a validation score."""
-    path = write_checkpoint(folder / f"claimed-{seed}" / "checkpoint.pt", store, seed=seed, score=score, **checkpoint)
+    """Register an untrained network with this validation score."""
+    path = write_checkpoint(folder / f"seed-{seed}" / "checkpoint.pt", store, seed=seed, score=score, **checkpoint)
     selected = {
         "selected": "trained",
         "checkpoint": str(path),
-        "sha256": checkpoints.digest(path),
+        "sha256": file_digest(path),
         "validation_score": score,
     }
     return register.register("dmt", selected, {"gender.accuracy": 0.7}, {"frames": store, "poses": store})
@@ -73,24 +75,26 @@ def champion() -> str:
     return str(mlflow.MlflowClient(register.tracking_uri()).get_model_version_by_alias("dmt", "champion").version)
 
 
-def test_the_checkpoint_with_the_higher_validation_score_is_judged_and_of_equals_the_trained_one(
+def test_the_checkpoint_with_the_higher_validation_score_is_evaluated_and_of_equals_the_trained_one(
     workspace: Path, store: Path
 ) -> None:
     paths = {"trained": workspace / "data/models/dmt/checkpoint.pt", "tuned": workspace / "data/studies/dmt/checkpoint.pt"}
     assert evaluate.select(paths)["selected"] == "tuned"
     write_checkpoint(paths["tuned"], store, seed=1, score=-0.5)
-    chosen = evaluate.select(paths)
-    assert chosen["selected"] == "trained"
-    assert chosen["sha256"] == checkpoints.digest(paths["trained"])
+    selection = evaluate.select(paths)
+    assert selection["selected"] == "trained"
+    assert selection["sha256"] == file_digest(paths["trained"])
 
 
-def test_judging_twice_writes_the_same_bytes_and_prints_the_table(workspace: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    def written() -> dict[str, bytes]:
+def test_evaluating_twice_writes_the_same_bytes_and_prints_the_table(
+    workspace: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def outputs() -> dict[str, bytes]:
         evaluate.main()
         return {str(path): path.read_bytes() for path in sorted(Path("data/metrics").rglob("*")) if path.is_file()}
 
-    first = written()
-    assert written() == first
+    first = outputs()
+    assert outputs() == first
     assert {Path(name).suffix for name in first} == {".json", ".csv", ".png"}
     assert "Ours-2 (7-NN on PCA-128)" in capsys.readouterr().out
     metrics = json.loads(first["data/metrics/dmt.json"])
@@ -100,7 +104,7 @@ def test_judging_twice_writes_the_same_bytes_and_prints_the_table(workspace: Pat
     assert json.loads(first["data/metrics/dmt/selected.json"])["selected"] == "tuned"
 
 
-def test_a_checkpoint_changed_after_it_was_judged_is_not_registered(workspace: Path, store: Path) -> None:
+def test_a_checkpoint_changed_after_evaluation_is_not_registered(workspace: Path, store: Path) -> None:
     evaluate.main()
     write_checkpoint(workspace / "data/studies/dmt/checkpoint.pt", store, seed=3, score=-0.1)
     with pytest.raises(ValueError, match="was judged; run evaluate again"):
@@ -127,18 +131,18 @@ def test_the_same_checkpoint_twice_is_one_version(workspace: Path, store: Path) 
     assert "already" in again["why"]
 
 
-def test_a_champion_of_other_data_is_scored_again_on_todays_and_claims_do_not_count(workspace: Path, store: Path) -> None:
+def test_a_champion_of_other_data_is_scored_again_on_the_present_data(workspace: Path, store: Path) -> None:
     other = write_store(workspace / "other", subjects=3, seed=9)
     registered(other, workspace, seed=1, score=99.0)
     entry = registered(store, workspace, seed=2, score=-99.0)
-    today = {"frames": store, "poses": store}
-    scores = [checkpoints.watch(workspace / f"claimed-{seed}" / "checkpoint.pt", today)["score"] for seed in (1, 2)]
+    reads = {"frames": store, "poses": store}
+    scores = [revalidate(workspace / f"seed-{seed}" / "checkpoint.pt", reads)["score"] for seed in (1, 2)]
     assert entry["champion_version"] == ("2" if scores[1] > scores[0] else "1")
     assert "both scored again on today's validation subjects" in entry["why"]
     assert f"{scores[0]:.6f}" in entry["why"]
 
 
-def test_a_champion_that_todays_data_does_not_fit_makes_room_and_says_why(workspace: Path, store: Path) -> None:
+def test_a_champion_that_cannot_be_scored_is_replaced_and_the_reason_is_given(workspace: Path, store: Path) -> None:
     other = write_store(workspace / "other", subjects=3, seed=9)
     registered(other, workspace, seed=1, score=99.0, window_frames=50)  # today's clips have 11
     entry = registered(store, workspace, seed=2, score=-99.0)
@@ -147,14 +151,14 @@ def test_a_champion_that_todays_data_does_not_fit_makes_room_and_says_why(worksp
     assert "window of 50" in entry["why"]
 
 
-def test_the_score_of_other_tasks_does_not_make_a_champion(workspace: Path, store: Path) -> None:
+def test_a_version_scored_by_other_tasks_does_not_become_champion(workspace: Path, store: Path) -> None:
     registered(store, workspace, seed=1, score=-0.4, errors=("age", "combined", "identity"))
     entry = registered(store, workspace, seed=2, score=-0.1, errors=("combined", "identity"))
     assert (entry["version"], entry["champion_version"], champion()) == ("2", "1", "1")
     assert "scored by combined, identity, champion 1 by age, combined, identity" in entry["why"]
 
 
-def test_a_version_that_todays_data_does_not_fit_is_refused(workspace: Path, store: Path) -> None:
+def test_a_version_that_cannot_be_scored_is_refused(workspace: Path, store: Path) -> None:
     registered(store, workspace, seed=1, score=0.0)
     other = write_store(workspace / "other", subjects=3, seed=9)
     with pytest.raises(ValueError, match="window of 50"):
@@ -163,15 +167,15 @@ def test_a_version_that_todays_data_does_not_fit_is_refused(workspace: Path, sto
 
 
 def test_the_model_is_logged_to_the_run_that_trained_it(workspace: Path, store: Path) -> None:
-    path = write_checkpoint(workspace / "claimed-1/checkpoint.pt", store, seed=1, score=-0.4)
+    path = write_checkpoint(workspace / "seed-1/checkpoint.pt", store, seed=1, score=-0.4)
     client, experiment = register.tracking.connect("dmt")
     run = client.create_run(experiment)
-    client.set_tag(run.info.run_id, "checkpoint.sha256", checkpoints.digest(path))
+    client.set_tag(run.info.run_id, "checkpoint.sha256", file_digest(path))
     assert registered(store, workspace, seed=1, score=-0.4)["run_id"] == run.info.run_id
     assert client.get_run(run.info.run_id).info.status == "FINISHED"
 
 
-def test_the_served_champion_answers_as_the_network_does_without_the_project_around_it(workspace: Path, store: Path) -> None:
+def test_the_champion_is_served_outside_the_project_with_the_outputs_of_the_network(workspace: Path, store: Path) -> None:
     registered(store, workspace, seed=1, score=-0.4)
     network, _, statistics = network_for(store, seed=1)
     flow_px = np.random.default_rng(0).normal(size=(3, 10, 60, 60)).astype(np.float32)
@@ -180,22 +184,22 @@ def test_the_served_champion_answers_as_the_network_does_without_the_project_aro
         "import mlflow, numpy as np, sys\n"
         f"mlflow.set_tracking_uri({register.tracking_uri()!r})\n"
         "model = mlflow.pyfunc.load_model('models:/dmt@champion')\n"
-        "np.savez('answers.npz', **model.predict(np.load('flow.npy')))\n"
-        "try:\n    model.predict(np.zeros((1, 10, 50, 60), np.float32))\n"
+        "np.savez('outputs.npz', **model.predict({'flow': np.load('flow.npy')}))\n"
+        "try:\n    model.predict({'flow': np.zeros((1, 10, 50, 60), np.float32)})\n"
         "except Exception as error:\n    print(type(error).__name__)\n"
     )
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-I", "-c", program], cwd=workspace, capture_output=True, text=True, check=False, timeout=300
     )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip() == "MlflowException"  # a wrong shape is refused
+    assert process.returncode == 0, process.stderr
+    assert process.stdout.strip() == "MlflowException"  # a wrong shape is refused
     with torch.no_grad():
         expected = network({"flow": torch.from_numpy(flow_px) - statistics["mean"]})
-    answers = np.load(workspace / "answers.npz")
-    assert np.allclose(answers["signature"], expected["signature"].numpy(), atol=1e-6)
-    assert np.allclose(answers["age_years"], expected["age_years"].numpy(), atol=1e-4)
-    assert np.allclose(answers["gender_probability"], expected["gender"].softmax(1).numpy(), atol=1e-6)
-    assert np.allclose(np.exp(answers["identity_log_probability"]).sum(axis=1), 1, atol=1e-5)
+    outputs = np.load(workspace / "outputs.npz")
+    assert np.allclose(outputs["signature"], expected["signature"].numpy(), atol=1e-6)
+    assert np.allclose(outputs["age_years"], expected["age_years"].numpy(), atol=1e-4)
+    assert np.allclose(outputs["gender_probability"], expected["gender"].softmax(1).numpy(), atol=1e-6)
+    assert np.allclose(np.exp(outputs["identity_log_probability"]).sum(axis=1), 1, atol=1e-5)
 
 
 @pytest.mark.parametrize(
@@ -206,7 +210,7 @@ def test_the_served_champion_answers_as_the_network_does_without_the_project_aro
         (None, "no checkpoint at .*train the system first"),
     ],
 )
-def test_a_file_that_is_no_checkpoint_is_named_with_what_to_do(tmp_path: Path, content: bytes | None, message: str) -> None:
+def test_a_file_that_is_no_checkpoint_is_refused_with_its_path(tmp_path: Path, content: bytes | None, message: str) -> None:
     path = tmp_path / "checkpoint.pt"
     if content is not None:
         path.write_bytes(content)

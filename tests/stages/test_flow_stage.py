@@ -1,4 +1,4 @@
-"""The flow stage: from a dataset's valid clips to one store, whole or not at all."""
+"""The flow stage: from a dataset's valid clips to one store, complete or not written."""
 
 import contextlib
 import subprocess

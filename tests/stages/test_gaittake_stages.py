@@ -14,13 +14,14 @@ from ruamel.yaml import YAML
 
 from people.systems.gaittake import data
 from stages import compare, evaluate, register, train, tune
+from stages.shared.problem import Trainings
 
 PARAMS = YAML(typ="safe").load(Path(__file__).parent.parent.parent / "params.yaml")
 
 
 @pytest.fixture(scope="module")
-def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A workspace in which the system was trained, tuned, judged and registered."""
+def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A workspace in which the system was trained, tuned, compared, evaluated and registered."""
     folder = tmp_path_factory.mktemp("gaittake")
     silhouette_stores.write_workspace(folder, PARAMS)
     with pytest.MonkeyPatch.context() as patch:
@@ -33,43 +34,46 @@ def judged(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_every_variant_of_params_yaml_is_trained_and_the_system_as_it_is_comes_last(judged: Path):
-    areas = pd.read_csv(judged / "data/compare/gaittake/areas.csv")
-    curves = pd.read_csv(judged / "data/compare/gaittake/curves.csv")
+def test_every_variant_of_params_yaml_is_trained_and_the_system_as_it_is_comes_last(workspace: Path):
+    areas = pd.read_csv(workspace / "data/compare/gaittake/areas.csv")
+    curves = pd.read_csv(workspace / "data/compare/gaittake/curves.csv")
     assert areas["variant"].unique().tolist() == [*PARAMS["systems"]["gaittake"]["compare"]["variants"], "all"]
     assert list(curves.columns) == ["variant", "seed", "epoch", "error_identity", "error_ranking"]
 
 
-def test_a_variant_can_change_the_network_or_the_objective_and_nothing_else():
-    config = {"model": {"gem": True}, "objective": {"weighting": True}, "data": {"frames": 3}}
-    found = compare.variants(config, {"mean": {"model": {"gem": False}}})
-    assert found == {
-        "mean": {"model": {"gem": False}, "objective": {"weighting": True}},
-        "all": {"model": {"gem": True}, "objective": {"weighting": True}},
-    }
-    with pytest.raises(ValueError, match=r"variants\.short\.data names nothing to change: there are model, objective"):
-        compare.variants(config, {"short": {"data": {"frames": 1}}})
-    with pytest.raises(ValueError, match=r"variants\.mean\.model\.gmm names nothing"):
-        compare.variants(config, {"mean": {"model": {"gmm": False}}})
+def test_a_variant_can_change_data_network_and_objective_and_nothing_else(workspace: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(workspace)
+    variants = compare.variants({"mean": {"model": {"gem": False}}, "frames": {"data": {"frames": 3}}})
+    assert variants == {"mean": {"model": {"gem": False}}, "frames": {"data": {"frames": 3}}, "all": {}}
+    trainings = Trainings("gaittake")
+    changed, full = (trainings.phases(variants[name])[0].problem.config for name in ("mean", "all"))
+    assert full == {name: trainings.block[name] for name in ("data", "model", "objective")}
+    assert changed == {**full, "model": {**full["model"], "gem": False}}
+    with pytest.raises(ValueError, match=r"variants\.short can change data, model, objective, got training"):
+        compare.variants({"short": {"training": {"epochs": 1}}})
+    with pytest.raises(ValueError, match=r"gaittake\.model\.gmm names nothing to change: there are channels, .*gem"):
+        trainings.phases({"model": {"gmm": False}})
 
 
-def test_the_figures_stand_beside_those_of_gait_energy_images(judged: Path):
-    metrics = json.loads((judged / "data/metrics/gaittake.json").read_text())
+def test_the_metrics_include_those_of_gait_energy_images(workspace: Path):
+    metrics = json.loads((workspace / "data/metrics/gaittake.json").read_text())
     for name in ("single_view.rank_1.mean", "single_view.gei_rank_1.mean", "cross_view.map.NM", "cross_view.gei_map.NM"):
         assert 0 <= metrics[name] <= 1
-    trials = pd.read_csv(judged / "data/studies/gaittake/trials.csv")
+    trials = pd.read_csv(workspace / "data/studies/gaittake/trials.csv")
     assert {"lambda.batch_all", "margin.weighted", "margin.batch_all"} <= set(trials.columns)
 
 
-def test_the_registered_model_takes_silhouettes_with_keypoints_by_name(judged: Path):
-    entry = json.loads((judged / "data/registry/gaittake.json").read_text())
-    mlflow.set_tracking_uri(f"sqlite:///{judged / 'mlflow.db'}")
-    served = mlflow.pyfunc.load_model(f"models:/gaittake/{entry['version']}")
-    reads = {slot: judged / path for slot, path in PARAMS["systems"]["gaittake"]["reads"].items()}
-    samples = data.open_samples(reads, silhouette_stores.DATA, "test")
+def test_the_registered_model_takes_silhouettes_with_keypoints_by_name(workspace: Path):
+    entry = json.loads((workspace / "data/registry/gaittake.json").read_text())
+    mlflow.set_tracking_uri(f"sqlite:///{workspace / 'mlflow.db'}")
+    registered = mlflow.pyfunc.load_model(f"models:/gaittake/{entry['version']}")
+    reads = {slot: workspace / path for slot, path in PARAMS["systems"]["gaittake"]["reads"].items()}
+    samples = data.open_samples(reads, silhouette_stores.DATA, "test", ("weighted", "batch_all"))
     batch = samples.batch([0, 7], spec=data.spec(samples), statistics={}, augment=None)
-    found = served.predict({name: batch[name].numpy() for name in ("silhouette", "keypoints")})["embedding"]
-    checkpoint = torch.load(judged / json.loads((judged / "data/metrics/gaittake/selected.json").read_text())["checkpoint"])
-    assert found.shape[0] == 2
-    assert np.isfinite(found).all()
+    embedding = registered.predict({name: batch[name].numpy() for name in ("silhouette", "keypoints")})["embedding"]
+    checkpoint = torch.load(
+        workspace / json.loads((workspace / "data/metrics/gaittake/selected.json").read_text())["checkpoint"]
+    )
+    assert embedding.shape[0] == 2
+    assert np.isfinite(embedding).all()
     assert checkpoint["spec"]["keypoints"] is True

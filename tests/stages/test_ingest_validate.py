@@ -152,7 +152,7 @@ def test_people_seen_from_two_views_pass_through_both_stages_with_silhouettes_ke
     validate.main("casiab")
     valid = schemas.load(Path("data/valid/casiab/clips.csv"))
     assert len(valid) == 3 * 10 * 2
-    assert (valid[list(schemas.PLACE_COLUMNS)] != "").all(axis=None)
+    assert (valid[list(schemas.LOCATION_COLUMNS)] != "").all(axis=None)
     assert set(valid["split"]) == {"train", "validation", "test"}
     assert set(valid["view_deg"]) == {0.0, 90.0}
 

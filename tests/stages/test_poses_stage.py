@@ -1,4 +1,4 @@
-"""The poses stage: beside a silhouette store one of keypoints, by a student that has never seen the test subjects' truth."""
+"""The poses stage: a keypoint store for a silhouette store, by a student trained without the test subjects."""
 
 from pathlib import Path
 
@@ -55,28 +55,28 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_does_not(pictures:
     assert (tmp_path / "0/meta.json").read_bytes() == (tmp_path / "1/meta.json").read_bytes()
 
 
-def test_only_training_subjects_teach(pictures: Store):
-    taught, labels = poses.labelled("casiab", pictures, Config(**{**BLOCK, "frames": 10_000}), seed=1)
+def test_only_training_subjects_are_sampled(pictures: Store):
+    samples, labels = poses.training_samples("casiab", pictures, Config(**{**BLOCK, "frames": 10_000}), seed=1)
     training = pictures.clips.query("split == 'train'")
-    assert len(taught) == len(labels) == training["length"].sum()
+    assert len(samples) == len(labels) == training["length"].sum()
     start, length = training["start"].iloc[0], training["length"].iloc[0]
-    np.testing.assert_array_equal(taught[:length], pictures.field("silhouette")[start : start + length])
+    np.testing.assert_array_equal(samples[:length], pictures.field("silhouette")[start : start + length])
 
 
 def test_without_truth_and_without_weights_the_error_says_what_to_do(
     clips: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    silhouettes.write(tmp_path / "bare", "casiab", clips.assign(keypoints=""), LAYOUT, workers=1)
-    bare = Store.open(tmp_path / "bare")
+    silhouettes.write(tmp_path / "unlabelled", "casiab", clips.assign(keypoints=""), LAYOUT, workers=1)
+    unlabelled = Store.open(tmp_path / "unlabelled")
     with pytest.raises(ValueError, match=r"has no true keypoints.*poses\.casiab\.teacher to keypointrcnn"):
-        poses.write(tmp_path / "store", "casiab", bare, Config(**BLOCK), seed=1)
+        poses.write(tmp_path / "store", "casiab", unlabelled, Config(**BLOCK), seed=1)
     with pytest.raises(ValueError, match=r"keypointrcnn_resnet50_fpn_coco-fc266e95\.pth"):
-        poses.write(tmp_path / "store", "casiab", bare, Config(**{**BLOCK, "teacher": "keypointrcnn"}), seed=1)
+        poses.write(tmp_path / "store", "casiab", unlabelled, Config(**{**BLOCK, "teacher": "keypointrcnn"}), seed=1)
     assert not (tmp_path / "store").exists()
 
 
-def test_without_a_training_subject_there_is_nobody_to_learn_from(clips: pd.DataFrame, tmp_path: Path):
+def test_without_a_training_subject_the_stage_stops(clips: pd.DataFrame, tmp_path: Path):
     silhouettes.write(tmp_path / "tested", "casiab", clips[clips["split"] == "test"], LAYOUT, workers=1)
     with pytest.raises(ValueError, match="no clip of a training subject"):
         poses.write(tmp_path / "store", "casiab", Store.open(tmp_path / "tested"), Config(**BLOCK), seed=1)

@@ -1,4 +1,4 @@
-"""The page's drawings: every kind of curve as it is stored, photos one by each camera, weights that are learned."""
+"""The figures of the report: curves, strips of photos, weights of loss terms."""
 
 import base64
 from pathlib import Path
@@ -16,20 +16,20 @@ from stages import compare, report
 
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Axes]:
-    """The axes of what is drawn, while the picture is made as ever."""
-    kept: list[Axes] = []
-    drawing = report.drawing
+    """The axes of all figures that the test draws."""
+    axes: list[Axes] = []
+    embed_figure = report.embed_figure
 
-    def keep(figure) -> Markup:
-        kept.extend(figure.axes)
-        return drawing(figure)
+    def record(figure) -> Markup:
+        axes.extend(figure.axes)
+        return embed_figure(figure)
 
-    monkeypatch.setattr(report, "drawing", keep)
-    return kept
+    monkeypatch.setattr(report, "embed_figure", record)
+    return axes
 
 
-def image_of(shown: Markup) -> np.ndarray:
-    png = base64.b64decode(str(shown).split("base64,")[1].split('"')[0])
+def image_of(markup: Markup) -> np.ndarray:
+    png = base64.b64decode(str(markup).split("base64,")[1].split('"')[0])
     return cv2.imdecode(np.frombuffer(png, np.uint8), cv2.IMREAD_COLOR)
 
 
@@ -56,7 +56,7 @@ def test_weights_have_a_panel_of_their_own_where_they_change(
 ):
     columns = {"epoch": [1, 2], "train/identity": [1.0, 0.5], "error/identity": [0.4, 0.2], "lambda/identity": weights}
     pd.DataFrame(columns).to_csv(tmp_path / "history.csv", index=False)
-    report.training(tmp_path / "history.csv")
+    report.training_curves(tmp_path / "history.csv")
     assert len(drawn) == panels
     if panels == 3:
         assert np.asarray(drawn[2].lines[0].get_ydata()).tolist() == weights
@@ -71,7 +71,7 @@ def photos(folder: Path, split: str) -> Path:
     ):  # fmt: skip
         image = np.full((128, 64, 3), 40 * number, np.uint8)
         name = f"photo-{number}.jpg"
-        (folder / name).write_bytes(image_files.jpeg(image, 95))
+        (folder / name).write_bytes(image_files.encode_jpeg(image, 95))
         rows.append({
             "dataset": "market1501", "clip_id": name, "subject_id": subject, "split": split, "condition": kind, "session": 0,
             "frames": name, "frame_count": 1, "root": str(folder), "kind": kind, "camera": camera, "gender": "female",
@@ -83,15 +83,15 @@ def photos(folder: Path, split: str) -> Path:
 
 @pytest.mark.parametrize("split", ["test", "validation"])
 def test_of_photos_one_by_each_camera_is_shown_and_a_strip_for_each_kind(tmp_path: Path, split: str):
-    strips = report.people(photos(tmp_path, split))
+    strips = report.frame_strips(photos(tmp_path, split))
     assert list(strips) == ["person 0002, by camera 1, 2, 3", "junk junk-test, by camera 5"]
-    shown = image_of(strips["person 0002, by camera 1, 2, 3"])
-    assert shown.shape == (128, 3 * 64, 3)
-    levels = [int(shown[:, 64 * place + 20 : 64 * place + 40].mean().round()) for place in range(3)]
+    strip = image_of(strips["person 0002, by camera 1, 2, 3"])
+    assert strip.shape == (128, 3 * 64, 3)
+    levels = [int(strip[:, 64 * index + 20 : 64 * index + 40].mean().round()) for index in range(3)]
     assert np.allclose(levels, [40, 120, 0], atol=2)
 
 
-def test_junk_is_nobody_among_the_people_that_are_counted(tmp_path: Path):
+def test_junk_is_not_counted_as_a_person(tmp_path: Path):
     counted = report.subjects(photos(tmp_path, "test"))
     assert counted[["split", "subjects", "female", "clips"]].to_numpy().tolist() == [["test", 2, 2, 6]]
 

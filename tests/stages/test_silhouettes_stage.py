@@ -1,4 +1,4 @@
-"""The silhouettes stage: from a dataset's valid clips to one store, whole or not at all."""
+"""The silhouettes stage: from a dataset's valid clips to one store, complete or not written."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ import pytest
 from people.datasets import casiab
 from people.storage.store import Store
 from people.video.silhouettes import Config
-from stages.silhouettes import one_clip, write
+from stages.silhouettes import process_clip, write
 
 CONFIG = Config(method="background", size_hw=[64, 44], soft=False, weights="")
 
@@ -49,13 +49,13 @@ def test_one_worker_and_two_write_the_same_bytes(clips: pd.DataFrame, tmp_path: 
 
 
 def test_a_clip_without_a_person_is_named_and_left_out(clips: pd.DataFrame, tmp_path: Path):
-    nobody = clips[:3].copy()
-    nobody["frames"] = nobody["frames"].where(nobody.index != nobody.index[1], nobody["background"])
-    nobody["frame_count"] = [len(list(casiab.frames(Path(row.root), row.frames))) for row in nobody.itertuples()]
-    write(tmp_path / "store", "casiab", nobody, CONFIG, workers=1)
+    empty = clips[:3].copy()
+    empty["frames"] = empty["frames"].where(empty.index != empty.index[1], empty["background"])
+    empty["frame_count"] = [len(list(casiab.frames(Path(row.root), row.frames))) for row in empty.itertuples()]
+    write(tmp_path / "store", "casiab", empty, CONFIG, workers=1)
     store = Store.open(tmp_path / "store")
-    assert store.meta["without_person"] == [nobody["clip_id"].iloc[1]]
-    assert store.clips["clip_id"].tolist() == nobody["clip_id"].iloc[[0, 2]].tolist()
+    assert store.meta["without_person"] == [empty["clip_id"].iloc[1]]
+    assert store.clips["clip_id"].tolist() == empty["clip_id"].iloc[[0, 2]].tolist()
 
 
 def test_the_layouts_own_masks_are_taken_as_they_are_and_not_compared_with_themselves(clips: pd.DataFrame, tmp_path: Path):
@@ -65,12 +65,12 @@ def test_the_layouts_own_masks_are_taken_as_they_are_and_not_compared_with_thems
     assert store.meta["iou"] is None
     assert store.meta["iou_by_condition"] == {}
     with pytest.raises(ValueError, match=r"001/bg-01/054 .*no masks"):
-        one_clip("casiab", clips.assign(masks="").iloc[0].to_dict(), layout)
+        process_clip("casiab", clips.assign(masks="").iloc[0].to_dict(), layout)
 
 
 def test_masks_alone_are_no_video_to_find_people_in(clips: pd.DataFrame):
     with pytest.raises(ValueError, match="set `method` to layout"):
-        one_clip("casiab", clips.assign(frames=clips["masks"]).iloc[0].to_dict(), CONFIG)
+        process_clip("casiab", clips.assign(frames=clips["masks"]).iloc[0].to_dict(), CONFIG)
 
 
 def test_frames_that_came_or_went_since_validation_stop_the_stage_and_leave_no_store(clips: pd.DataFrame, tmp_path: Path):

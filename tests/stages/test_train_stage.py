@@ -1,4 +1,4 @@
-"""The stages train and compare, on a small store: what they leave, and that neither a kill nor a second time changes it."""
+"""The stages train and compare, on a small store: their outputs, which neither a kill nor a second run changes."""
 
 import json
 import sys
@@ -61,7 +61,7 @@ def test_training_leaves_the_best_checkpoint_its_curve_and_its_summary_twice_the
 
 def test_a_killed_training_goes_on_to_the_same_result_in_the_same_run_of_mlflow(workspace: Path, tracking: str):
     train.main()
-    whole = contents(workspace / "data/models/dmt")
+    uninterrupted = contents(workspace / "data/models/dmt")
     (workspace / "data/models/dmt/checkpoint.pt").unlink()
     killed = killable.start(killable.stage, workspace, "train", "dmt", 5, MLFLOW_TRACKING_URI=tracking)
     assert killable.exit_code(killed) == killable.KILLED
@@ -69,14 +69,14 @@ def test_a_killed_training_goes_on_to_the_same_result_in_the_same_run_of_mlflow(
     assert left.info.status == "RUNNING"
     again = killable.start(killable.stage, workspace, "train", "dmt", MLFLOW_TRACKING_URI=tracking)
     assert killable.exit_code(again) == 0, (workspace / "output").read_text()
-    assert contents(workspace / "data/models/dmt") == whole
+    assert contents(workspace / "data/models/dmt") == uninterrupted
     (run,) = newest_runs(tracking, 1)
     assert (run.info.run_id, run.info.status) == (left.info.run_id, "FINISHED")
     scores = mlflow.MlflowClient(tracking).get_metric_history(run.info.run_id, "score")
     assert [metric.step for metric in scores] == [1, 2, 3]
 
 
-def test_a_training_that_is_told_to_end_is_marked_killed_and_does_not_end_well(workspace: Path, tracking: str):
+def test_a_terminated_training_is_marked_killed_and_exits_with_an_error(workspace: Path, tracking: str):
     dmt_workspace.write_workspace(workspace / "longer", training={"epochs": 10_000})
     before = {run.info.run_id for run in newest_runs(tracking, 100)}
     process = killable.start(killable.stage, workspace / "longer", "train", "dmt", MLFLOW_TRACKING_URI=tracking)
@@ -89,7 +89,7 @@ def test_a_training_that_is_told_to_end_is_marked_killed_and_does_not_end_well(w
     assert not (workspace / "longer/data/models").exists() or not list((workspace / "longer/data/models").iterdir())
 
 
-def test_what_a_dead_process_left_running_in_mlflow_is_ended_by_the_next(workspace: Path, tracking: str):
+def test_a_run_left_running_in_mlflow_by_a_dead_process_is_ended_by_the_next(workspace: Path, tracking: str):
     killed = killable.start(killable.stage, workspace, "train", "dmt", 5, MLFLOW_TRACKING_URI=tracking)
     assert killable.exit_code(killed) == killable.KILLED
     (left,) = newest_runs(tracking, 1)
@@ -100,7 +100,7 @@ def test_what_a_dead_process_left_running_in_mlflow_is_ended_by_the_next(workspa
     assert mlflow.MlflowClient(tracking).get_run(left.info.run_id).info.status == "KILLED"
 
 
-def test_a_run_of_mlflow_tells_what_it_was_made_from_and_what_came_out(workspace: Path, tracking: str):
+def test_a_run_of_mlflow_has_its_inputs_and_results(workspace: Path, tracking: str):
     train.main()
     (run,) = newest_runs(tracking, 1)
     assert run.info.status == "FINISHED"
@@ -116,23 +116,24 @@ def test_an_unknown_key_in_params_stops_the_training_before_it_starts(workspace:
         train.main()
 
 
-def test_variants_start_from_the_same_network_and_are_judged_by_the_area_under_their_error(workspace: Path):
+def test_variants_are_compared_by_the_area_under_their_errors_and_the_last_is_the_system_itself(workspace: Path):
     compare.main()
     first = contents(workspace / "data/compare/dmt")
     curves, areas = (pd.read_csv(workspace / "data/compare/dmt" / name) for name in ("curves.csv", "areas.csv"))
     assert list(areas["variant"].unique()) == ["identity", "identity+gender", "identity+age", "identity+verification", "all"]
     assert list(curves.columns[:4]) == ["variant", "seed", "epoch", "error_identity"]
-    found = areas.set_index(["variant", "error"])["area"]
-    for variant, one in curves.groupby("variant"):
-        assert found[variant, "identity"] == pytest.approx(one["error_identity"].mean())  # two epochs: a trapezoid
-    assert found["identity+gender", "gender"] == pytest.approx(
+    area_of = areas.set_index(["variant", "error"])["area"]
+    for variant, curve in curves.groupby("variant"):
+        assert area_of[variant, "identity"] == pytest.approx(curve["error_identity"].mean())  # two epochs: a trapezoid
+    assert {error for variant, error in area_of.index if variant == "identity"} == {"identity", "verification"}
+    assert area_of["identity+gender", "gender"] == pytest.approx(
         curves.groupby("variant")["error_gender"].mean()["identity+gender"]
     )
-    train_as_it_is = curves[curves["variant"] == "all"]["error_identity"].to_list()
+    unchanged = curves[curves["variant"] == "all"]["error_identity"].to_list()
     dmt_workspace.write_workspace(workspace, training={"epochs": 2})
     train.main()
     history = pd.read_csv(workspace / "data/models/dmt/history.csv")
-    assert history["error/identity"].to_list() == train_as_it_is
+    assert history["error/identity"].to_list() == unchanged
     dmt_workspace.write_workspace(workspace)
     compare.main()
     assert contents(workspace / "data/compare/dmt") == first
@@ -152,8 +153,8 @@ def test_a_killed_comparison_goes_on_with_the_variant_it_was_at(workspace: Path)
 def test_the_error_of_all_tasks_together_is_compared_among_variants_that_have_them_all():
     rows = [("one", 1, 1, 0.1, 0.1, np.nan), ("one", 1, 2, 0.3, 0.3, np.nan), ("all", 1, 1, 0.4, 0.2, 0.6)]
     names = ["variant", "seed", "epoch", "error_combined", "error_identity", "error_attributes"]
-    found = compare.areas(compare.comparable(pd.DataFrame(rows, columns=names)))
-    assert found.set_index(["variant", "error"])["area"].to_dict() == pytest.approx(
+    table = compare.areas(compare.comparable(pd.DataFrame(rows, columns=names)))
+    assert table.set_index(["variant", "error"])["area"].to_dict() == pytest.approx(
         {("one", "identity"): 0.2, ("all", "combined"): 0.4, ("all", "identity"): 0.2, ("all", "attributes"): 0.6}
     )
 

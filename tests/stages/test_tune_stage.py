@@ -1,4 +1,4 @@
-"""The stage tune: a study whose trials are each done once, whoever dies, and whose result is the same every time."""
+"""The stage tune: a study whose trials are each done once, also after kills, and whose result is the same every time."""
 
 import sys
 from pathlib import Path
@@ -16,8 +16,8 @@ from ruamel.yaml import YAML
 from people.training.loop import Diverged
 from stages import tune
 from stages.shared.problem import merged
-from stages.shared.study import PLACE, Search, current, is_done, nested, places, work
-from stages.tune import best_of, table
+from stages.shared.study import SLOT, Search, is_done, nested_blocks, open_study, run_trials, slots
+from stages.tune import best_trial, trials_table
 
 OBJECTIVE = {"lambda": {"gender": 0.1, "age": 0.2}, "margin": {"verification": 0.5}, "adaptive_margin": False}
 RANGES = {"lambda.gender": [0.01, 1.0], "margin.verification": [0.1, 10.0]}
@@ -47,13 +47,13 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
 
 
-def valley(trial: optuna.Trial) -> float:
-    """Best at lambda.gender = 0.3, whatever the margin."""
+def parabola(trial: optuna.Trial) -> float:
+    """Best at lambda.gender = 0.3, independent of the margin."""
     return -((trial.params["lambda.gender"] - 0.3) ** 2)
 
 
 def proposals(study: optuna.Study, count: int) -> list[dict[str, float]]:
-    return [trial.params for trial in places(study, count)]
+    return [trial.params for trial in slots(study, count)]
 
 
 def test_a_study_leaves_its_table_and_the_best_trial_and_computes_them_anew_the_next_time(workspace: Path):
@@ -70,10 +70,10 @@ def test_a_study_leaves_its_table_and_the_best_trial_and_computes_them_anew_the_
         0.1,
         0.5,
     ]
-    complete = trials[trials["state"] == "complete"]
+    complete = trials.query("state == 'complete'")
     assert best["trial"] == complete.loc[complete["score"].idxmax(), "number"]
     assert checkpoint["config"]["objective"] == best["objective"]
-    assert checkpoint["watched"]["score"] == best["score"] == complete["score"].max()
+    assert checkpoint["validation"]["score"] == best["score"] == complete["score"].max()
     assert not [path for path in (workspace / ".state/checkpoints").rglob("*") if path.is_file()]
     tune.main()
     assert contents(workspace / "data/studies/dmt") == first
@@ -82,17 +82,17 @@ def test_a_study_leaves_its_table_and_the_best_trial_and_computes_them_anew_the_
 
 def test_a_killed_study_does_the_missing_trials_alone_and_ends_with_the_same_bytes(workspace: Path, tracking: str):
     tune.main()
-    whole = contents(workspace / "data/studies/dmt")
-    elsewhere = {"MLFLOW_TRACKING_URI": tracking, "OPTUNA_STORAGE": f"sqlite:///{workspace}/killed.db"}
+    uninterrupted = contents(workspace / "data/studies/dmt")
+    own_databases = {"MLFLOW_TRACKING_URI": tracking, "OPTUNA_STORAGE": f"sqlite:///{workspace}/killed.db"}
     steps_of_trial_0 = 2 * 3
-    killed = killable.start(killable.stage, workspace, "tune", "dmt", steps_of_trial_0 + 5, **elsewhere)
+    killed = killable.start(killable.stage, workspace, "tune", "dmt", steps_of_trial_0 + 5, **own_databases)
     assert killable.exit_code(killed) == killable.KILLED
-    again = killable.start(killable.stage, workspace, "tune", "dmt", **elsewhere)
+    again = killable.start(killable.stage, workspace, "tune", "dmt", **own_databases)
     assert killable.exit_code(again) == 0, (workspace / "output").read_text()
-    assert contents(workspace / "data/studies/dmt") == whole
-    (name,) = optuna.get_all_study_names(elsewhere["OPTUNA_STORAGE"])
-    states = [trial.state for trial in optuna.load_study(study_name=name, storage=elsewhere["OPTUNA_STORAGE"]).trials]
-    assert states.count(TrialState.FAIL) == 1  # the one that was killed, done again; no other was
+    assert contents(workspace / "data/studies/dmt") == uninterrupted
+    (name,) = optuna.get_all_study_names(own_databases["OPTUNA_STORAGE"])
+    states = [trial.state for trial in optuna.load_study(study_name=name, storage=own_databases["OPTUNA_STORAGE"]).trials]
+    assert states.count(TrialState.FAIL) == 1  # only the killed one is run again
     assert len(states) == 3 + 1
 
 
@@ -102,66 +102,69 @@ def test_several_processes_share_one_study_and_none_does_a_trial_twice(workspace
     assert [killable.exit_code(process) for process in both] == [0, 0], (workspace / "output").read_text()
     (name,) = optuna.get_all_study_names(shared["OPTUNA_STORAGE"])
     trials = optuna.load_study(study_name=name, storage=shared["OPTUNA_STORAGE"]).trials
-    assert sorted(trial.user_attrs[PLACE] for trial in trials if is_done(trial)) == [0, 1, 2]
+    assert sorted(trial.user_attrs[SLOT] for trial in trials if is_done(trial)) == [0, 1, 2]
     assert not any(trial.state in (TrialState.RUNNING, TrialState.WAITING) for trial in trials)
     assert list(pd.read_csv(workspace / "data/studies/dmt/trials.csv")["number"]) == [0, 1, 2]
 
 
 @pytest.mark.parametrize("sampler", ["tpe", "gp"])
 def test_a_study_that_stops_between_trials_goes_on_with_the_proposals_it_would_have_made(workspace: Path, sampler: str):
-    asked = search(trials=12, sampler=sampler)  # the samplers learn from the eleventh trial on
-    whole, stopped = current(f"whole-{sampler}", asked, seed=1), current(f"stopped-{sampler}", asked, seed=1)
-    work(whole, asked, asked.baseline(OBJECTIVE), valley)
-    work(stopped, search(trials=7, sampler=sampler), asked.baseline(OBJECTIVE), valley)
-    stopped = current(f"stopped-{sampler}", asked, seed=1)  # a new process knows nothing of the samplers before
-    work(stopped, asked, asked.baseline(OBJECTIVE), valley)
-    assert proposals(stopped, 12) == proposals(whole, 12)
-    assert len({trial["lambda.gender"] for trial in proposals(whole, 12)}) == 12
-    assert proposals(whole, 12)[0] == {"lambda.gender": 0.1, "margin.verification": 0.5}
+    options = search(trials=12, sampler=sampler)  # the samplers learn from the eleventh trial on
+    continuous, stopped = (
+        open_study(f"continuous-{sampler}", options, seed=1),
+        open_study(f"stopped-{sampler}", options, seed=1),
+    )
+    run_trials(continuous, options, options.baseline(OBJECTIVE), parabola)
+    run_trials(stopped, search(trials=7, sampler=sampler), options.baseline(OBJECTIVE), parabola)
+    stopped = open_study(f"stopped-{sampler}", options, seed=1)  # as in a new process, without the state of the samplers
+    run_trials(stopped, options, options.baseline(OBJECTIVE), parabola)
+    assert proposals(stopped, 12) == proposals(continuous, 12)
+    assert len({trial["lambda.gender"] for trial in proposals(continuous, 12)}) == 12
+    assert proposals(continuous, 12)[0] == {"lambda.gender": 0.1, "margin.verification": 0.5}
 
 
 def test_a_trial_that_falls_below_the_median_is_pruned_but_never_the_best(workspace: Path):
-    asked = search()
-    study = current("pruned", asked, seed=1)
+    options = search()
+    study = open_study("pruned", options, seed=1)
 
     def train(trial: optuna.Trial) -> float:
-        score = -float(trial.user_attrs[PLACE])  # each trial is worse than those before
+        score = -float(trial.user_attrs[SLOT])  # each trial is worse than those before
         for epoch in (1, 2, 3):
             trial.report(score, epoch)
             if trial.should_prune():
                 raise optuna.TrialPruned
         return score
 
-    work(study, asked, asked.baseline(OBJECTIVE), train)
-    listed = table(places(study, 6), list(RANGES))
+    run_trials(study, options, options.baseline(OBJECTIVE), train)
+    listed = trials_table(slots(study, 6), list(RANGES))
     assert list(listed["state"]) == ["complete", "complete", "pruned", "pruned", "pruned", "pruned"]
-    assert best_of(places(study, 6), "pruned").user_attrs[PLACE] == 0
+    assert best_trial(slots(study, 6), "pruned").user_attrs[SLOT] == 0
 
 
 def test_a_trial_that_diverges_is_not_tried_again_and_its_reason_is_kept(workspace: Path):
-    asked = search(trials=3)
-    study, tried = current("diverged", asked, seed=1), []
+    options = search(trials=3)
+    study, tried = open_study("diverged", options, seed=1), []
 
     def train(trial: optuna.Trial) -> float:
-        tried.append(trial.user_attrs[PLACE])
-        raise Diverged(f"epoch 1: nothing but noise in {tried[-1]}")
+        tried.append(trial.user_attrs[SLOT])
+        raise Diverged(f"epoch 1: the loss is not finite in {tried[-1]}")
 
-    work(study, asked, asked.baseline(OBJECTIVE), train)
+    run_trials(study, options, options.baseline(OBJECTIVE), train)
     assert tried == [0, 1, 2]
-    with pytest.raises(ValueError, match=r"no trial of diverged-1 came to its end; narrow search.ranges[^Ω]*noise in 2"):
-        best_of(places(study, 3), study.study_name)
+    with pytest.raises(ValueError, match=r"no trial of diverged-1 is complete; narrow search.ranges[^Ω]*not finite in 2"):
+        best_trial(slots(study, 3), study.study_name)
 
 
 def test_any_other_error_stops_the_study_and_leaves_the_trial_to_be_done(workspace: Path):
-    asked = search(trials=2)
-    study = current("broken", asked, seed=1)
+    options = search(trials=2)
+    study = open_study("broken", options, seed=1)
 
     def train(trial: optuna.Trial) -> float:
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        work(study, asked, asked.baseline(OBJECTIVE), train)
-    work(study, asked, asked.baseline(OBJECTIVE), valley)
+        run_trials(study, options, options.baseline(OBJECTIVE), train)
+    run_trials(study, options, options.baseline(OBJECTIVE), parabola)
     assert len(proposals(study, 2)) == 2
 
 
@@ -177,20 +180,20 @@ def test_any_other_error_stops_the_study_and_leaves_the_trial_to_be_done(workspa
         ({"trials": 0}, "at least 1 trial of 1 epoch, got 0 of 3"),
     ],
 )
-def test_a_search_that_makes_no_sense_is_refused_with_its_key(changes: dict[str, Any], message: str):
+def test_an_invalid_search_is_refused_with_its_key(changes: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         search(**changes).baseline(OBJECTIVE)
 
 
-def test_a_word_is_no_place_to_begin_with_and_the_sampler_chooses_a_number():
+def test_a_word_is_left_out_of_the_baseline_and_the_sampler_chooses_a_number():
     learned = {"lambda": {"gender": "learned", "age": 0.2}, "margin": {"verification": 0.5}}
-    asked = search(ranges={"lambda.gender": [0.1, 10.0], "lambda.age": [0.1, 1.0]})
-    assert asked.baseline(learned) == {"lambda.age": 0.2}
+    options = search(ranges={"lambda.gender": [0.1, 10.0], "lambda.age": [0.1, 1.0]})
+    assert options.baseline(learned) == {"lambda.age": 0.2}
 
 
 def test_dotted_values_replace_those_of_the_objective_and_no_others():
     values = {"lambda.gender": 0.7, "margin.verification": 3.0}
-    changed = merged(OBJECTIVE, nested(values), "objective")
+    changed = merged(OBJECTIVE, nested_blocks(values), "objective")
     assert changed == {"lambda": {"gender": 0.7, "age": 0.2}, "margin": {"verification": 3.0}, "adaptive_margin": False}
     assert OBJECTIVE["lambda"] == {"gender": 0.1, "age": 0.2}
     with pytest.raises(ValueError, match=r"objective\.lambda\.hair names nothing to change: there are gender, age"):

@@ -1,4 +1,4 @@
-"""What is written is what is read, and nothing that is incomplete is ever read."""
+"""Arrays and tables are read as they were written, and an incomplete store is an error."""
 
 import errno
 import json
@@ -39,8 +39,8 @@ def write(path: Path, lengths: tuple[int, ...] = (3, 1, 5)) -> Path:
 
 def write_all(path: Path, fields: dict[str, Field], clips: Iterable[tuple[dict, dict[str, np.ndarray]]]) -> Path:
     with StoreWriter(path, fields, {"flow_scale": 100}) as store:
-        for each, arrays in clips:
-            store.append(each, arrays)
+        for columns, arrays in clips:
+            store.append(columns, arrays)
     return path
 
 
@@ -154,9 +154,9 @@ def test_rows_with_other_columns_or_the_offsets_own_are_refused(tmp_path: Path) 
 
 def test_a_data_file_that_is_cut_missing_or_longer_is_refused_with_both_sizes(tmp_path: Path) -> None:
     file = write(tmp_path / "store") / "flow.bin"
-    whole = file.read_bytes()
-    assert len(whole) == 9 * 2 * 6 * 8 * 2
-    for content in (whole[:-1], whole + b"x"):
+    complete = file.read_bytes()
+    assert len(complete) == 9 * 2 * 6 * 8 * 2
+    for content in (complete[:-1], complete + b"x"):
         file.write_bytes(content)
         with pytest.raises(ValueError, match=rf"flow\.bin has {len(content):,} bytes, expected 1,728"):
             Store.open(tmp_path / "store")

@@ -1,4 +1,4 @@
-"""Three people of CASIA-B, rendered as small as they can be recognised as people: one trains, one validates, one is tested."""
+"""A small rendered archive of CASIA-B: one person each to train, validate and test."""
 
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
@@ -7,14 +7,15 @@ from pathlib import Path
 import pandas as pd
 
 from people.datasets import casiab
+from people.records import Split
 from people.synth.motion import parametric
 from people.synth.render import render
 
 
 def write(folder: Path) -> pd.DataFrame:
-    """Their archive, written below a folder, and the index of it."""
+    """Write the archive below a folder; returns its index."""
     motions = parametric.motions(3, walks=len(casiab.SEQUENCES), frames=10, frame_rate_hz=25.0, seed=4)
-    subjects = {"train": 1, "validation": 1, "test": 1}
+    subjects: dict[Split, int] = {"train": 1, "validation": 1, "test": 1}
     takes = casiab.plan(motions, subjects=subjects, frames_per_sequence=10, views_deg=[54], seed=4)
     with ThreadPoolExecutor(2) as executor:
         casiab.write(folder / "raw", takes, partial(render, size_hw=(48, 64)), jpeg_quality=90, executor=executor)

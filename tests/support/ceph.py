@@ -1,4 +1,4 @@
-"""Ceph's S3 gateway, from Debian's packages, on loopback, with everything in memory and in a folder that is thrown away."""
+"""Ceph's S3 gateway, from Debian's packages, on loopback, with everything in memory and in a temporary folder."""
 
 import shutil
 import signal
@@ -47,7 +47,7 @@ class Gateway:
 
     url: str
     access_key: str = "people"
-    secret_key: str = "a secret of nobody"
+    secret_key: str = "not a secret"
 
 
 @contextmanager
@@ -63,28 +63,29 @@ def gateway() -> Iterator[Gateway]:
         file.write_text(CONFIGURATION.format(cluster=cluster, port=monitor, folder=folder))
         for name in ("monitor", "storage"):
             (folder / name).mkdir()
-        here = ("--conf", str(file))
+        config = ("--conf", str(file))
 
-        def started(name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
+        def start(name: str, command: Sequence[str]) -> subprocess.Popen[bytes]:
             (folder / f"{name}-output").mkdir()
-            return stack.enter_context(running([*command, *here, "-f"], folder / f"{name}-output", signal.SIGTERM))
+            return stack.enter_context(running([*command, *config, "-f"], folder / f"{name}-output", signal.SIGTERM))
 
         run(["monmaptool", "--create", "--fsid", cluster, "--addv", "a", f"[v1:127.0.0.1:{monitor}]", f"{folder}/map"], folder)
-        run(["ceph-mon", *here, "--mkfs", "-i", "a", "--monmap", f"{folder}/map"], folder)
-        started("monitor", ["ceph-mon", "-i", "a"])
-        run(["ceph", *here, "--connect-timeout", "100", "osd", "new", disk], folder)
-        run(["ceph-osd", *here, "-i", "0", "--mkfs", "--osd-uuid", disk], folder)
-        started("storage", ["ceph-osd", "-i", "0"])
-        made = Gateway(f"http://127.0.0.1:{web}")
-        user = ["--uid", "people", "--display-name", "people", "--access-key", made.access_key, "--secret-key", made.secret_key]
-        run(["radosgw-admin", *here, "user", "create", *user], folder)
-        process = started("gateway", ["radosgw", "-n", "client.gateway", "--rgw-frontends", f"beast endpoint=127.0.0.1:{web}"])
+        run(["ceph-mon", *config, "--mkfs", "-i", "a", "--monmap", f"{folder}/map"], folder)
+        start("monitor", ["ceph-mon", "-i", "a"])
+        run(["ceph", *config, "--connect-timeout", "100", "osd", "new", disk], folder)
+        run(["ceph-osd", *config, "-i", "0", "--mkfs", "--osd-uuid", disk], folder)
+        start("storage", ["ceph-osd", "-i", "0"])
+        server = Gateway(f"http://127.0.0.1:{web}")
+        keys = ["--access-key", server.access_key, "--secret-key", server.secret_key]
+        user = ["--uid", "people", "--display-name", "people", *keys]
+        run(["radosgw-admin", *config, "user", "create", *user], folder)
+        process = start("gateway", ["radosgw", "-n", "client.gateway", "--rgw-frontends", f"beast endpoint=127.0.0.1:{web}"])
         wait_for(process, folder / "gateway-output", lambda: listens(web))
-        yield made
+        yield server
 
 
 def listens(port: int) -> bool:
-    """Whether somebody takes connections there."""
+    """Whether a server accepts connections on this port."""
     with socket.socket() as probe:
         probe.settimeout(1)
         return probe.connect_ex(("127.0.0.1", port)) == 0

@@ -1,4 +1,4 @@
-"""A workspace for the stages that train: a small store of flow in which every person moves with a rhythm of their own."""
+"""A workspace for the stages that train: a small store of flow in which every person moves in another rhythm."""
 
 from pathlib import Path
 from typing import Any
@@ -10,21 +10,21 @@ from people.storage.store import Field, StoreWriter
 
 SPLITS = {"train": 4, "validation": 3}
 CLIPS_EACH, FRAMES, HEIGHT, WIDTH = 4, 12, 44, 48
-PARAMS: dict[str, Any] = YAML(typ="safe").load(Path(__file__).parent.parent / "params.yaml")
+PARAMS: dict[str, Any] = YAML(typ="safe").load(Path(__file__).parent.parent.parent / "params.yaml")
 
 
 Block = dict[str, Any]
 
 
 def write_workspace(folder: Path, *, training: Block | None = None, search: Block | None = None) -> None:
-    """params.yaml and data/flow/rhythms, for a network of type B that is as small as it can be."""
+    """params.yaml and data/flow/rhythms, for a small network of type B."""
     block = dict(PARAMS["systems"]["dmt"])
     block["reads"] = {"frames": "data/flow/rhythms", "poses": "data/flow/rhythms"}
     block["data"] = {"window_frames": 4, "step_frames": 4, "crop_px": 40, "mirror": True, "shifts_px": [-2, 0, 2]}
     block["model"] = {"type": "B", "widths": [4, 4, 8, 8], "dense": [8], "dropout": 0.1}
     small = {"epochs": 3, "batches": {"samples": 16}, "accelerator": "cpu", "precision": "32-true"}
     block["training"] = {**block["training"], **small, **(training or {})}
-    block["compare"] = {**block["compare"], "epochs": 2}
+    block["compare"] = {**block["compare"], "epochs": 2, "select": list(block["compare"]["variants"])}
     quick = {"trials": 3, "epochs": 2, "pruner": {"startup_trials": 1, "warmup_epochs": 1}}
     block["search"] = {**block["search"], **quick, **(search or {})}
     folder.mkdir(parents=True, exist_ok=True)

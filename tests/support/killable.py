@@ -1,4 +1,4 @@
-"""Real processes that can really be killed, forked from one that has imported everything once: a start costs no seconds."""
+"""Real processes to kill, forked from one that has the modules imported, so that a start is fast."""
 
 import importlib
 import multiprocessing
@@ -10,9 +10,9 @@ from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
-ROOT = Path(__file__).parent.parent
+ROOT = Path(__file__).parent.parent.parent
 SYSTEM = ["people.systems.dmt.data", "people.systems.dmt.model", "people.systems.dmt.objective"]
-PRELOADED = ["processes", "tiny", "stages.train", "stages.compare", "stages.tune", *SYSTEM]
+PRELOADED = ["killable", "toy_system", "stages.train", "stages.compare", "stages.tune", *SYSTEM]
 KILLED = -9
 
 
@@ -22,7 +22,7 @@ def start(function: Callable[..., None], folder: Path, *arguments: Any, **enviro
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(PRELOADED)
     before = dict(os.environ)
-    os.environ["PYTHONPATH"], os.environ["OMP_NUM_THREADS"] = f"{ROOT}{os.pathsep}{ROOT / 'tests'}", "1"
+    os.environ["PYTHONPATH"], os.environ["OMP_NUM_THREADS"] = f"{ROOT}{os.pathsep}{ROOT / 'tests/support'}", "1"
     try:
         process = context.Process(target=_inside, args=(function, folder, environment, arguments))
         process.start()
@@ -49,9 +49,9 @@ def stage(name: str, system: str, kill_at_step: int = 0) -> None:
 
 
 def free_port() -> int:
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 def kill_now() -> None:

@@ -1,4 +1,4 @@
-"""Photos of people whose colours are their own, from several cameras; and a small network that reads them."""
+"""Photos of people in colours of their own, from several cameras, and the blocks of a small network for them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,10 +11,10 @@ from people.storage.store import Field, StoreWriter
 
 HEIGHT, WIDTH = 32, 16
 DATA_BLOCK: dict[str, Any] = {
-    "size_hw": [HEIGHT, WIDTH], "normalise": "training", "junk": False, "flip": 0.5, "rotation_deg": 10, "translation": 0.05,
+    "size_hw": [HEIGHT, WIDTH], "normalise": "training", "flip": 0.5, "rotation_deg": 10, "translation": 0.05,
 }  # fmt: skip
 MODEL_BLOCK: dict[str, Any] = {
-    "type": "resnet", "tasks": ["identity", "attributes"], "widths": [4, 8, 8, 16], "blocks": [1, 1, 1, 1], "weights": "",
+    "type": "resnet", "widths": [4, 8, 8, 16], "blocks": [1, 1, 1, 1], "weights": "",
     "hidden": 16, "embedding": 8, "head_channels": 2, "heads": 2,
 }  # fmt: skip
 OBJECTIVE_BLOCK: dict[str, Any] = {
@@ -22,9 +22,10 @@ OBJECTIVE_BLOCK: dict[str, Any] = {
     "bounds": [-3, 3],
 }  # fmt: skip
 TRAINING_BLOCK: dict[str, Any] = {
-    "epochs": 2, "batches": {"people": 4, "clips": 3, "per_epoch": 4}, "optimizer": {"name": "adam"}, "learning_rate": 1e-3,
-    "weight_decay": 3e-3, "schedule": {"name": "milestones", "factor": 0.1, "epochs": [50]}, "task_stopping": None,
-    "clip_gradient_norm": 10.0, "accelerator": "cpu", "devices": 1, "precision": "32-true", "loader_workers": 0,
+    "epochs": 2, "batches": {"identities": 4, "samples_each": 3, "per_epoch": 4}, "optimizer": {"name": "adam"},
+    "learning_rate": 1e-3, "weight_decay": 3e-3, "schedule": {"name": "milestones", "factor": 0.1, "epochs": [50]},
+    "task_stopping": None, "clip_gradient_norm": 10.0, "accelerator": "cpu", "devices": 1, "precision": "32-true",
+    "loader_workers": 0,
 }  # fmt: skip
 
 
@@ -44,7 +45,7 @@ def write_store(
     with StoreWriter(folder / "crops", {"image": Field("uint8", (*size_hw, 3))}, {"dataset": "market1501"}) as writer:
         for split, count in (people or {"train": 6, "validation": 4, "test": 4}).items():
             for person in range(count):
-                classes = {name: int(draw.integers(len(one))) for name, one in ATTRIBUTES.items()}
+                classes = {name: int(draw.integers(len(values))) for name, values in ATTRIBUTES.items()}
                 shown = {name: ATTRIBUTES[name][code] for name, code in classes.items() if draw.random() >= unknown}
                 colours = draw.uniform(40, 215, (4, 1, 3))  # of four bands, top to bottom
                 for number in range(2 * cameras):

@@ -31,19 +31,19 @@ class Fleet:
     environment: dict[str, str]
     stack: ExitStack = field(default_factory=ExitStack)
 
-    def ask(self, path: str, body: Any = None) -> Any:
-        """What the server's API answers."""
+    def request(self, path: str, body: Any = None) -> Any:
+        """The response of the server's API."""
         data = None if body is None else json.dumps(body).encode()
-        request = Request(f"{self.url}/{path}", data, {"Content-Type": "application/json"})
+        http_request = Request(f"{self.url}/{path}", data, {"Content-Type": "application/json"})
         for _ in range(20):
             try:
-                with urlopen(request, timeout=120) as answer:
-                    return json.loads(answer.read() or b"null")
+                with urlopen(http_request, timeout=120) as response:
+                    return json.loads(response.read() or b"null")
             except HTTPError as error:
                 if error.code != 503:  # SQLite is busy: clients try again
                     raise
                 time.sleep(0.5)
-        pytest.fail(f"{path}: the server stays busy")
+        pytest.fail(f"{path}: the server is still busy")
 
     def prefect(self, *arguments: str, folder: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
         """A prefect command as a user types it."""
@@ -73,11 +73,11 @@ class Fleet:
     def start(self, deployment: str, **parameters: Any) -> str:
         """Start a run of a deployment; its id."""
         flow, _, name = deployment.partition("/")
-        found = self.ask(f"deployments/name/{flow}/{name}")
-        return self.ask(f"deployments/{found['id']}/create_flow_run", {"parameters": parameters})["id"]
+        deployment_id = self.request(f"deployments/name/{flow}/{name}")["id"]
+        return self.request(f"deployments/{deployment_id}/create_flow_run", {"parameters": parameters})["id"]
 
     def state(self, run: str) -> str:
-        return self.ask(f"flow_runs/{run}")["state"]["type"]
+        return self.request(f"flow_runs/{run}")["state"]["type"]
 
     def ended(self, run: str, within_s: float = 400) -> str:
         """Wait for a run's end: its state."""
@@ -85,41 +85,41 @@ class Fleet:
         return self.state(run)
 
     def until(self, condition: Callable[[], object], within_s: float, run: str = "") -> None:
-        """Wait for something; in vain, fail with the run's log."""
+        """Wait for a condition; after `within_s`, fail with the run's log."""
         deadline = time.monotonic() + within_s
         while not condition():
             if time.monotonic() > deadline:
-                pytest.fail(f"waited {within_s} s in vain\n{self.log(run) if run else ''}")
+                pytest.fail(f"waited {within_s} s without success\n{self.log(run) if run else ''}")
             time.sleep(0.3)
 
     def tasks(self, run: str) -> dict[str, dict[str, Any]]:
         """The task runs of a flow run by name."""
         body = {"flow_runs": {"id": {"any_": [run]}}, "sort": "EXPECTED_START_TIME_ASC"}
-        return {task["name"]: task for task in self.ask("task_runs/filter", body)}
+        return {task["name"]: task for task in self.request("task_runs/filter", body)}
 
     def log(self, run: str) -> str:
-        """All that a flow run has logged so far."""
+        """The log of a flow run so far."""
         lines: list[str] = []
         while True:
             body = {"logs": {"flow_run_id": {"any_": [run]}}, "sort": "TIMESTAMP_ASC", "limit": 200, "offset": len(lines)}
-            page = self.ask("logs/filter", body)
+            page = self.request("logs/filter", body)
             lines += [entry["message"] for entry in page]
             if len(page) < 200:
                 return "\n".join(lines)
 
     def artifacts(self, run: str) -> dict[str, Any]:
         """The artifacts of a flow run by key."""
-        found = self.ask("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
-        return {artifact["key"]: artifact for artifact in found}
+        artifacts = self.request("artifacts/filter", {"artifacts": {"flow_run_id": {"any_": [run]}}})
+        return {artifact["key"]: artifact for artifact in artifacts}
 
     def completed(self, run: str, within_s: float = 400) -> None:
-        """Wait for the end of a run that must come to it well."""
+        """Wait for a run, which must complete."""
         if self.ended(run, within_s) != "COMPLETED":
             pytest.fail(f"{self.state(run)}: {self.message(run)}\n{self.log(run)}")
 
     def message(self, run: str) -> str:
-        """What a run's last state says."""
-        return self.ask(f"flow_runs/{run}")["state"]["message"] or ""
+        """The message of a run's state."""
+        return self.request(f"flow_runs/{run}")["state"]["message"] or ""
 
 
 @contextmanager
@@ -127,9 +127,10 @@ def fleet(folder: Path, **settings: str) -> Iterator[Fleet]:
     """A Prefect server with a database of its own; everything started with it ends with it."""
     folder.mkdir(parents=True, exist_ok=True)
     port = free_port()
-    own = {key: value for key, value in os.environ.items() if not key.startswith(("PREFECT_", "MLFLOW_", "OPTUNA_", "PEOPLE_"))}
+    prefixes = ("PREFECT_", "MLFLOW_", "OPTUNA_", "PEOPLE_")
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith(prefixes)}
     environment = {
-        **own,
+        **inherited,
         "PATH": f"{BIN}{os.pathsep}{os.environ['PATH']}",
         "PREFECT_HOME": str(folder / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
@@ -144,45 +145,45 @@ def fleet(folder: Path, **settings: str) -> Iterator[Fleet]:
         "GIT_CONFIG_VALUE_1": "someone",
         **settings,
     }
-    made = Fleet(folder, environment["PREFECT_API_URL"], environment)
-    with made.stack:
-        restart(made)
-        yield made
+    server = Fleet(folder, environment["PREFECT_API_URL"], environment)
+    with server.stack:
+        restart(server)
+        yield server
 
 
-def restart(made: Fleet) -> subprocess.Popen[bytes]:
+def restart(fleet: Fleet) -> subprocess.Popen[bytes]:
     """Start the server of a fleet on its port, for the first time or again."""
-    port = made.url.removesuffix("/api").rpartition(":")[2]
+    port = fleet.url.removesuffix("/api").rpartition(":")[2]
     command = [str(BIN / "prefect"), "server", "start", "--host", "127.0.0.1", "--port", port]
     before = dict(os.environ)
-    os.environ.update(made.environment)
+    os.environ.update(fleet.environment)
     try:
-        process = made.stack.enter_context(running(command, made.folder, SIGTERM))
+        process = fleet.stack.enter_context(running(command, fleet.folder, SIGTERM))
     finally:
         os.environ.clear()
         os.environ.update(before)
-    wait_for(process, made.folder, lambda: healthy(made))
+    wait_for(process, fleet.folder, lambda: healthy(fleet))
     return process
 
 
-def healthy(made: Fleet) -> bool:
+def healthy(fleet: Fleet) -> bool:
     try:
-        return made.ask("health") is True
+        return fleet.request("health") is True
     except OSError:
         return False
 
 
 def processes(**environment: str) -> list[psutil.Process]:
-    """Living processes whose environment has these values."""
-    found = []
+    """Running processes whose environment has these values."""
+    matches = []
     for process in psutil.process_iter():
         try:
-            there = process.environ()
-            if process.status() != psutil.STATUS_ZOMBIE and all(there.get(key) == value for key, value in environment.items()):
-                found.append(process)
+            is_match = environment.items() <= process.environ().items()
+            if process.status() != psutil.STATUS_ZOMBIE and is_match:
+                matches.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied):
             continue
-    return found
+    return matches
 
 
 def commit(folder: Path, message: str = "the project", environment: Mapping[str, str] | None = None) -> None:

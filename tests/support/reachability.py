@@ -107,8 +107,8 @@ def mentioned(body: list[ast.AST]) -> Code:
             names.add(node.attr)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             imports |= {node.value} if node.value.startswith(PACKAGES) and "." in node.value else set()
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "find":
-            if isinstance(node.func.value, ast.Name) and node.args:
-                part = node.args[1].value if len(node.args) > 1 and isinstance(node.args[1], ast.Constant) else ""
-                found.add((node.func.value.id, str(part)))
+        match node:
+            case ast.Call(ast.Attribute(ast.Name(package), "find"), [_, *rest]):
+                part = rest[0].value if rest and isinstance(rest[0], ast.Constant) else ""
+                found.add((package, str(part)))
     return Code(frozenset(filter(exists, imports)), frozenset(names), frozenset(found))

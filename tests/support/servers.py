@@ -1,4 +1,4 @@
-"""Servers that tests need and that are no part of the project: Debian's PostgreSQL and OpenSSH, on loopback, thrown away."""
+"""Temporary servers for tests, on loopback: Debian's PostgreSQL and OpenSSH."""
 
 import os
 import pwd
@@ -18,30 +18,30 @@ import psycopg2
 import pytest
 
 PASSWORD = "p@ss/w%rd"  # an address must escape it
-READY_WITHIN_S = 300.0  # on a machine that has much else to do
+READY_WITHIN_S = 300.0  # for a busy machine
 
 
 @dataclass(frozen=True)
 class Sshd:
-    """How to reach a server that lets this key, and nothing else, in."""
+    """Address of an SSH server that accepts this key alone."""
 
     host: str
     port: int
     user: str
     keyfile: Path
-    command: tuple[str, ...]  # what starts it, and would start it again
+    command: tuple[str, ...]  # starts it, also again
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody listens on at the moment."""
-    with socket.socket() as found:
-        found.bind(("127.0.0.1", 0))
-        return found.getsockname()[1]
+    """A port of 127.0.0.1 that is not in use."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
 
 
 @contextmanager
 def postgres() -> Iterator[str]:
-    """A new PostgreSQL cluster, without any database of ours: `postgresql://user:password@127.0.0.1:port/people`."""
+    """A new PostgreSQL cluster, without databases of the project: `postgresql://user:password@127.0.0.1:port/people`."""
     programs = postgres_programs()
     owner = "postgres" if os.geteuid() == 0 else pwd.getpwuid(os.geteuid()).pw_name  # PostgreSQL refuses to run as root
     become = ["setpriv", f"--reuid={owner}", f"--regid={owner}", "--init-groups"] if os.geteuid() == 0 else []
@@ -56,7 +56,7 @@ def postgres() -> Iterator[str]:
         command = [*become, str(programs / "postgres"), "-D", str(folder / "data"), "-p", str(port), *listen]
         address = f"postgresql://people:{quote(PASSWORD, safe='')}@127.0.0.1:{port}/people"
         with running(command, folder, signal.SIGINT) as process:  # SIGINT: connections are closed, not waited for
-            wait_for(process, folder, lambda: accepts(address))
+            wait_for(process, folder, lambda: answers_postgres(address))
             yield address
 
 
@@ -78,36 +78,36 @@ def sshd() -> Iterator[Sshd]:
         )
         command = (str(program), "-D", "-e", "-f", str(config))
         with running(command, folder, signal.SIGTERM) as process:
-            wait_for(process, folder, lambda: greets(port))
+            wait_for(process, folder, lambda: answers_ssh(port))
             yield Sshd("127.0.0.1", port, user, folder / "client", command)
 
 
 def postgres_programs() -> Path:
-    """The folder of Debian's newest PostgreSQL, installed first where this is a container of root's."""
+    """The folder of Debian's newest PostgreSQL, installed first in a container run as root."""
 
     def newest() -> Path | None:
-        found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
-        return found[-1].parent if found else None
+        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: int(path.parts[-3]))
+        return programs[-1].parent if programs else None
 
-    return newest() or installed("postgresql", newest)
+    return newest() or install("postgresql", newest)
 
 
 def sshd_program() -> Path:
-    """OpenSSH's server, installed first where this is a container of root's; it wants /run/sshd to exist if root runs it."""
+    """OpenSSH's server, installed first in a container run as root; it wants /run/sshd to exist if root runs it."""
 
-    def there() -> Path | None:
+    def existing() -> Path | None:
         return Path("/usr/sbin/sshd") if Path("/usr/sbin/sshd").exists() else None
 
-    program = there() or installed("openssh-server", there)
+    program = existing() or install("openssh-server", existing)
     if os.geteuid() == 0:
         Path("/run/sshd").mkdir(mode=0o755, exist_ok=True)
     return program
 
 
-def installed(package: str, found: Callable[[], Path | None]) -> Path:
-    """Install a Debian package and give its program; the test is skipped, with the reason, where that must or can not be done.
+def install(package: str, find: Callable[[], Path | None]) -> Path:
+    """Install a Debian package and give its program; the test is skipped, with the reason, where that is not possible.
 
-    Only in a container of root's: on a machine with systemd the package would start a service that stays.
+    Only in a container run as root: on a machine with systemd the package would start a service that stays.
     """
     advice = f"`apt-get install {package}` makes this test run"
     if os.geteuid() != 0 or shutil.which("apt-get") is None or Path("/run/systemd/system").exists():
@@ -117,7 +117,7 @@ def installed(package: str, found: Callable[[], Path | None]) -> Path:
         done = subprocess.run(["apt-get", *command], env=environment, capture_output=True, text=True, timeout=400)
         if done.returncode:
             pytest.skip(f"{package} is not installed, and apt-get {command[0]} failed: {done.stderr.strip()[-300:]}; {advice}")
-    program = found()
+    program = find()
     assert program is not None, f"{package} was installed and its program is not where Debian puts it"
     return program
 
@@ -125,8 +125,8 @@ def installed(package: str, found: Callable[[], Path | None]) -> Path:
 @contextmanager
 def temporary_folder(name: str, owner: str) -> Iterator[Path]:
     """A folder of this user's, with a path short enough for a socket, which other users may pass through."""
-    with tempfile.TemporaryDirectory(prefix=f"people-{name}-", dir="/tmp") as made:
-        folder = Path(made)
+    with tempfile.TemporaryDirectory(prefix=f"people-{name}-", dir="/tmp") as path:
+        folder = Path(path)
         shutil.chown(folder, owner)
         folder.chmod(0o755)
         yield folder
@@ -134,7 +134,7 @@ def temporary_folder(name: str, owner: str) -> Iterator[Path]:
 
 @contextmanager
 def running(command: Sequence[str], folder: Path, ending: signal.Signals) -> Iterator[subprocess.Popen[bytes]]:
-    """A process whose output goes to folder/output, ended with this signal at the end of the block."""
+    """A process whose output goes to folder/output, ended with this signal after the block."""
     with (folder / "output").open("wb") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, cwd=folder)
     try:
@@ -157,8 +157,8 @@ def wait_for(process: subprocess.Popen[bytes], folder: Path, ready: Callable[[],
         time.sleep(0.1)
 
 
-def accepts(address: str) -> bool:
-    """Whether PostgreSQL takes a connection."""
+def answers_postgres(address: str) -> bool:
+    """Whether PostgreSQL accepts a connection."""
     try:
         psycopg2.connect(f"{address.rpartition('/')[0]}/postgres").close()
     except psycopg2.OperationalError:
@@ -166,8 +166,8 @@ def accepts(address: str) -> bool:
     return True
 
 
-def greets(port: int) -> bool:
-    """Whether an SSH server says its name there."""
+def answers_ssh(port: int) -> bool:
+    """Whether an SSH server answers on this port."""
     try:
         with socket.create_connection(("127.0.0.1", port), timeout=2) as connection:
             return connection.recv(4) == b"SSH-"

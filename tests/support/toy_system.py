@@ -1,7 +1,7 @@
-"""The smallest system with every part that the training loop asks for: who and how old, from eight noisy numbers."""
+"""The smallest system with every part that the training loop needs: who and how old, from eight noisy numbers."""
 
 import types
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,8 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from people.training import loop
+from people.training.loop import Training
+from people.training.monitor import Concatenated, Validation
+from people.training.system import Problem
 from people.training.task_weights import Fixed, Scale, Uncertainty
+from people.training.train_config import Config
 
 SUBJECTS, SAMPLES_EACH, CHANNELS = 6, 20, 8
 
@@ -30,7 +33,13 @@ class Samples:
         return len(self.subject)
 
     def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]:
-        return {"subject": self.subject, "age_years": self.ages}
+        return {
+            "subject": self.subject,
+            "identity": self.subject,
+            "age_years": self.ages,
+            "session": torch.arange(len(self)) % 2,
+            "marks": [self.values[i, : i % 3] for i in range(len(self))],  # of another length for each sample
+        }
 
     def batch(
         self,
@@ -45,7 +54,9 @@ class Samples:
         if augment is not None:
             key = int(augment.integers(2**31))
             values = values + torch.stack([torch.full((CHANNELS,), ((key + i) % 97) / 500) for i in indices])
-        return {"values": values, "identity": self.subject[chosen], "age_years": self.ages[chosen]}
+        marks = [self.values[i, : int(i) % 3] for i in chosen]
+        targets = {"identity": self.subject, "subject": self.subject, "age_years": self.ages}
+        return {"values": values, "marks": marks, **{name: value[chosen] for name, value in targets.items()}}
 
 
 @dataclass(frozen=True)
@@ -64,38 +75,50 @@ class Network(nn.Module):
         signature = self.trunk(batch["values"])
         return {"identity": self.identity(signature), "age_years": self.age(signature).squeeze(1), "signature": signature}
 
+    def pretrained(self) -> dict[str, Any]:
+        return {}
+
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
     weight: float | None  # None: learned
 
+    @property
+    def tasks(self) -> tuple[str, ...]:
+        return ("identity", "age") if self.weight != 0 else ("identity",)
+
 
 class Objective(nn.Module):
     def __init__(self, config: ObjectiveConfig, spec: dict[str, Any]) -> None:
         super().__init__()
+        self.config = config
         self.weighting = (
             Uncertainty({"age": Scale(1.0, 2.0)}, {"identity": 1.0}, (-3, 3))
             if config.weight is None
-            else Fixed({"identity": 1.0, "age": config.weight})
+            else Fixed({"identity": 1.0} | ({"age": config.weight} if config.weight else {}))
         )
         self.register_buffer("steps", torch.tensor(0))
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         assert all(value.dtype == torch.float32 for value in outputs.values())
-        return {
-            "identity": nn.functional.cross_entropy(outputs["identity"], batch["identity"]),
-            "age": ((outputs["age_years"] - batch["age_years"]) / 10).square().mean(),
-        }
+        terms = {"identity": nn.functional.cross_entropy(outputs["identity"], batch["identity"])}
+        if "age" in self.config.tasks:
+            terms["age"] = ((outputs["age_years"] - batch["age_years"]) / 10).square().mean()
+        return terms
 
-    def monitored(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
+    def diagnostics(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return {"steps": self.steps.float()}
 
     def step_end(self) -> None:
         self.steps += 1
-        self.weighting.step_end()
 
 
-def watch(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> dict[str, Any]:
+def monitor(targets: Collection[str]) -> Concatenated:
+    return Concatenated(validate, targets)
+
+
+def validate(outputs: dict[str, Tensor], targets: dict[str, Any]) -> Validation:
+    assert len(targets["marks"]) == len(targets["identity"])
     wrong = (outputs["identity"].argmax(1) != targets["identity"]).double().mean().item()
     age = (outputs["age_years"] - targets["age_years"]).abs().double().mean().item()
     return {"score": -wrong - age / 1e3, "errors": {"identity": wrong, "age": age}}
@@ -107,9 +130,9 @@ def module(name: str, **contents: Any) -> types.ModuleType:
     return made
 
 
-MODEL = module("tiny_model", Config=ModelConfig, Network=Network)
+MODEL = module("toy_system", Config=ModelConfig, Network=Network)
 OBJECTIVE = module(
-    "tiny_objective", Config=ObjectiveConfig, Objective=Objective, watch=watch, MAIN="identity", WATCHED="identity"
+    "toy_system", Config=ObjectiveConfig, Objective=Objective, monitor=monitor, MAIN="identity", MAIN_ERROR="identity"
 )
 TRAINING = {
     "epochs": 4,
@@ -127,16 +150,23 @@ TRAINING = {
 }
 
 
-def config(**changes: Any) -> loop.Config:
-    return loop.Config(**{**TRAINING, **changes})
+def config(**changes: Any) -> Config:
+    return Config(**{**TRAINING, **changes})
 
 
 def problem(
-    *, train: Any = None, validation: Any = None, weight: float | None = 0.1, dropout: float = 0.2, data_digest: str = "made up"
-) -> loop.Problem:
+    *,
+    train: Any = None,
+    validation: Any = None,
+    weight: float | None = 0.1,
+    dropout: float = 0.2,
+    data_digest: str = "made up",
+    learns: tuple[str, ...] = (),
+    phase: str = "",
+) -> Problem:
     train = Samples(shift=1) if train is None else train
-    return loop.Problem(
-        system="tiny",
+    return Problem(
+        system="toy",
         model=MODEL,
         objective=OBJECTIVE,
         config={"data": {}, "model": {"channels": 16, "dropout": dropout}, "objective": {"weight": weight}},
@@ -145,4 +175,11 @@ def problem(
         spec={"subjects": SUBJECTS},
         statistics={"mean": train.values.mean(0) if len(train) else torch.zeros(CHANNELS)},
         data_digest=data_digest,
+        learns=learns,
+        phase=phase,
     )
+
+
+def training(*, learns: tuple[str, ...] = (), phase: str = "", weight: float | None = 0.1, **changes: Any) -> Training:
+    """One phase of several."""
+    return Training(problem(learns=learns, phase=phase, weight=weight), config(**changes))

@@ -1,4 +1,4 @@
-"""CMU motion capture: Acclaim skeletons and motions in, straight walks out."""
+"""CMU motion capture: straight walks read from Acclaim skeletons and motions."""
 
 import tarfile
 import zipfile
@@ -110,22 +110,22 @@ def test_standing_height_is_the_stretched_skeleton():
     assert height == pytest.approx(cmumocap.SOLE_M + (7 + 7 + 2 / np.sqrt(2) + 6 * 2) * METRES)
 
 
-def test_whatever_way_they_cross_the_studio_walkers_head_along_x(folder):
+def test_walks_in_any_direction_head_along_x(folder):
     first, second = cmumocap.read(folder)
     assert (first.subject_id, first.walk_id, second.walk_id) == ("07", "01a", "02a")
     np.testing.assert_allclose(first.joints_m, second.joints_m, atol=1e-4)
     assert (first.sex, first.age_years, first.weight_kg) == (None, None, None)
 
 
-def test_distance_is_the_roots_own(folder):
+def test_distance_is_that_of_the_root(folder):
     for walk in cmumocap.read(folder):
         assert len(walk) == 90
         np.testing.assert_allclose(walk.forward_m, 1.2 * np.arange(90) / 30, atol=1e-3)
 
 
 def test_a_walk_that_turns_is_cut_at_the_turn(folder):
-    there, back = motion(240).splitlines(), motion(240, heading_deg=180.0).splitlines()[3:]
-    (folder / "data/07/07_02.amc").write_text("\n".join([*there, *back]))
+    outbound, returning = motion(240).splitlines(), motion(240, heading_deg=180.0).splitlines()[3:]
+    (folder / "data/07/07_02.amc").write_text("\n".join([*outbound, *returning]))
     assert [walk.walk_id for walk in cmumocap.read(folder)] == ["01a", "02a", "02b"]
 
 
@@ -136,18 +136,18 @@ def test_tar_zip_and_folder_hold_the_same_walks(folder, tmp_path):
         for path in sorted(folder.rglob("*.*")):
             file.write(path, path.relative_to(folder))
     for archive in (tmp_path / "c.tar.gz", tmp_path / "c.zip"):
-        for got, want in zip(cmumocap.read(archive), cmumocap.read(folder), strict=True):
-            np.testing.assert_array_equal(got.joints_m, want.joints_m)
+        for actual, expected in zip(cmumocap.read(archive), cmumocap.read(folder), strict=True):
+            np.testing.assert_array_equal(actual.joints_m, expected.joints_m)
 
 
 @pytest.mark.parametrize(
-    ("line", "came"), [(10, "ltibia"), (10, "ltibia ten"), (10, "ltibia nan"), (11, "rtibia 1 2"), (6, "root 1 2")]
+    ("line", "content"), [(10, "ltibia"), (10, "ltibia ten"), (10, "ltibia nan"), (11, "rtibia 1 2"), (6, "root 1 2")]
 )
-def test_a_line_that_does_not_parse_is_named(folder, line, came):
+def test_a_line_that_does_not_parse_is_named(folder, line, content):
     lines = motion(20).splitlines()
-    lines[line + 8 - 1] = came  # in the second frame
+    lines[line + 8 - 1] = content  # in the second frame
     (folder / "data/07/07_01.amc").write_text("\n".join(lines))
-    with pytest.raises(ValueError, match=rf"07_01\.amc, line {line + 8}: expected .* got '{came}'"):
+    with pytest.raises(ValueError, match=rf"07_01\.amc, line {line + 8}: expected .* got '{content}'"):
         cmumocap.read(folder)
 
 
@@ -165,7 +165,7 @@ def test_a_motion_of_another_skeleton_is_refused(folder):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [
         (f"length {SCALE}", "", "missing .'length in :units'"),
         (":hierarchy", ":tree", "missing .'hierarchy'"),
@@ -173,9 +173,9 @@ def test_a_motion_of_another_skeleton_is_refused(folder):
         ("direction 0 1 0", "direction up", "expected name, direction"),
     ],
 )
-def test_a_broken_skeleton_is_named(folder, old, new, said):
+def test_a_broken_skeleton_is_named(folder, old, new, message):
     (folder / "data/07/07.asf").write_text(skeleton().replace(old, new))
-    with pytest.raises(ValueError, match=rf"07\.asf: expected.*{said}|07\.asf: {said}"):
+    with pytest.raises(ValueError, match=rf"07\.asf: expected.*{message}|07\.asf: {message}"):
         cmumocap.read(folder)
 
 

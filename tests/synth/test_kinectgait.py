@@ -1,4 +1,4 @@
-"""Kinect gait archive: official layout in, steady walks out."""
+"""Kinect gait archive: steady walks read from the official layout."""
 
 import io
 import lzma
@@ -25,39 +25,39 @@ TABLE = (
 def body(phase: np.ndarray, seen_from_right: bool) -> np.ndarray:
     """A walker towards -x (seen from the right) or +x; the sensor looks along +z of its own frame, y is up."""
     frames = len(phase)
-    ahead, left = (-1, 1) if seen_from_right else (1, -1)  # left of -x leads away from the sensor, to larger z
+    direction, left = (-1, 1) if seen_from_right else (1, -1)  # left of -x leads away from the sensor, to larger z
     reach = SPEED_M_S * 1.2 / STEP_HZ / 2
     joints = {}
     trunk = {"head": 1.65, "neck": 1.45, "spine": 1.1, "pelvis": 0.95}
     for name, up in trunk.items():
         joints[name] = (np.zeros(frames), up, 0.0)
     for side, sign, shift in (("left", left, 0.0), ("right", -left, 0.5)):
-        at = (phase + shift) % 1
-        swing = np.clip((at - 0.6) / 0.4, 0, 1)
-        x = np.where(at < 0.6, reach * (1 - at / 0.3), -reach * np.cos(np.pi * swing))
+        cycle = (phase + shift) % 1
+        swing = np.clip((cycle - 0.6) / 0.4, 0, 1)
+        x = np.where(cycle < 0.6, reach * (1 - cycle / 0.3), -reach * np.cos(np.pi * swing))
         lift = 0.08 * np.sin(np.pi * swing)
-        for part, up, share, off, width in (
+        for joint, up, reach_share, offset, width in (
             ("hip", 0.9, 0, 0, 0.09), ("knee", 0.5, 0.5, 0.06, 0.09), ("ankle", 0.1, 1, 0, 0.08), ("foot", 0.03, 1, 0.12, 0.08),
         ):  # fmt: skip
-            joints[f"{side}_{part}"] = (share * x + off, up + share * lift, sign * width)
-        for part, up, share in (("shoulder", 1.4, 0), ("elbow", 1.1, 0.15), ("wrist", 0.88, 0.4), ("hand", 0.8, 0.5)):
-            joints[f"{side}_{part}"] = (-share * x, up, sign * 0.2)
+            joints[f"{side}_{joint}"] = (reach_share * x + offset, up + reach_share * lift, sign * width)
+        for joint, up, reach_share in (("shoulder", 1.4, 0), ("elbow", 1.1, 0.15), ("wrist", 0.88, 0.4), ("hand", 0.8, 0.5)):
+            joints[f"{side}_{joint}"] = (-reach_share * x, up, sign * 0.2)
     columns = [
-        np.stack(np.broadcast_arrays(ahead * x, y - 0.9, z + 2.5), axis=1) for x, y, z in (joints[name] for name in JOINTS)
+        np.stack(np.broadcast_arrays(direction * x, y - 0.9, z + 2.5), axis=1) for x, y, z in (joints[name] for name in JOINTS)
     ]
     return np.stack(columns, axis=1)
 
 
 def recording(walk_frames: int = 150) -> np.ndarray:
-    """Stands, walks to the left of the picture, stands, walks back: what the archive's files contain."""
+    """Standing, walking to the left of the image, standing and walking back, as in the archive's files."""
     phase = np.arange(walk_frames) * STEP_HZ / 2 / HZ
-    there, back = body(phase, True), body(phase, False)
-    rest_there, rest_back = np.repeat(there[-1:], 30, axis=0), np.repeat(back[:1], 30, axis=0)
-    return np.concatenate([np.repeat(there[:1], 30, axis=0), there, rest_there, rest_back, back])
+    away, towards = body(phase, True), body(phase, False)
+    end_standing, start_standing = np.repeat(away[-1:], 30, axis=0), np.repeat(towards[:1], 30, axis=0)
+    return np.concatenate([np.repeat(away[:1], 30, axis=0), away, end_standing, start_standing, towards])
 
 
 def text(joints: np.ndarray) -> str:
-    named = (joint for frame in joints for joint in zip(kinectgait.NAMES, frame, strict=True))
+    named = (joint for frame in joints for joint in zip(kinectgait.SENSOR_JOINTS, frame, strict=True))
     return "".join(f"{name};{x:.7g};{y:.7g};{z:.7g}\r\n" for name, (x, y, z) in named)
 
 
@@ -80,19 +80,19 @@ def packed(folder: Path, archive: Path) -> Path:
     return archive
 
 
-def test_there_and_back_are_two_walks_of_one_file_in_numeric_order(folder):
+def test_a_file_with_two_directions_gives_two_walks_in_numeric_order(folder):
     motions = kinectgait.read(folder)
     names = [f"{motion.subject_id}/{motion.walk_id}" for motion in motions]
     assert names == [f"Person{walk}" for walk in ("001/2a", "001/2b", "001/10a", "001/10b", "002/1a", "002/1b")]
 
 
-def test_labels_come_from_the_table_and_unknown_ones_stay_unknown(folder):
+def test_labels_are_read_from_the_table_and_missing_ones_are_none(folder):
     first, *_, last = kinectgait.read(folder)
     assert (first.sex, first.age_years, first.height_m, first.weight_kg) == ("female", None, 1.63, None)
     assert (last.sex, last.age_years, last.height_m, last.weight_kg) == ("male", 21.0, 1.8, 75.0)
 
 
-def test_whichever_way_they_cross_the_picture_walkers_head_along_x_with_left_on_y(folder):
+def test_walks_in_both_directions_head_along_x_with_left_along_y(folder):
     for motion in kinectgait.read(folder):
         feet = (
             motion.joints_m[:, [J["left_foot"], J["right_foot"]], 0]
@@ -110,7 +110,7 @@ def test_speed_and_step_rate_are_those_of_the_walker(folder):
         assert step_rate_hz(motion) == pytest.approx(STEP_HZ, abs=0.05)
 
 
-def test_a_walk_lasts_as_long_at_any_frame_rate(folder):
+def test_duration_and_distance_do_not_depend_on_the_frame_rate(folder):
     for slow, fast in zip(kinectgait.read(folder), kinectgait.read(folder, frame_rate_hz=60.0), strict=True):
         assert len(fast) == 2 * len(slow) - 1
         assert fast.forward_m[-1] == pytest.approx(slow.forward_m[-1], rel=1e-6)
@@ -123,36 +123,39 @@ def test_tar_zip_and_folder_hold_the_same_walks(folder, tmp_path):
             file.write(path, path.relative_to(folder))
     expected = kinectgait.read(folder)
     for archive in (packed(folder, tmp_path / "k.tar.xz"), packed(folder, tmp_path / "k.tar"), tmp_path / "k.zip"):
-        for got, want in zip(kinectgait.read(archive), expected, strict=True):
-            assert (got.subject_id, got.walk_id) == (want.subject_id, want.walk_id)
-            np.testing.assert_array_equal(got.joints_m, want.joints_m)
+        for actual, expected_motion in zip(kinectgait.read(archive), expected, strict=True):
+            assert (actual.subject_id, actual.walk_id) == (expected_motion.subject_id, expected_motion.walk_id)
+            np.testing.assert_array_equal(actual.joints_m, expected_motion.joints_m)
 
 
-def test_exchanged_legs_are_put_back_and_counted(folder):
+def test_swapped_legs_are_reassigned_and_counted(folder):
     joints = recording()
-    whole = kinectgait.read(folder)[4]
-    for part in ("knee", "ankle", "foot"):
-        pair = [J[f"left_{part}"], J[f"right_{part}"]]
+    original = kinectgait.read(folder)[4]
+    for joint in ("knee", "ankle", "foot"):
+        pair = [J[f"left_{joint}"], J[f"right_{joint}"]]
         joints[100:104, pair] = joints[100:104, pair[::-1]]
     (folder / "Data/Person002/1.txt").write_text(text(joints))
-    mended = kinectgait.read(folder)[4]
-    assert mended.repaired_frames == whole.repaired_frames + 4
-    legs = [J[f"{side}_{part}"] for side in ("left", "right") for part in ("knee", "ankle", "foot")]
-    np.testing.assert_allclose(mended.joints_m[:, legs], whole.joints_m[:, legs], atol=0.05)  # apart by up to 0.7 m
+    repaired = kinectgait.read(folder)[4]
+    assert repaired.repaired_frames == original.repaired_frames + 4
+    legs = [J[f"{side}_{joint}"] for side in ("left", "right") for joint in ("knee", "ankle", "foot")]
+    np.testing.assert_allclose(repaired.joints_m[:, legs], original.joints_m[:, legs], atol=0.05)  # apart by up to 0.7 m
 
 
-def test_a_body_seen_askew_is_made_symmetric_about_its_mean(folder):
+def test_depth_bias_is_corrected_about_the_mean(folder):
     joints = recording()
     hidden = [J[name] for name in JOINTS if name.startswith("left_")]
-    joints[:, hidden, 2] -= 0.08  # the hidden half is drawn towards the sensor
+    joints[:, hidden, 2] -= 0.08  # the hidden half is displaced towards the sensor
     joints[:, hidden, 0] -= 0.1
     (folder / "Data/Person002/1.txt").write_text(text(joints))
     mean = kinectgait.read(folder)[4].joints_m.mean(axis=0)
-    for part in ("shoulder", "hip", "ankle"):
-        apart, middle = mean[J[f"left_{part}"]] - mean[J[f"right_{part}"]], mean[J[f"left_{part}"]] + mean[J[f"right_{part}"]]
-        assert abs(apart[0]) < 0.01
-        assert abs(middle[1]) < 0.01
-        assert apart[1] > 0.1
+    for joint in ("shoulder", "hip", "ankle"):
+        difference, total = (
+            mean[J[f"left_{joint}"]] - mean[J[f"right_{joint}"]],
+            mean[J[f"left_{joint}"]] + mean[J[f"right_{joint}"]],
+        )
+        assert abs(difference[0]) < 0.01
+        assert abs(total[1]) < 0.01
+        assert difference[1] > 0.1
 
 
 def test_a_person_who_stands_still_gives_no_walk(folder):
@@ -161,7 +164,7 @@ def test_a_person_who_stands_still_gives_no_walk(folder):
 
 
 @pytest.mark.parametrize(
-    ("line", "said"),
+    ("line", "message"),
     [
         ("Head;0.1;0.2", "line 21: expected Joint-Name;x;y;z"),
         ("Head;0.1;a;0.2", "line 21"),
@@ -169,7 +172,7 @@ def test_a_person_who_stands_still_gives_no_walk(folder):
         ("", "line 21"),
     ],
 )
-def test_a_line_that_does_not_parse_is_named(folder, line, said):
+def test_a_line_that_does_not_parse_is_named(folder, line, message):
     lines = text(recording()[:50]).splitlines()
     lines[20] = line
     (folder / "Data/Person002/1.txt").write_text("\n".join(lines))
@@ -213,12 +216,12 @@ def test_a_missing_table_is_named(folder):
 
 
 @pytest.mark.parametrize(
-    ("old", "new", "said"),
+    ("old", "new", "message"),
     [("M,23.1", "x,23.1", "line 3: expected Gender F, M"), (",21,", ",old,", "line 3"), ("Age", "Years", "Age")],
 )
-def test_a_wrong_entry_of_the_table_is_named(folder, old, new, said):
+def test_a_wrong_entry_of_the_table_is_named(folder, old, new, message):
     (folder / "GenderBMIData/person-data.csv").write_text(TABLE.replace(old, new))
-    with pytest.raises(ValueError, match=rf"person-data\.csv.*{said}"):
+    with pytest.raises(ValueError, match=rf"person-data\.csv.*{message}"):
         kinectgait.read(folder)
 
 

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from people.records import JOINTS
+from people.synth.motion import parametric
 from people.synth.motion.parametric import motions
 from people.synth.motion.parametric.traits import draw_traits
 
@@ -23,8 +24,8 @@ def _world(motion):
 
 
 def _step_rate_hz(motion):
-    apart = motion.joints_m[:, J["left_ankle"], 0] - motion.joints_m[:, J["right_ankle"], 0]
-    spectrum = np.abs(np.fft.rfft(apart - apart.mean(), 8192))
+    distance_m = motion.joints_m[:, J["left_ankle"], 0] - motion.joints_m[:, J["right_ankle"], 0]
+    spectrum = np.abs(np.fft.rfft(distance_m - distance_m.mean(), 8192))
     return 2 * np.argmax(spectrum) * HZ / 8192
 
 
@@ -43,10 +44,12 @@ def test_a_flat_standing_foot_stays_where_it_is(walks):
             pitch = ankle[:, 2] - ball[:, 2]
             speed = np.abs(np.diff(ankle[:, 0])) * HZ
             # Flat on the ground: ankle and ball both as low as they get.
-            flat = (ankle[:, 2] < ankle[:, 2].min() + 0.004) & (np.abs(pitch - np.median(pitch[ankle[:, 2] < 0.09])) < 0.01)
-            both = flat[1:] & flat[:-1]
-            assert both.sum() >= 10
-            assert np.mean(speed[both]) < 0.12
+            is_flat_frame = (ankle[:, 2] < ankle[:, 2].min() + 0.004) & (
+                np.abs(pitch - np.median(pitch[ankle[:, 2] < 0.09])) < 0.01
+            )
+            is_flat = is_flat_frame[1:] & is_flat_frame[:-1]
+            assert is_flat.sum() >= 10
+            assert np.mean(speed[is_flat]) < 0.12
             swing = speed[ankle[1:, 2] > ankle[:, 2].min() + 0.05]
             assert swing.mean() > 1.0
 
@@ -126,7 +129,13 @@ def test_half_of_the_people_are_women_and_all_are_labelled():
     people = motions(10, walks=1, frames=2, frame_rate_hz=30, seed=0)
     assert sum(m.sex == "female" for m in people) == 5
     assert [m.subject_id for m in people[:2]] == ["w001", "w002"]
-    assert all(18 <= m.age_years <= 75 and 1.4 < m.height_m < 2.1 and 35 < m.weight_kg < 160 for m in people)
+    for m in people:
+        assert m.age_years is not None
+        assert 18 <= m.age_years <= 75
+        assert m.height_m is not None
+        assert 1.4 < m.height_m < 2.1
+        assert m.weight_kg is not None
+        assert 35 < m.weight_kg < 160
 
 
 def test_women_step_shorter_and_faster_and_the_old_shorter_and_more_stooped():
@@ -172,12 +181,38 @@ def test_traits_are_frozen():
 
 
 @pytest.mark.parametrize("bad", [{"count": 0}, {"walks": 0}, {"frames": 0}, {"frame_rate_hz": 0.0}])
-def test_nobody_no_walk_no_frame_no_time_is_refused(bad):
-    wanted = {"count": 1, "walks": 1, "frames": 5, "frame_rate_hz": 30.0, "seed": 0} | bad
+def test_no_people_walks_frames_or_frame_rate_is_refused(bad):
+    options = {"count": 1, "walks": 1, "frames": 5, "frame_rate_hz": 30.0, "seed": 0} | bad
     with pytest.raises(ValueError, match=next(iter(bad))):
-        motions(**wanted)
+        motions(**options)
 
 
 def test_children_are_refused():
     with pytest.raises(ValueError, match="age_years"):
         draw_traits(np.random.default_rng(0), "female", 9.0)
+
+
+def spreads(between_subjects: float, within_subject: float) -> tuple[float, float]:
+    """The deviation of height between men, and of the distance walked between the walks of one man."""
+    variation = parametric.Variation(between_subjects, within_subject)
+    walks = parametric.motions(16, walks=6, frames=60, frame_rate_hz=30.0, seed=3, variation=variation)
+    height_m = np.array([walk.height_m for walk in walks]).reshape(16, 6)[1::2, 0]
+    distance_m = np.array([walk.forward_m[-1] for walk in walks]).reshape(16, 6)[1::2]
+    return float(height_m.std()), float(distance_m.std(1).mean())
+
+
+def test_people_are_more_alike_and_their_walks_less_where_that_is_wanted():
+    usual = spreads(1.0, 1.0)
+    assert spreads(0.25, 1.0)[0] < 0.5 * usual[0]
+    assert spreads(1.0, 3.0)[1] > 2 * usual[1]
+
+
+def test_the_usual_variation_is_the_default():
+    usual = parametric.motions(2, walks=1, frames=20, frame_rate_hz=30.0, seed=3, variation=parametric.Variation(1, 1))
+    for walk, default in zip(usual, parametric.motions(2, walks=1, frames=20, frame_rate_hz=30.0, seed=3), strict=True):
+        assert np.array_equal(walk.joints_m, default.joints_m)
+
+
+def test_a_negative_variation_is_refused():
+    with pytest.raises(ValueError, match=r"variation.within_subject must be at least 0, got -1"):
+        parametric.Variation(1, -1)

@@ -31,8 +31,8 @@ def _frames(size_hw=SIZE, **changes):
 def _digest(frames):
     digest = hashlib.sha256()
     for frame in frames:
-        for part in (frame.frame_rgb, frame.mask, frame.keypoints_px, frame.box_xyxy_px):
-            digest.update(part.tobytes())
+        for values in (frame.frame_rgb, frame.mask, frame.keypoints_px, frame.box_xyxy_px):
+            digest.update(values.tobytes())
     return digest.hexdigest()
 
 
@@ -46,9 +46,9 @@ def test_the_same_take_gives_the_same_bytes_in_another_process(root):
     assert done.stdout.strip() == _digest(_frames(condition="bag", view_deg=36.0))
 
 
-def test_frames_do_not_depend_on_those_rendered_with_them():
+def test_frames_do_not_depend_on_their_batch():
     motion = PEOPLE[1]
-    # Nine frames of a path with the same middle: what is rendered together is cut elsewhere.
+    # Nine frames of a path with the same middle: the batches start at other frames.
     middle = motion.forward_m[0] + motion.forward_m[-1]
     first = replace(motion.piece(0, 9), forward_m=np.append(motion.forward_m[:8], middle - motion.forward_m[0]))
     np.testing.assert_array_equal([f.mask for f in _frames()[:8]], [f.mask for f in _frames(motion=first)[:8]])
@@ -76,14 +76,14 @@ def test_a_point_is_projected_as_worked_by_hand():
 def test_one_triangle_covers_the_pixels_whose_middles_it_holds_and_the_nearer_one_wins():
     # Counter-clockwise on the screen, from (0, 0) down to (0, 4) and over to (4, 0): the pixels' middles with x + y < 4.
     near = np.array([[[0, 0, 2], [0, 4, 2], [4, 0, 2]]], np.float32)
-    found = rasterise(near, np.array([[0, 1, 2]]), (4, 4), 0.1)
+    fragments = rasterise(near, np.array([[0, 1, 2]]), (4, 4), 0.1)
     covered = np.zeros((4, 4), bool)
-    covered.reshape(-1)[found.pixel] = True
+    covered.reshape(-1)[fragments.pixel] = True
     rows, columns = np.mgrid[0:4, 0:4]
     np.testing.assert_array_equal(covered, rows + columns + 1 < 4.01)
-    both = np.concatenate([near, near * np.array([1, 1, 0.5], np.float32)], axis=1)
-    nearest = rasterise(both, np.array([[0, 1, 2], [3, 4, 5]]), (4, 4), 0.1)
-    assert set(nearest.corner[:, 0]) == {3}
+    triangles = np.concatenate([near, near * np.array([1, 1, 0.5], np.float32)], axis=1)
+    nearest = rasterise(triangles, np.array([[0, 1, 2], [3, 4, 5]]), (4, 4), 0.1)
+    assert set(nearest.corners[:, 0]) == {3}
     backwards = rasterise(near, np.array([[0, 2, 1]]), (4, 4), 0.1)
     assert len(backwards.pixel) == 0
 
@@ -173,12 +173,12 @@ def test_bodies_without_sex_age_height_and_weight_are_drawn_from_the_identity():
     unknown = replace(PEOPLE[0], sex=None, age_years=None, height_m=None, weight_kg=None)
     shapes = [draw_shape(unknown, seed) for seed in range(40)]
     assert {shape.sex for shape in shapes} == {"female", "male"}
-    assert abs(shapes[0].height_m - PEOPLE[0].height_m) < 0.1
+    assert shapes[0].height_m == pytest.approx(PEOPLE[0].height_m, abs=0.1)
     assert len({round(shape.bmi, 3) for shape in shapes}) == 40
     assert _frames(motion=unknown)[0].mask.any()
 
 
-def test_joints_in_one_place_do_not_break_the_picture():
+def test_coincident_joints_do_not_break_the_rendering():
     joints = PEOPLE[0].joints_m.copy()
     joints[:, 7] = joints[:, 6]  # a hand in the wrist
     joints[3:, 15] = joints[3:, 14]  # a foot in the ankle
@@ -186,7 +186,7 @@ def test_joints_in_one_place_do_not_break_the_picture():
     assert all(frame.mask.any() for frame in frames)
 
 
-def test_nobody_is_in_the_frame_after_walking_out_of_view():
+def test_frames_are_empty_after_walking_out_of_view():
     motion = replace(PEOPLE[0], forward_m=np.linspace(0, 14, 12, dtype=np.float32))
     frames = _frames(motion=motion)
     for frame in (frames[0], frames[-1]):
@@ -194,18 +194,18 @@ def test_nobody_is_in_the_frame_after_walking_out_of_view():
         np.testing.assert_array_equal(frame.box_xyxy_px, np.zeros(4))
         np.testing.assert_array_equal(frame.keypoints_px[:, 2], np.zeros(17))
     assert frames[6].mask.any()
-    # Walking past the camera leaves the room, not a crash.
+    # Walking past the camera is no error.
     assert not _frames(motion=motion, view_deg=0.0)[-1].mask.any()
 
 
-def test_the_room_stands_still_but_for_noise():
+def test_the_background_is_static_except_for_noise():
     frames = _frames()
     corner = np.stack([f.frame_rgb[:25, :25] for f in frames]).astype(float)
     assert 0.5 < corner.std(axis=0).mean() < 3.0
     assert corner.mean(axis=0).std() > 2
 
 
-def test_optical_flow_at_80x60_follows_the_body_and_leaves_the_room_alone():
+def test_optical_flow_at_80x60_follows_the_body_and_is_zero_in_the_background():
     frames = _frames()
     small = [cv2.resize(cv2.cvtColor(f.frame_rgb, cv2.COLOR_RGB2GRAY), (80, 60), interpolation=cv2.INTER_AREA) for f in frames]
     inside, outside = [], []
@@ -221,10 +221,10 @@ def test_optical_flow_at_80x60_follows_the_body_and_leaves_the_room_alone():
 
 
 def test_an_unknown_condition_an_empty_or_infinite_motion_and_an_empty_image_are_refused():
-    swims = _take()
-    object.__setattr__(swims, "condition", "swimming")  # as a caller without type checks would
+    swimming = _take()
+    object.__setattr__(swimming, "condition", "swimming")  # as a caller without type checks would
     with pytest.raises(ValueError, match="condition must be one of normal, bag"):
-        render(swims, size_hw=SIZE)
+        render(swimming, size_hw=SIZE)
     empty = replace(PEOPLE[0], joints_m=np.zeros((0, 20, 3), np.float32), forward_m=np.zeros(0, np.float32))
     with pytest.raises(ValueError, match="no frames"):
         render(_take(motion=empty), size_hw=SIZE)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from people.records import ATTRIBUTES, COCO_KEYPOINTS, JOINTS, Take
-from people.synth.clothing.wardrobe import dressed
+from people.synth.clothing.wardrobe import build_person
 from people.synth.motion.parametric import motions
 from people.synth.render import render
 
@@ -16,7 +16,7 @@ PLAIN = {
     "age": "adult", "backpack": "no", "bag": "no", "handbag": "no", "clothes": "pants", "down": "long", "up": "long",
     "hair": "short", "hat": "no", "gender": "female", "upper_colour": "green", "lower_colour": "blue",
 }  # fmt: skip
-# Shades that a painter would name so, in sRGB under even light.
+# Typical sRGB values of the colour names under ambient light.
 NAMED_RGB = {
     "black": (30, 30, 30), "white": (225, 225, 225), "red": (175, 40, 40), "purple": (105, 55, 140),
     "yellow": (225, 195, 60), "gray": (120, 120, 120), "blue": (50, 90, 165), "green": (60, 120, 60),
@@ -30,8 +30,8 @@ def _take(person=0, view_deg=0.0, session=0, **attributes):
     return replace(take, appearance=PLAIN | attributes)
 
 
-def _photo(**how):
-    return next(render(_take(**how), size_hw=SIZE))
+def _photo(**options):
+    return next(render(_take(**options), size_hw=SIZE))
 
 
 def _changed(a, b):
@@ -46,39 +46,39 @@ def _lab(rgb):
 NAMED_LAB = dict(zip(NAMED_RGB, _lab(list(NAMED_RGB.values())), strict=True))
 
 
-def _family(rgb):
+def _nearest_colour_name(rgb):
     return min(NAMED_LAB, key=lambda name: np.linalg.norm(NAMED_LAB[name] - _lab(rgb)[0]))
 
 
-def _garment(attribute, colour, **how):
-    """Pixels of a garment: those that are neither white nor black when it is dyed otherwise."""
-    white, black = (_photo(**how, **{attribute: dye}) for dye in ("white", "black"))
+def _garment(attribute, colour, **options):
+    """Pixels of a garment: those that differ between the garment in white and in black."""
+    white, black = (_photo(**options, **{attribute: dye}) for dye in ("white", "black"))
     dyed = np.abs(white.frame_rgb.astype(int) - black.frame_rgb.astype(int)).sum(axis=-1) > 250
-    return _photo(**how, **{attribute: colour}).frame_rgb[dyed].astype(float)
+    return _photo(**options, **{attribute: colour}).frame_rgb[dyed].astype(float)
 
 
 @pytest.mark.parametrize("attribute", ["upper_colour", "lower_colour"])
-def test_the_mean_colour_of_a_garment_is_called_by_its_name(attribute):
+def test_the_mean_colour_of_a_garment_is_nearest_to_its_name(attribute):
     for number, colour in enumerate(ATTRIBUTES[attribute][:-1]):
         for person in (number % 4, number % 4 + 4):
             pixels = _garment(attribute, colour, person=person, view_deg=[0.0, 90.0, 180.0, 300.0][person // 2])
             assert len(pixels) > 300
-            assert _family(pixels.mean(axis=0)) == colour
+            assert _nearest_colour_name(pixels.mean(axis=0)) == colour
 
 
 @pytest.mark.parametrize("attribute", ["upper_colour", "lower_colour"])
 def test_people_of_one_colour_do_not_wear_the_same_shade(attribute):
     shades = np.array([_garment(attribute, "blue", person=person).mean(axis=0) for person in range(4)])
-    apart = np.linalg.norm(_lab(shades)[:, None] - _lab(shades)[None], axis=-1)
-    assert apart[np.triu_indices(4, 1)].min() > 1
-    assert apart.max() > 8
+    distances = np.linalg.norm(_lab(shades)[:, None] - _lab(shades)[None], axis=-1)
+    assert distances[np.triu_indices(4, 1)].min() > 1
+    assert distances.max() > 8
 
 
 @pytest.mark.parametrize("attribute", ["upper_colour", "lower_colour"])
 def test_other_is_several_colours_and_none_of_them_all_over(attribute):
     for person in range(6):
-        seen = [_family(rgb) for rgb in _garment(attribute, "other", person=person, view_deg=180.0)[::7]]
-        shares = sorted((seen.count(name) / len(seen) for name in set(seen)), reverse=True)
+        names = [_nearest_colour_name(rgb) for rgb in _garment(attribute, "other", person=person, view_deg=180.0)[::7]]
+        shares = sorted((names.count(name) / len(names) for name in set(names)), reverse=True)
         assert shares[0] < 0.75
         assert shares[1] > 0.1
 
@@ -107,10 +107,10 @@ def test_a_bag_hangs_at_the_hip_and_its_strap_runs_over_the_chest():
         bare, bagged = (_photo(person=person, bag=value) for value in ("no", "yes"))
         hips, shoulders = (bare.keypoints_px[[K[f"left_{name}"], K[f"right_{name}"]], 1].mean() for name in ("hip", "shoulder"))
         changed = _changed(bare, bagged)
-        around = slice(int(hips) - 8, int(hips) + 8)
-        chest = slice(int(shoulders) + 4, int(hips) - 12)
-        assert changed[around].sum() > 30
-        assert changed[chest].any(axis=1).mean() > 0.9
+        hip_rows = slice(int(hips) - 8, int(hips) + 8)
+        chest_rows = slice(int(shoulders) + 4, int(hips) - 12)
+        assert changed[hip_rows].sum() > 30
+        assert changed[chest_rows].any(axis=1).mean() > 0.9
 
 
 def test_a_handbag_hangs_below_one_hand():
@@ -118,13 +118,13 @@ def test_a_handbag_hangs_below_one_hand():
         bare, with_bag = (_photo(person=person, handbag=value) for value in ("no", "yes"))
         rows, columns = np.nonzero(_changed(bare, with_bag))
         wrists = bare.keypoints_px[[K["left_wrist"], K["right_wrist"]]]
-        beside = np.abs(wrists[:, 0] - np.median(columns)).argmin()
+        side = np.abs(wrists[:, 0] - np.median(columns)).argmin()
         assert len(rows) > 30
-        assert rows.min() > wrists[beside, 1]
-        assert abs(np.median(columns) - wrists[beside, 0]) < 8
+        assert rows.min() > wrists[side, 1]
+        assert abs(np.median(columns) - wrists[side, 0]) < 8
 
 
-def _at(photo, first, second):
+def _mean_rgb_between(photo, first, second):
     """Mean colour of 3 x 3 pixels in the middle between two keypoints."""
     x, y = photo.keypoints_px[[K[first], K[second]], :2].mean(axis=0).astype(int)
     return photo.frame_rgb[y - 1 : y + 2, x - 1 : x + 2].astype(float).mean(axis=(0, 1))
@@ -133,7 +133,7 @@ def _at(photo, first, second):
 def test_short_sleeves_show_skin_on_the_forearm_and_long_ones_cloth():
     for person in range(6):
         for value, redder in (("short", True), ("long", False)):
-            rgb = _at(_photo(person=person, up=value), "left_elbow", "left_wrist")
+            rgb = _mean_rgb_between(_photo(person=person, up=value), "left_elbow", "left_wrist")
             assert (rgb[0] > rgb[1]) == redder
 
 
@@ -147,7 +147,7 @@ def test_short_clothes_show_skin_on_the_shank_and_long_ones_cloth(clothes):
 
 
 @pytest.mark.parametrize("down", ["short", "long"])
-def test_a_dress_fills_the_room_between_the_thighs(down):
+def test_a_dress_fills_the_gap_between_the_thighs(down):
     for person in range(6):
         trousers, dress = (_photo(person=person, clothes=value, down=down) for value in ("pants", "dress"))
         hips, knees = (trousers.keypoints_px[[K[f"left_{name}"], K[f"right_{name}"]], 1].mean() for name in ("hip", "knee"))
@@ -176,7 +176,7 @@ def test_children_are_small_with_large_heads_and_only_the_old_are_grey():
         assert height[1] < height[2]
         assert _head_share(young) > 1.2 * _head_share(teen)
         assert _head_share(teen) > 1.02 * _head_share(adult)
-        grey = [dressed(_take(person=person, age=age))[1].hair_rgb for age in ("young", "teenager", "old")]
+        grey = [build_person(_take(person=person, age=age))[1].hair_rgb for age in ("young", "teenager", "old")]
         assert grey[2].min() > 150 > max(grey[0].min(), grey[1].min())
         assert _head_share(old) == pytest.approx(_head_share(adult), rel=0.12)
 
@@ -184,45 +184,46 @@ def test_children_are_small_with_large_heads_and_only_the_old_are_grey():
 def test_a_childs_standing_foot_stays_where_it_steps():
     ankle = JOINTS.index("left_ankle")
     for person in range(4):
-        grown = replace(_take(person=person, age="young"), motion=PEOPLE[person])
-        motion, _, _ = dressed(grown)
-        place = motion.joints_m[:, ankle, 0] + motion.forward_m
+        take = replace(_take(person=person, age="young"), motion=PEOPLE[person])
+        motion, _, _ = build_person(take)
+        ankle_x_m = motion.joints_m[:, ankle, 0] + motion.forward_m
         low = motion.joints_m[:, ankle, 2] < motion.joints_m[:, ankle, 2].min() + 0.004
-        both = low[1:] & low[:-1]
-        assert both.sum() >= 3
-        assert np.median(np.abs(np.diff(place))[both]) * 25 < 0.12
+        is_standing = low[1:] & low[:-1]
+        assert is_standing.sum() >= 3
+        assert np.median(np.abs(np.diff(ankle_x_m))[is_standing]) * 25 < 0.12
 
 
 def test_an_old_person_stoops():
     for person in range(4):
         neck, pelvis = JOINTS.index("neck"), JOINTS.index("pelvis")
-        ahead = [dressed(_take(person=person, age=age))[0].joints_m[0] for age in ("adult", "old")]
-        lean = [np.arctan2(*(joints[neck] - joints[pelvis])[[0, 2]]) for joints in ahead]
+        postures = [build_person(_take(person=person, age=age))[0].joints_m[0] for age in ("adult", "old")]
+        lean = [np.arctan2(*(joints[neck] - joints[pelvis])[[0, 2]]) for joints in postures]
         assert np.degrees(lean[1] - lean[0]) > 5
 
 
 def test_gender_decides_the_body():
     women, men = (
-        np.mean([dressed(_take(person=person, gender=gender))[1].bmi for person in range(8)]) for gender in ("female", "male")
+        np.mean([build_person(_take(person=person, gender=gender))[1].bmi for person in range(8)])
+        for gender in ("female", "male")
     )
     assert women < men
     for person in range(4):
-        assert dressed(_take(person=person, gender="male"))[1].sex == "male"
+        assert build_person(_take(person=person, gender="male"))[1].sex == "male"
         assert _changed(_photo(person=person), _photo(person=person, gender="male")).sum() > 50
 
 
-def test_clothes_are_the_same_before_every_camera_and_the_street_is_each_cameras_own():
-    here, there = (_photo(session=session) for session in (0, 3))
-    inside = cv2.erode(here.mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
-    alike = np.abs(here.frame_rgb[inside].astype(int) - there.frame_rgb[inside]).max(axis=1) <= 1
-    assert alike.mean() > 0.95  # gaps between the limbs show the street
+def test_clothes_are_the_same_in_all_cameras_and_each_camera_has_its_street():
+    first, second = (_photo(session=session) for session in (0, 3))
+    inside = cv2.erode(first.mask.astype(np.uint8), np.ones((5, 5), np.uint8)) > 0
+    is_equal = np.abs(first.frame_rgb[inside].astype(int) - second.frame_rgb[inside]).max(axis=1) <= 1
+    assert is_equal.mean() > 0.95  # gaps between the limbs show the street
     corner = (slice(0, 60), slice(0, 40))
-    assert np.abs(here.frame_rgb[corner].astype(int) - there.frame_rgb[corner]).mean() > 8
+    assert np.abs(first.frame_rgb[corner].astype(int) - second.frame_rgb[corner]).mean() > 8
     turned = _photo(view_deg=150.0)
-    np.testing.assert_array_equal(here.frame_rgb[corner], turned.frame_rgb[corner])
+    np.testing.assert_array_equal(first.frame_rgb[corner], turned.frame_rgb[corner])
 
 
-def test_one_attribute_changes_nothing_else():
+def test_one_attribute_changes_only_its_garment():
     plain, dyed = _photo(), _photo(lower_colour="brown")
     hips = int(plain.keypoints_px[K["left_hip"], 1])
     assert not _changed(plain, dyed)[: hips - 14].any()
@@ -232,13 +233,13 @@ def test_one_attribute_changes_nothing_else():
 def test_any_attributes_go_together_and_the_same_take_gives_the_same_bytes():
     rng = np.random.default_rng(0)
     for number in range(40):
-        drawn = {name: str(rng.choice(classes)) for name, classes in ATTRIBUTES.items()}
-        how = {"person": number % 8, "view_deg": float(rng.uniform(0, 360)), "session": number % 6}
-        photo = _photo(**how, **drawn)
+        attributes = {name: str(rng.choice(classes)) for name, classes in ATTRIBUTES.items()}
+        options = {"person": number % 8, "view_deg": float(rng.uniform(0, 360)), "session": number % 6}
+        photo = _photo(**options, **attributes)
         assert 0.3 * SIZE[0] < photo.box_xyxy_px[3] - photo.box_xyxy_px[1] < 0.85 * SIZE[0]
         assert photo.mask.sum() > 600
         if number % 10 == 0:
-            assert photo.frame_rgb.tobytes() == _photo(**how, **drawn).frame_rgb.tobytes()
+            assert photo.frame_rgb.tobytes() == _photo(**options, **attributes).frame_rgb.tobytes()
 
 
 def test_an_appearance_with_an_attribute_too_few_too_many_or_wrong_is_refused():

@@ -21,7 +21,9 @@ OBJECTIVE = {
     "margin": {"verification": 0.5},
     "adaptive_margin": False,
 }
+TASKS = ("identity", "gender", "age", "verification")
 SPEC = {
+    "tasks": list(TASKS),
     "subjects": ["p1", "p2", "p3"],
     "channels": 10,
     "size_hw": [SIDE, SIDE],
@@ -33,23 +35,23 @@ Recording = dict[str, Any]
 
 
 def recording(subject: str, number: int, length: int, split: str = "train", **labels: Any) -> Recording:
-    given = {"gender": "female", "age_years": 30.0, "centre_px": 40.0, **labels}
-    return {"clip_id": f"{subject}/n{number:02d}", "subject_id": subject, "split": split, "length": length, **given}
+    row = {"clip_id": f"{subject}/n{number:02d}", "subject_id": subject, "split": split, "length": length}
+    return row | {"gender": "female", "age_years": 30.0, "centre_px": 40.0, **labels}
 
 
 def ramp(length: int, height: int = 44, width: int = 64) -> np.ndarray:
-    """Every value of every map is its own: a number that tells map, component, row and column."""
+    """Every value of every map is different: it numbers map, component, row and column."""
     return np.arange(length * 2 * height * width).astype(np.int16).reshape(length, 2, height, width)
 
 
 def written(folder: Path, recordings: list[Recording], fill: Callable[[int], np.ndarray] = ramp) -> dict[str, Path]:
     fields = {"flow": Field("int16", (2, 44, 64)), "box": Field("float32", (4,))}
     with StoreWriter(folder / "flow", fields, {"flow_scale": 100}) as writer:
-        for one in recordings:
-            row = {name: value for name, value in one.items() if name not in ("length", "centre_px")}
-            centre = np.broadcast_to(np.asarray(one["centre_px"], np.float32), one["length"])
+        for entry in recordings:
+            row = {name: value for name, value in entry.items() if name not in ("length", "centre_px")}
+            centre = np.broadcast_to(np.asarray(entry["centre_px"], np.float32), entry["length"])
             box = np.stack([centre - 6, np.full_like(centre, 4), centre + 6, np.full_like(centre, 40)], axis=1)
-            writer.append(row, {"flow": fill(one["length"]), "box": box.astype(np.float32)})
+            writer.append(row, {"flow": fill(entry["length"]), "box": box.astype(np.float32)})
     return {"frames": folder / "flow", "poses": folder / "flow"}
 
 
@@ -61,20 +63,24 @@ def noise(length: int) -> np.ndarray:
 def train(tmp_path: Path) -> data.Samples:
     people = [("p1", "female", 30.0), ("p2", "male", 50.0), ("p3", None, float("nan"))]
     recordings = [
-        recording(subject, number, 9 + 2 * number + place, gender=gender, age_years=age, centre_px=20.0 + 9 * place)
-        for place, (subject, gender, age) in enumerate(people)
+        recording(subject, number, 9 + 2 * number + index, gender=gender, age_years=age, centre_px=20.0 + 9 * index)
+        for index, (subject, gender, age) in enumerate(people)
         for number in range(1, 3)
     ]
-    return data.open_samples(written(tmp_path, recordings, noise), data.Config(**WINDOWS), "train")
+    return data.open_samples(written(tmp_path, recordings, noise), data.Config(**WINDOWS), "train", TASKS)
+
+
+def spec_of(train: data.Samples) -> dict[str, Any]:
+    return data.spec(train) | {"tasks": list(TASKS)}
 
 
 def batch_of(train: data.Samples, indices: list[int], augment: np.random.Generator | None = None) -> dict[str, torch.Tensor]:
-    return train.batch(indices, spec=data.spec(train), statistics=data.statistics(train), augment=augment)
+    return train.batch(indices, spec=spec_of(train), statistics=data.statistics(train), augment=augment)
 
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """On arrays this small threads cost more than they give."""
+    """On arrays this small threads cost more time than they save."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -86,7 +92,7 @@ def _one_thread() -> Iterator[None]:
 
 def test_windows_start_every_step_and_stay_within_their_clip(tmp_path: Path):
     reads = written(tmp_path, [recording("p1", 1, 10), recording("p1", 2, 4), recording("p2", 1, 5)])
-    samples = data.open_samples(reads, data.Config(**WINDOWS), "train")
+    samples = data.open_samples(reads, data.Config(**WINDOWS), "train", TASKS)
     # maps 0-9: windows at 0, 2, 4; the clip of four maps gives none; maps 14-18: one window
     assert samples.starts.tolist() == [0, 2, 4, 14]
     assert samples.clip.tolist() == [0, 0, 0, 1]
@@ -94,16 +100,20 @@ def test_windows_start_every_step_and_stay_within_their_clip(tmp_path: Path):
 
 
 def test_a_crop_is_centred_on_the_person_in_the_middle_map_and_moves_no_row(tmp_path: Path):
-    centres = [0, 0, 38, 0, 0]  # only the middle one counts
-    samples = data.open_samples(written(tmp_path, [recording("p1", 1, 5, centre_px=centres)]), data.Config(**WINDOWS), "train")
+    centres = [0, 0, 38, 0, 0]  # only the middle map counts
+    samples = data.open_samples(
+        written(tmp_path, [recording("p1", 1, 5, centre_px=centres)]), data.Config(**WINDOWS), "train", TASKS
+    )
     np.testing.assert_array_equal(samples.crop(0), ramp(5)[:, :, 2:42, 18:58])
 
 
 @pytest.mark.parametrize(
     ("centre", "of_map", "of_crop"), [(10, (0, 30), (10, 40)), (60, (40, 64), (0, 24)), (-90, (0, 0), (0, 0))]
 )
-def test_what_leaves_the_map_is_zero(tmp_path: Path, centre: float, of_map: tuple[int, int], of_crop: tuple[int, int]):
-    samples = data.open_samples(written(tmp_path, [recording("p1", 1, 5, centre_px=centre)]), data.Config(**WINDOWS), "train")
+def test_a_crop_is_zero_outside_the_map(tmp_path: Path, centre: float, of_map: tuple[int, int], of_crop: tuple[int, int]):
+    samples = data.open_samples(
+        written(tmp_path, [recording("p1", 1, 5, centre_px=centre)]), data.Config(**WINDOWS), "train", TASKS
+    )
     expected = np.zeros((5, 2, SIDE, SIDE), np.int16)
     expected[..., slice(*of_crop)] = ramp(5)[:, :, 2:42, slice(*of_map)]
     np.testing.assert_array_equal(samples.crop(0), expected)
@@ -111,7 +121,7 @@ def test_what_leaves_the_map_is_zero(tmp_path: Path, centre: float, of_map: tupl
 
 def test_a_crop_larger_than_the_map_has_a_border_of_zeros(tmp_path: Path):
     reads = written(tmp_path, [recording("p1", 1, 5, centre_px=32.0)])
-    crop = data.open_samples(reads, data.Config(**{**WINDOWS, "crop_px": 70}), "train").crop(0)
+    crop = data.open_samples(reads, data.Config(**{**WINDOWS, "crop_px": 70}), "train", TASKS).crop(0)
     np.testing.assert_array_equal(crop[:, :, 13:57, 3:67], ramp(5))
     assert np.count_nonzero(crop) == np.count_nonzero(ramp(5))
 
@@ -124,32 +134,34 @@ def test_a_positive_shift_moves_the_picture_right_and_down(train: data.Samples):
 
 def test_a_mirrored_walk_goes_the_other_way_and_twice_mirrored_is_itself():
     flow = noise(5)
-    mirrored = data.mirrored(flow)
+    mirrored = data.mirror_flow(flow)
     np.testing.assert_array_equal(mirrored[:, 0], -flow[:, 0, :, ::-1])
     np.testing.assert_array_equal(mirrored[:, 1], flow[:, 1, :, ::-1])
-    np.testing.assert_array_equal(data.mirrored(mirrored), flow)
+    np.testing.assert_array_equal(data.mirror_flow(mirrored), flow)
 
 
 def test_a_window_without_a_person_in_the_middle_is_not_cut(tmp_path: Path):
     centres = np.full(9, 30.0)
     centres[4] = np.nan
-    samples = data.open_samples(written(tmp_path, [recording("p1", 1, 9, centre_px=centres)]), data.Config(**WINDOWS), "train")
+    samples = data.open_samples(
+        written(tmp_path, [recording("p1", 1, 9, centre_px=centres)]), data.Config(**WINDOWS), "train", TASKS
+    )
     assert samples.starts.tolist() == [0, 4]
     assert samples.without_person == 1
 
 
-def test_a_split_without_a_window_is_refused_with_what_there_is(tmp_path: Path):
+def test_a_split_without_a_window_is_refused_with_its_clips_counted(tmp_path: Path):
     reads = written(tmp_path, [recording("p1", 1, 10), recording("p9", 1, 4, "test")])
     with pytest.raises(ValueError, match="1 clips, the longest of 4 maps"):
-        data.open_samples(reads, data.Config(**WINDOWS), "test")
+        data.open_samples(reads, data.Config(**WINDOWS), "test", TASKS)
     with pytest.raises(ValueError, match="0 clips"):
-        data.open_samples(reads, data.Config(**WINDOWS), "validation")
+        data.open_samples(reads, data.Config(**WINDOWS), "validation", TASKS)
 
 
 @pytest.mark.parametrize(
     "wrong", [{"window_frames": 0}, {"step_frames": 0}, {"crop_px": 0}, {"shifts_px": []}, {"shifts_px": [40]}]
 )
-def test_ranges_of_the_data_block_are_checked_at_the_door(wrong: dict):
+def test_ranges_of_the_data_block_are_checked(wrong: dict):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         data.Config(**{**WINDOWS, **wrong})
 
@@ -168,21 +180,21 @@ def test_flow_is_interleaved_in_pixels_per_frame_minus_the_mean(train: data.Samp
 def test_the_mean_is_that_of_all_training_windows_and_no_others(tmp_path: Path):
     train_only = [recording("p1", 1, 10), recording("p2", 1, 7)]
     config = data.Config(**WINDOWS)
-    samples = data.open_samples(written(tmp_path / "a", train_only), config, "train")
+    samples = data.open_samples(written(tmp_path / "a", train_only), config, "train", TASKS)
     mean = data.statistics(samples)["mean"]
     naive = np.mean([samples.crop(i).reshape(10, SIDE, SIDE) / 100 for i in range(len(samples))], axis=0)
     np.testing.assert_allclose(mean, naive, rtol=1e-5, atol=1e-6)
     reads = written(tmp_path / "b", [*train_only, recording("p9", 1, 20, "validation"), recording("p8", 1, 20, "test")])
-    assert torch.equal(data.statistics(data.open_samples(reads, config, "train"))["mean"], mean)
+    assert torch.equal(data.statistics(data.open_samples(reads, config, "train", TASKS))["mean"], mean)
 
 
-def test_targets_name_people_of_the_training_set_and_number_the_others_apart(tmp_path: Path):
-    strangers = [
+def test_targets_index_people_of_the_training_set_and_number_all_people_of_the_split(tmp_path: Path):
+    recordings = [
         recording("p2", 1, 5, "validation", gender="male", age_years=22.0),
         recording("p9", 1, 5, "validation", gender=None, age_years=float("nan")),
         recording("p2", 2, 5, "validation", gender="female", age_years=22.0),
     ]
-    samples = data.open_samples(written(tmp_path, strangers), data.Config(**WINDOWS), "validation")
+    samples = data.open_samples(written(tmp_path, recordings), data.Config(**WINDOWS), "validation", TASKS)
     targets = samples.targets(SPEC)
     assert targets["identity"].tolist() == [1, -1, 1]
     assert targets["subject"].tolist() == [0, 1, 0]
@@ -191,7 +203,7 @@ def test_targets_name_people_of_the_training_set_and_number_the_others_apart(tmp
     np.testing.assert_array_equal(targets["age_years"], np.float32([22, np.nan, 22]))
 
 
-def test_the_network_is_told_of_each_training_person_once(train: data.Samples):
+def test_the_spec_counts_each_training_person_once(train: data.Samples):
     spec = data.spec(train)
     assert spec["subjects"] == ["p1", "p2", "p3"]
     assert (spec["channels"], spec["size_hw"]) == (10, [SIDE, SIDE])
@@ -203,19 +215,19 @@ def test_an_augmented_window_is_one_of_its_shifts_or_its_mirror_image(train: dat
     mean = data.statistics(train)["mean"]
     shifts = [(x, y) for x in (-5, 0, 5) for y in (-5, 0, 5)]
     shifted = [train.crop(2, shift_x_px=x, shift_y_px=y) for x, y in shifts]
-    allowed = [crop.reshape(10, SIDE, SIDE) for one in shifted for crop in (one, data.mirrored(one))]
-    seen = set()
+    allowed = [crop.reshape(10, SIDE, SIDE) for shift in shifted for crop in (shift, data.mirror_flow(shift))]
+    drawn = set()
     for epoch in range(60):
         flow = batch_of(train, [2], np.random.default_rng(epoch))["flow"][0]
         stored = ((flow + mean) * 100).round().numpy().astype(np.int16)
-        seen |= {number for number, crop in enumerate(allowed) if np.array_equal(crop, stored)}
-    assert len(seen) > 12
+        drawn |= {number for number, crop in enumerate(allowed) if np.array_equal(crop, stored)}
+    assert len(drawn) > 12
 
 
-def test_what_happens_to_a_window_does_not_depend_on_its_batch(train: data.Samples):
+def test_the_augmentation_of_a_window_does_not_depend_on_its_batch(train: data.Samples):
     together = batch_of(train, [0, 5, 7], np.random.default_rng(4))["flow"]
-    alone = [batch_of(train, [index], np.random.default_rng(4))["flow"] for index in (0, 5, 7)]
-    assert torch.equal(together, torch.cat(alone))
+    single = [batch_of(train, [index], np.random.default_rng(4))["flow"] for index in (0, 5, 7)]
+    assert torch.equal(together, torch.cat(single))
     assert not torch.equal(together, batch_of(train, [0, 5, 7], np.random.default_rng(5))["flow"])
 
 
@@ -262,27 +274,27 @@ def test_a_crop_too_small_for_the_network_is_refused(side: int):
 
 
 @pytest.mark.parametrize("wrong", [{"type": "C"}, {"widths": [4, 4]}, {"dense": []}, {"dropout": 1.0}])
-def test_ranges_of_the_model_block_are_checked_at_the_door(wrong: dict):
+def test_ranges_of_the_model_block_are_checked(wrong: dict):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         model.Config(**{**NETWORK, **wrong})
 
 
-def made(train: data.Samples, seed: int = 0) -> model.Network:
+def untrained(train: data.Samples, seed: int = 0) -> model.Network:
     torch.manual_seed(seed)
-    return model.Network(model.Config(**NETWORK), data.spec(train))
+    return model.Network(model.Config(**NETWORK), spec_of(train))
 
 
 def test_before_training_everyone_has_about_the_mean_age_of_the_training_set(train: data.Samples):
-    ages_years = made(train).eval()(batch_of(train, [0, 3, 6, 9]))["age_years"]
+    ages_years = untrained(train).eval()(batch_of(train, [0, 3, 6, 9]))["age_years"]
     assert (ages_years - 40).abs().max() < 3
 
 
 def test_the_outputs_of_a_sample_do_not_depend_on_its_batch_mates(train: data.Samples):
-    network = made(train).eval()
+    network = untrained(train).eval()
     together = network(batch_of(train, [0, 4, 8]))
-    for place, index in enumerate([0, 4, 8]):
+    for row, index in enumerate([0, 4, 8]):
         for name, values in network(batch_of(train, [index])).items():
-            torch.testing.assert_close(values[0], together[name][place], rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(values[0], together[name][row], rtol=1e-4, atol=1e-5)
 
 
 def trained(network: model.Network, terms: objective.Objective, batch: dict[str, torch.Tensor], steps: int) -> model.Network:
@@ -297,20 +309,20 @@ def trained(network: model.Network, terms: objective.Objective, batch: dict[str,
     return network.eval()
 
 
-def test_the_network_learns_four_samples_by_heart(train: data.Samples):
+def test_the_network_overfits_four_samples(train: data.Samples):
     batch = batch_of(train, [int(np.flatnonzero(train.clip == clip)[0]) for clip in (0, 2, 3, 4)])
-    terms = objective.Objective(objective.Config(**OBJECTIVE), data.spec(train))
-    outputs = trained(made(train), terms, batch, 150)(batch)
+    terms = objective.Objective(objective.Config(**OBJECTIVE), spec_of(train))
+    outputs = trained(untrained(train), terms, batch, 150)(batch)
     assert terms(outputs, batch)["identity"] < 0.05
     assert outputs["identity"].argmax(1).tolist() == batch["identity"].tolist()
-    known = batch["gender"] >= 0
-    assert outputs["gender"].argmax(1)[known].tolist() == batch["gender"][known].tolist()
+    is_known = batch["gender"] >= 0
+    assert outputs["gender"].argmax(1)[is_known].tolist() == batch["gender"][is_known].tolist()
 
 
 def test_the_network_learns_the_ages_of_a_batch(train: data.Samples):
     batch = batch_of(train, list(range(len(train))))
-    terms = objective.Objective(objective.Config(**OBJECTIVE), data.spec(train))
-    network = made(train)
+    terms = objective.Objective(objective.Config(**OBJECTIVE), spec_of(train))
+    network = untrained(train)
     before = (network(batch)["age_years"] - batch["age_years"]).abs().nanmean()
     after = (trained(network, terms, batch, 150)(batch)["age_years"] - batch["age_years"]).abs().nanmean()
     assert before > 9
@@ -321,7 +333,7 @@ def test_the_network_learns_the_ages_of_a_batch(train: data.Samples):
 
 
 def test_each_term_reaches_the_trunk_and_together_they_reach_every_parameter(train: data.Samples):
-    network, terms = made(train), objective.Objective(objective.Config(**OBJECTIVE), data.spec(train))
+    network, terms = untrained(train), objective.Objective(objective.Config(**OBJECTIVE), spec_of(train))
     batch = batch_of(train, list(range(0, len(train), 2)))
     for name in terms.weighting.lambdas():
         network.zero_grad()
@@ -350,16 +362,20 @@ def outputs_and_batch(seed: int = 0, count: int = 12) -> tuple[dict[str, torch.T
     return {name: value.requires_grad_() for name, value in outputs.items()}, batch
 
 
-def test_a_task_of_weight_zero_is_zero_and_still_in_the_graph():
-    config = objective.Config(**{**OBJECTIVE, "lambda": {"gender": 0, "age": 0, "verification": 0}})
-    outputs, batch = outputs_and_batch()
-    named = objective.Objective(config, SPEC)(outputs, batch)
-    assert {name: value.item() for name, value in named.items() if name != "identity"} == dict.fromkeys(
-        objective.AUXILIARIES, 0
-    )
-    sum(named.values()).backward()
-    assert all(value.grad is not None for value in outputs.values())
-    assert (outputs["signature"].grad == 0).all()
+@pytest.mark.parametrize(("task", "output"), [("gender", "gender"), ("age", "age_years"), ("verification", None)])
+def test_a_task_of_weight_zero_has_neither_a_term_nor_a_head(train: data.Samples, task: str, output: str | None):
+    config = objective.Config(**{**OBJECTIVE, "lambda": {**OBJECTIVE["lambda"], task: 0}})
+    assert set(config.tasks) == set(TASKS) - {task}
+    network = model.Network(model.Config(**NETWORK), data.spec(train) | {"tasks": list(config.tasks)})
+    assert getattr(network, task, None) is None
+    terms, batch = objective.Objective(config, SPEC), batch_of(train, list(range(0, len(train), 2)))
+    outputs = network(batch)
+    assert set(outputs) == {"identity", "gender", "age_years", "signature"} - {output}
+    named = terms(outputs, batch)
+    assert set(named) == set(terms.weighting.lambdas()) == set(config.tasks)
+    assert task not in objective.validate(outputs, batch)["errors"] or task == "verification"
+    sum(named.values()).backward()  # processes that train together wait for every parameter's gradient
+    assert [name for name, p in network.named_parameters() if p.grad is None] == []
 
 
 def test_without_any_known_target_the_terms_are_zero_with_a_graph():
@@ -406,15 +422,15 @@ def test_a_fixed_margin_stays():
     assert terms.margin == 0.5
 
 
-def test_the_watched_score_prefers_better_identification_and_then_better_verification():
+def test_the_validation_score_prefers_better_identification_and_then_better_verification():
     outputs, batch = outputs_and_batch(count=24)
     outputs = {name: value.detach() for name, value in outputs.items()}
-    watched = objective.watch(outputs, batch)
-    assert set(watched["errors"]) == {"identity", *objective.AUXILIARIES}
-    assert watched["errors"]["age"] == pytest.approx((outputs["age_years"] - batch["age_years"]).abs().mean().item())
-    perfect = objective.watch({**outputs, "signature": torch.nn.functional.one_hot(batch["subject"], 5).float()}, batch)
-    assert perfect["score"] == 0 > watched["score"]
-    assert watched["score"] == pytest.approx(-watched["errors"]["identity"] - watched["errors"]["verification"] / 1000)
+    validation = objective.validate(outputs, batch)
+    assert set(validation["errors"]) == {"identity", *objective.AUXILIARIES}
+    assert validation["errors"]["age"] == pytest.approx((outputs["age_years"] - batch["age_years"]).abs().mean().item())
+    perfect = objective.validate({**outputs, "signature": torch.nn.functional.one_hot(batch["subject"], 5).float()}, batch)
+    assert perfect["score"] == 0 > validation["score"]
+    assert validation["score"] == pytest.approx(-validation["errors"]["identity"] - validation["errors"]["verification"] / 1000)
 
 
 @pytest.mark.parametrize(
@@ -426,7 +442,7 @@ def test_the_watched_score_prefers_better_identification_and_then_better_verific
         {"no_such_parameter": 1},
     ],
 )
-def test_ranges_of_the_objective_block_are_checked_at_the_door(wrong: dict):
+def test_ranges_of_the_objective_block_are_checked(wrong: dict):
     with pytest.raises(ValueError, match=next(iter(wrong))):
         objective.Config(**{**OBJECTIVE, **wrong})
 
@@ -434,4 +450,4 @@ def test_ranges_of_the_objective_block_are_checked_at_the_door(wrong: dict):
 def test_clips_keep_the_columns_of_the_index(train: data.Samples):
     assert isinstance(train.clips, pd.DataFrame)
     assert {"clip_id", "subject_id", "split", "gender", "age_years"} <= set(train.clips)
-    assert len(train.targets(data.spec(train))["clip"]) == len(train)
+    assert len(train.targets(spec_of(train))["clip"]) == len(train)

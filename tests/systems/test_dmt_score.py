@@ -1,4 +1,4 @@
-"""DMT judged on flow in which people can be told apart, and on flow in which they cannot."""
+"""DMT evaluated on flow in which people can be told apart, and on flow in which they cannot."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from flow_stores import CURRENT, DATA, network_for, write_store
+from flow_stores import CURRENT, DATA, MODEL_BLOCK, TASKS, write_store
 from sklearn.neighbors import KNeighborsClassifier
 
+from people.datasets import tumgaid
 from people.evaluation import bootstrap, identification, metrics
 from people.evaluation.results import Results
 from people.systems.dmt import data, model, score
@@ -27,23 +28,37 @@ CONFIG = score.Config(
 )
 
 
+def network_for(
+    reads: dict[str, Path], tasks: tuple[str, ...]
+) -> tuple[model.Network, dict[str, Any], dict[str, torch.Tensor]]:
+    """A network for these tasks with its first random weights (which keep people apart), its spec and the training mean."""
+    train = data.open_samples(reads, DATA, "train", tasks)
+    spec = data.spec(train) | {"tasks": list(tasks)}
+    torch.manual_seed(0)
+    return model.Network(model.Config(**MODEL_BLOCK), spec).eval(), spec, data.statistics(train)
+
+
+def evaluate(trained: tuple, reads: dict[str, Path], config: score.Config) -> Results:
+    return score.evaluate(*trained, reads, DATA, config, tumgaid, seed=1)
+
+
 @pytest.fixture(scope="module")
 def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    path = write_store(tmp_path_factory.mktemp("flow") / "store", subjects=5, elapsed=2, told_apart=1.0)
+    path = write_store(tmp_path_factory.mktemp("flow") / "store", subjects=5, elapsed=2, separation=1.0)
     return {"frames": path, "poses": path}
 
 
 @pytest.fixture(scope="module")
 def trained(reads: dict[str, Path]) -> tuple[model.Network, dict[str, Any], dict[str, torch.Tensor]]:
-    return network_for(reads["frames"])
+    return network_for(reads, TASKS)
 
 
 @pytest.fixture(scope="module")
 def results(trained: tuple, reads: dict[str, Path]) -> Results:
-    return score.evaluate(*trained, reads, DATA, CONFIG, seed=1)
+    return evaluate(trained, reads, CONFIG)
 
 
-def test_the_table_has_the_papers_columns_and_its_rows_beside_ours_and_the_baselines(results: Results) -> None:
+def test_the_table_has_the_papers_columns_and_its_rows_with_ours_and_the_baselines(results: Results) -> None:
     table = results.tables["identification"]
     assert list(table.columns) == ["method", "source", "N", "B", "S", "Avg", "TN", "TB", "TS", "TAvg"]
     assert table["source"].value_counts().to_dict() == {score.PAPER: 7, score.OURS: 4, score.BASELINE: 2}
@@ -52,13 +67,13 @@ def test_the_table_has_the_papers_columns_and_its_rows_beside_ours_and_the_basel
 
 
 def test_people_with_patterns_of_their_own_are_identified_and_the_average_is_that_of_its_columns(results: Results) -> None:
-    found = results.metrics
+    values = results.metrics
     for method in (*score.DECISIONS, "mean_flow"):
-        assert found[f"identification.{method}.N"] > 0.8
-        expected = np.mean([found[f"identification.{method}.{column}"] for column in "NBS"])
-        assert found[f"identification.{method}.Avg"] == pytest.approx(expected)
-    assert found["identification.chance.N"] == pytest.approx(1 / 5)
-    assert found["verification.equilibrium_accuracy"] > 0.8
+        assert values[f"identification.{method}.N"] > 0.8
+        expected = np.mean([values[f"identification.{method}.{column}"] for column in "NBS"])
+        assert values[f"identification.{method}.Avg"] == pytest.approx(expected)
+    assert values["identification.chance.N"] == pytest.approx(1 / 5)
+    assert values["verification.equilibrium_accuracy"] > 0.8
 
 
 def test_every_interval_contains_its_number_and_lies_in_range(results: Results) -> None:
@@ -80,18 +95,18 @@ def test_the_trivial_baselines_are_those_worked_by_hand(results: Results) -> Non
     assert results.metrics["verification.chance_auc"] == pytest.approx(1 / 5)
 
 
-def test_columns_of_the_elapsed_session_are_absent_when_nobody_came_back(tmp_path: Path, trained: tuple) -> None:
-    path = write_store(tmp_path / "store", subjects=3, elapsed=0, told_apart=0.0)
+def test_columns_of_the_elapsed_session_are_absent_without_its_clips(tmp_path: Path, trained: tuple) -> None:
+    path = write_store(tmp_path / "store", subjects=3, elapsed=0, separation=0.0)
     few = replace(CONFIG, decisions=("svm",))
-    results = score.evaluate(*trained, {"frames": path, "poses": path}, DATA, few, seed=1)
+    results = evaluate(trained, {"frames": path, "poses": path}, few)
     assert list(results.tables["identification"].columns) == ["method", "source", "N", "B", "S", "Avg"]
     assert not [name for name in results.metrics if ".T" in name]
 
 
 def test_the_result_does_not_depend_on_the_batch_size(trained: tuple, reads: dict[str, Path], results: Results) -> None:
-    again = score.evaluate(*trained, reads, DATA, replace(CONFIG, batch_size=7), seed=1)
-    assert again.metrics.keys() == results.metrics.keys()
-    assert list(again.metrics.values()) == pytest.approx(list(results.metrics.values()), abs=1e-5)
+    smaller_batches = evaluate(trained, reads, replace(CONFIG, batch_size=7))
+    assert smaller_batches.metrics.keys() == results.metrics.keys()
+    assert list(smaller_batches.metrics.values()) == pytest.approx(list(results.metrics.values()), abs=1e-5)
 
 
 @pytest.mark.parametrize("scope", ["head", "all"])
@@ -102,30 +117,37 @@ def test_the_same_seed_gives_the_same_numbers_and_leaves_the_network_as_it_was(
     before = {name: value.clone() for name, value in network.state_dict().items()}
     adapt = {"epochs": 1, "learning_rate": 0.01, "batch_size": 16, "scope": scope}
     config = replace(CONFIG, decisions=("softmax_product",), adapt=adapt)
-    first = score.evaluate(*trained, reads, DATA, config, seed=1)
+    first = evaluate(trained, reads, config)
     torch.rand(3)
-    assert score.evaluate(*trained, reads, DATA, config, seed=1).metrics == first.metrics
+    assert evaluate(trained, reads, config).metrics == first.metrics
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
 
 
-def test_no_label_and_no_number_depends_on_probes_that_are_not_asked_for(trained: tuple, reads: dict[str, Path]) -> None:
-    """Decisions about one probe are the same whether it is asked alone or among others: nothing is fitted to probes."""
+def test_a_network_without_gender_and_age_has_no_metric_of_these(reads: dict[str, Path], results: Results) -> None:
+    without = evaluate(network_for(reads, ("identity", "verification")), reads, CONFIG)
+    names = [*without.metrics, *without.tables, *without.curves]
+    assert not [name for name in names if name.startswith(("gender", "age"))]
+    assert {name for name in results.metrics if not name.startswith(("gender", "age"))} == set(without.metrics)
+
+
+def test_decisions_about_a_probe_do_not_depend_on_other_probes(trained: tuple, reads: dict[str, Path]) -> None:
+    """Nothing is fitted to probes."""
     network, spec, statistics = trained
-    samples = data.open_samples(reads, DATA, "test")
+    samples = data.open_samples(reads, DATA, "test", TASKS)
 
     def batch(rows: np.ndarray) -> dict[str, torch.Tensor]:
         return samples.batch(rows.tolist(), spec=spec, statistics=statistics, augment=None)
 
-    windows = extract(network, samples.clips, samples.targets(spec)["clip"].numpy(), batch, 16)
+    windows = extract(network, samples, spec, statistics, 16)
     judge = score.Judge(windows, CONFIG, 1)
     adaptation = identification.Adaptation(network, batch, CONFIG.adapt, 1)
     sequences = samples.clips["sequence"]
     gallery = np.flatnonzero(sequences.isin(CURRENT[:4]) & (samples.clips["session"] == 0))
     probes = np.flatnonzero(sequences == "b01")
-    _, together = score.decide(judge, gallery, probes, adaptation)
-    _, alone = score.decide(judge, gallery, probes[:1], adaptation)
-    for method, scores in together.items():
-        assert np.allclose(scores[:1], alone[method], atol=1e-6), method
+    _, all_scores = score.decision_scores(judge, gallery, probes, adaptation)
+    _, single_scores = score.decision_scores(judge, gallery, probes[:1], adaptation)
+    for method, scores in all_scores.items():
+        assert np.allclose(scores[:1], single_scores[method], atol=1e-6), method
 
 
 def test_pictures_are_colour_images_and_every_table_and_picture_has_a_caption(results: Results) -> None:
@@ -141,9 +163,9 @@ def test_votes_of_the_nearest_neighbours_equal_those_of_scikit_learn() -> None:
     generator = np.random.default_rng(0)
     gallery, probes = generator.normal(size=(40, 6)), generator.normal(size=(15, 6))
     labels = np.repeat(np.arange(4), 10)
-    mine = identification.neighbour_scores(gallery, labels, probes, neighbours=7, components=128)
-    twin = KNeighborsClassifier(7).fit(gallery, labels).predict_proba(probes) * 7
-    assert np.array_equal(np.floor(mine), twin)  # a vote is worth a little more than 1, all seven together less than one more
+    votes = identification.neighbour_scores(gallery, labels, probes, neighbours=7, components=128)
+    expected = KNeighborsClassifier(7).fit(gallery, labels).predict_proba(probes) * 7
+    assert np.array_equal(np.floor(votes), expected)  # a vote weighs a little over 1, all seven together less than one more
 
 
 def test_pca_is_fitted_to_the_gallery_and_keeps_no_more_components_than_it_has_items() -> None:
@@ -156,8 +178,8 @@ def test_pca_is_fitted_to_the_gallery_and_keeps_no_more_components_than_it_has_i
     assert queries.shape == (4, 8)
 
 
-def test_a_person_drawn_twice_makes_her_impostor_pairs_twice_and_her_own_pairs_twice() -> None:
-    pairs = bootstrap.Pairs.of(np.array(["a", "b"]), np.array(["a", "b"]), np.array([[0.1, 0.5], [0.4, 0.9]]))
+def test_a_person_drawn_twice_counts_twice_in_negative_and_in_positive_pairs() -> None:
+    pairs = bootstrap.Pairs.from_distances(np.array(["a", "b"]), np.array(["a", "b"]), np.array([[0.1, 0.5], [0.4, 0.9]]))
     drawn = {"a": 2.0, "b": 1.0}
     weights = []
     pairs.statistic(lambda score, positive, weight: weights.extend(weight) or 0.0)(

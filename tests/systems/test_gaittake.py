@@ -1,4 +1,4 @@
-"""GaitTAKE's samples, its objective and what its training watches."""
+"""GaitTAKE's samples, its objective and its validation errors."""
 
 from itertools import product
 from pathlib import Path
@@ -11,9 +11,10 @@ import torch
 from silhouette_stores import DATA, DATA_BLOCK, FRAMES, HEIGHT, WIDTH
 
 from people.storage.store import Store
-from people.systems.gaittake import data, objective
+from people.systems.gaittake import data, model, objective
 from people.training import validation_errors
 
+TASKS = ("weighted", "batch_all")
 OBJECTIVE: dict[str, Any] = {
     "lambda": {"batch_all": 0.5, "cross_entropy": 0.0},
     "margin": {"weighted": 0.3, "batch_all": 0.2},
@@ -30,7 +31,7 @@ def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def train(reads: dict[str, Path]) -> data.Samples:
-    return data.open_samples(reads, DATA, "train")
+    return data.open_samples(reads, DATA, "train", TASKS)
 
 
 def batch_of(samples: data.Samples, indices: list[int], seed: int | None = None) -> dict[str, torch.Tensor]:
@@ -38,7 +39,7 @@ def batch_of(samples: data.Samples, indices: list[int], seed: int | None = None)
     return samples.batch(indices, spec=data.spec(samples), statistics={}, augment=augment)
 
 
-def test_a_sample_is_a_whole_clip_padded_with_zeros_to_the_longest_of_its_batch(train: data.Samples, reads: dict[str, Path]):
+def test_a_sample_is_a_full_clip_padded_with_zeros_to_the_longest_of_its_batch(train: data.Samples, reads: dict[str, Path]):
     store = Store.open(reads["frames"])
     rows = np.flatnonzero(store.clips["split"] == "train")
     batch = batch_of(train, [0, 1, 2, 3])
@@ -69,35 +70,36 @@ def test_every_start_of_a_long_clip_is_drawn(train: data.Samples):
 
 
 def test_the_frames_drawn_follow_the_generator_and_the_index_alone(train: data.Samples):
-    together, other = batch_of(train, [3, 8, 3 + len(train)], seed=7), batch_of(train, [8, 3], seed=7)
-    assert torch.equal(together["silhouette"][:2], other["silhouette"][[1, 0]])
-    assert together["clip"].tolist() == [3, 8, 3]
-    drawn = [batch_of(train, [3 + times * len(train)], seed=7)["silhouette"] for times in range(8)]
-    assert any(not torch.equal(drawn[0], again) for again in drawn[1:])  # the same clip once more shows other frames
+    first, second = batch_of(train, [3, 8, 3 + len(train)], seed=7), batch_of(train, [8, 3], seed=7)
+    assert torch.equal(first["silhouette"][:2], second["silhouette"][[1, 0]])
+    assert first["clip"].tolist() == [3, 8, 3]
+    draws = [batch_of(train, [3 + times * len(train)], seed=7)["silhouette"] for times in range(8)]
+    assert any(not torch.equal(draws[0], repeated) for repeated in draws[1:])  # the same clip, other frames
 
 
 def test_pixels_are_the_means_of_the_stored_ones_they_cover(reads: dict[str, Path], train: data.Samples):
-    small = data.open_samples(reads, data.Config(frames=5, size_hw=[HEIGHT // 2, WIDTH // 3]), "train")
-    full, shrunk = batch_of(train, [0])["silhouette"], batch_of(small, [0])["silhouette"]
+    small = data.open_samples(reads, data.Config(frames=5, size_hw=[HEIGHT // 2, WIDTH // 3], keypoints=True), "train", TASKS)
+    full, reduced = batch_of(train, [0])["silhouette"], batch_of(small, [0])["silhouette"]
     expected = full.unflatten(2, (HEIGHT // 2, 2)).unflatten(4, (WIDTH // 3, 3)).mean((3, 5))
-    torch.testing.assert_close(shrunk, expected)
+    torch.testing.assert_close(reduced, expected)
     with pytest.raises(ValueError, match=r"size_hw must divide .* \[16, 12\], got \[5, 12\]"):
-        data.open_samples(reads, data.Config(frames=5, size_hw=[5, WIDTH]), "train")
+        data.open_samples(reads, data.Config(frames=5, size_hw=[5, WIDTH], keypoints=True), "train", TASKS)
 
 
 def test_keypoints_lie_in_the_unit_square_of_the_picture_and_joints_not_found_are_zero(
     reads: dict[str, Path], train: data.Samples
 ):
     stored = Store.open(reads["poses"]).clip(0, "keypoints")
-    found = batch_of(train, [0])["keypoints"][0].numpy()
-    np.testing.assert_allclose((found[:, 0, 0] + 1) / 2 * WIDTH, stored[:, 0, 0], rtol=1e-5)
-    np.testing.assert_allclose((found[:, 0, 1] + 1) / 2 * HEIGHT, stored[:, 0, 1], rtol=1e-5)
-    assert (found[:, 0, 2] == 1).all()
-    assert not found[:, 3].any()
+    keypoints = batch_of(train, [0])["keypoints"][0].numpy()
+    np.testing.assert_allclose((keypoints[:, 0, 0] + 1) / 2 * WIDTH, stored[:, 0, 0], rtol=1e-5)
+    np.testing.assert_allclose((keypoints[:, 0, 1] + 1) / 2 * HEIGHT, stored[:, 0, 1], rtol=1e-5)
+    assert (keypoints[:, 0, 2] == 1).all()
+    assert not keypoints[:, 3].any()
 
 
-def test_without_poses_all_keypoints_are_zero_and_the_network_is_told(reads: dict[str, Path]):
-    samples = data.open_samples({"frames": reads["frames"], "poses": reads["frames"]}, DATA, "train")
+def test_without_keypoints_no_poses_are_read_all_are_zero_and_the_spec_has_none(reads: dict[str, Path], tmp_path: Path):
+    config = data.Config(**{**DATA_BLOCK, "keypoints": False})
+    samples = data.open_samples({"frames": reads["frames"], "poses": tmp_path / "no store"}, config, "train", TASKS)
     assert data.spec(samples)["keypoints"] is False
     assert not batch_of(samples, [0, 1])["keypoints"].any()
 
@@ -105,7 +107,7 @@ def test_without_poses_all_keypoints_are_zero_and_the_network_is_told(reads: dic
 def test_poses_of_other_silhouettes_are_refused(reads: dict[str, Path], tmp_path: Path):
     other = silhouette_stores.write_stores(tmp_path, sequences=silhouette_stores.FEW, lengths=(7,))
     with pytest.raises(ValueError, match=r"must hold the clips of .* run the stage poses again"):
-        data.open_samples({"frames": reads["frames"], "poses": other["poses"]}, DATA, "train")
+        data.open_samples({"frames": reads["frames"], "poses": other["poses"]}, DATA, "train", TASKS)
 
 
 def test_targets_tell_person_walk_view_and_condition(train: data.Samples):
@@ -122,15 +124,13 @@ def test_targets_tell_person_walk_view_and_condition(train: data.Samples):
     assert ((targets["condition"] == 0).numpy() == (clips["condition"] == "nm").to_numpy()).all()
 
 
-def test_validation_people_who_cannot_be_told_apart_across_views_are_refused(tmp_path: Path):
-    reads = silhouette_stores.write_stores(
-        tmp_path / "one", subjects={"train": 2, "validation": 3}, sequences=("nm-01", "bg-01")
-    )
-    data.open_samples(reads, DATA, "train")
+def test_validation_people_who_cannot_be_identified_across_views_are_refused(tmp_path: Path):
+    reads = silhouette_stores.write_stores(tmp_path, subjects={"train": 2, "validation": 3}, sequences=("nm-01", "bg-01"))
+    data.open_samples(reads, DATA, "train", TASKS)
     with pytest.raises(ValueError, match="two people with two normal walks"):
-        data.open_samples(reads, DATA, "validation")
+        data.open_samples(reads, DATA, "validation", TASKS)
     with pytest.raises(ValueError, match=r"split 'test' .* got none"):
-        data.open_samples(reads, DATA, "test")
+        data.open_samples(reads, DATA, "test", TASKS)
 
 
 @pytest.mark.parametrize(("changed", "message"), [({"frames": 0}, "at least 1"), ({"size_hw": [16]}, "a height and a width")])
@@ -149,31 +149,34 @@ def outputs_of(train: data.Samples, **changes: Any) -> tuple[dict[str, torch.Ten
 def test_the_weighted_triplet_loss_of_one_strip_is_eq_11_by_hand():
     terms = objective.Objective(objective.Config(**OBJECTIVE), {})
     embedding = torch.tensor([0.0, 1.0, 3.0, 7.0])[:, None, None]  # two of one person, two of another
-    found = terms({"embedding": embedding}, {"subject": torch.tensor([0, 0, 1, 1])})["weighted"]
+    loss = terms({"embedding": embedding}, {"subject": torch.tensor([0, 0, 1, 1])})["weighted"]
 
-    def anchor(own: float, others: list[float]) -> float:
-        weights = np.exp(-np.array(others)) / np.exp(-np.array(others)).sum()
-        return max(0.0, 0.3 + own - float(weights @ others))
+    def anchor(positive: float, negatives: list[float]) -> float:
+        weights = np.exp(-np.array(negatives)) / np.exp(-np.array(negatives)).sum()
+        return max(0.0, 0.3 + positive - float(weights @ negatives))
 
     expected = np.mean([anchor(1, [3, 7]), anchor(1, [2, 6]), anchor(4, [3, 2]), anchor(4, [7, 6])])
-    assert found.item() == pytest.approx(expected, rel=1e-5)
+    assert loss.item() == pytest.approx(expected, rel=1e-5)
 
 
-def test_there_is_a_cross_entropy_where_it_has_a_weight_and_the_network_must_have_its_head_then(train: data.Samples):
+def test_the_terms_and_the_classifier_are_those_of_the_weights_above_0(train: data.Samples):
     outputs, batch = outputs_of(train)
     logits = torch.randn(8, 3, 4, generator=torch.Generator().manual_seed(1))
-    plain = objective.Objective(objective.Config(**OBJECTIVE), {})
-    weighted = {**OBJECTIVE, "lambda": {"batch_all": 0.5, "cross_entropy": 1.0}}
-    with_head = objective.Objective(objective.Config(**weighted), {})
+    main, plain, with_head = (
+        objective.Objective(objective.Config(**{**OBJECTIVE, "lambda": {"batch_all": batch_all, "cross_entropy": weight}}), {})
+        for batch_all, weight in ((0, 0), (0.5, 0), (0.5, 1.0))
+    )
+    assert set(main(outputs, batch)) == set(main.weighting.lambdas()) == {"weighted"}
     assert set(plain(outputs, batch)) == set(plain.weighting.lambdas()) == {"weighted", "batch_all"}
     terms = with_head({**outputs, "logits": logits}, batch)
     assert set(terms) == set(with_head.weighting.lambdas()) == {"weighted", "batch_all", "cross_entropy"}
-    of_strips = [torch.nn.functional.cross_entropy(logits[:, strip], batch["identity"]) for strip in range(3)]
-    assert terms["cross_entropy"].item() == pytest.approx(torch.stack(of_strips).mean().item(), rel=1e-5)
-    with pytest.raises(ValueError, match="the network has no head"):
-        with_head(outputs, batch)
-    with pytest.raises(ValueError, match="the network has a head"):
-        plain({**outputs, "logits": logits}, batch)
+    by_strip = [torch.nn.functional.cross_entropy(logits[:, strip], batch["identity"]) for strip in range(3)]
+    assert terms["cross_entropy"].item() == pytest.approx(torch.stack(by_strip).mean().item(), rel=1e-5)
+    for terms in (main, plain, with_head):
+        spec = data.spec(train) | {"tasks": list(terms.config.tasks)}
+        network = model.Network(model.Config(**silhouette_stores.MODEL_BLOCK), spec)
+        assert ("logits" in network(batch)) == (terms is with_head)
+        assert set(terms(network(batch), batch)) == set(terms.config.tasks)
 
 
 @pytest.mark.parametrize(
@@ -194,20 +197,20 @@ def naive_across_views(distance: np.ndarray, subject, walk, view, condition) -> 
     """For each probe and each other view: its normal clips of other walks, nearest first; mean over conditions."""
     hits: dict[int, list[float]] = {}
     precisions: dict[int, list[float]] = {}
-    for probe, seen in product(range(len(subject)), set(view)):
-        clips = [i for i in range(len(subject)) if view[i] == seen and condition[i] == 0 and walk[i] != walk[probe]]
-        if view[probe] == seen or subject[probe] not in [subject[i] for i in clips]:
+    for probe, gallery_view in product(range(len(subject)), set(view)):
+        clips = [i for i in range(len(subject)) if view[i] == gallery_view and condition[i] == 0 and walk[i] != walk[probe]]
+        if view[probe] == gallery_view or subject[probe] not in [subject[i] for i in clips]:
             continue
         ranked = sorted(clips, key=lambda i: distance[probe, i])
-        places = [place for place, i in enumerate(ranked, start=1) if subject[i] == subject[probe]]
-        hits.setdefault(condition[probe], []).append(places[0] == 1)
-        found = np.mean([(n + 1) / place for n, place in enumerate(places)])
-        precisions.setdefault(condition[probe], []).append(float(found))
-    rank_1, precision = (float(np.mean([np.mean(of) for of in numbers.values()])) for numbers in (hits, precisions))
+        ranks = [rank for rank, i in enumerate(ranked, start=1) if subject[i] == subject[probe]]
+        hits.setdefault(condition[probe], []).append(ranks[0] == 1)
+        average_precision = np.mean([(n + 1) / rank for n, rank in enumerate(ranks)])
+        precisions.setdefault(condition[probe], []).append(float(average_precision))
+    rank_1, precision = (float(np.mean([np.mean(values) for values in numbers.values()])) for numbers in (hits, precisions))
     return 1 - rank_1, 1 - precision
 
 
-def test_what_training_watches_is_the_error_across_views_that_a_loop_finds():
+def test_the_validation_errors_across_views_are_those_of_naive_loops():
     draw = np.random.default_rng(2)
     rows = [
         (person, 5 * person + walk, view, int(walk > 2))
@@ -218,20 +221,20 @@ def test_what_training_watches_is_the_error_across_views_that_a_loop_finds():
     embedding = torch.from_numpy(draw.normal(size=(len(rows), 2, 5)) + 0.5 * np.array(subject)[:, None, None]).float()
     labels = {"subject": subject, "walk": walk, "view": view, "condition": condition}
     targets = {name: torch.tensor(values) for name, values in labels.items()}
-    watched = objective.watch({"embedding": embedding}, targets)
+    validation = objective.validate({"embedding": embedding}, targets)
     distance = (embedding[:, None] - embedding[None]).norm(dim=3).mean(2).numpy()
     identity, ranking = naive_across_views(distance, subject, walk, view, condition)
-    assert watched["errors"] == pytest.approx({"identity": identity, "ranking": ranking}, abs=1e-9)
-    assert watched["score"] == pytest.approx(-identity - ranking / 1000)
+    assert validation["errors"] == pytest.approx({"identity": identity, "ranking": ranking}, abs=1e-9)
+    assert validation["score"] == pytest.approx(-identity - ranking / 1000)
     order = torch.from_numpy(np.random.default_rng(1).permutation(len(rows)))
-    shuffled = objective.watch({"embedding": embedding[order]}, {name: values[order] for name, values in targets.items()})
-    assert shuffled["errors"] == pytest.approx(watched["errors"])
+    shuffled = objective.validate({"embedding": embedding[order]}, {name: values[order] for name, values in targets.items()})
+    assert shuffled["errors"] == pytest.approx(validation["errors"])
 
 
-def test_one_view_alone_has_no_error_across_views():
-    one = torch.zeros(4, dtype=torch.long)
-    found = validation_errors.across_views(torch.zeros(4, 4), torch.tensor([0, 0, 1, 1]), torch.arange(4), one, one)
-    assert np.isnan(found).all()
+def test_a_single_view_has_no_error_across_views():
+    zeros = torch.zeros(4, dtype=torch.long)
+    errors = validation_errors.across_views(torch.zeros(4, 1, 4), torch.tensor([0, 0, 1, 1]), torch.arange(4), zeros, zeros)
+    assert np.isnan(errors).all()
 
 
 def test_the_clips_of_a_split_are_those_of_the_index(train: data.Samples):

@@ -1,6 +1,8 @@
-"""The network of GaitTAKE: its size, what it is made of, and that padding and batch-mates have no part in the result."""
+"""The network of GaitTAKE: its size, its layers, and that padding and batch mates do not influence the result."""
 
+from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -16,36 +18,34 @@ GAITGL = Config(
     attention=False,
     clip_frames=10,
     attention_channels=256,
-    keypoints=False,
     keypoint_strips=1,
     gem=True,
     batch_norm=True,
-    classifier=True,
 )
-TINY = replace(
-    GAITGL, channels=(3, 4, 5), parts=2, attention=True, clip_frames=4, attention_channels=6, keypoints=True, keypoint_strips=2
-)
-SPEC = {"size_hw": (8, 6), "subjects": ["001", "002", "003"], "keypoints": True}
+TINY = replace(GAITGL, channels=(3, 4, 5), parts=2, attention=True, clip_frames=4, attention_channels=6, keypoint_strips=2)
+TASKS = ["weighted", "batch_all", "cross_entropy"]
+SPEC = {"size_hw": (8, 6), "subjects": ["001", "002", "003"], "keypoints": True, "tasks": TASKS}
+PUBLISHED = {"size_hw": (64, 44), "subjects": list(range(74)), "keypoints": False, "tasks": TASKS}
 VARIANTS = {
-    "all": TINY,
-    "every frame": replace(TINY, temporal_aggregation=False),
-    "maximum over time": replace(TINY, attention=False),
-    "maximum over time of every frame": replace(TINY, attention=False, temporal_aggregation=False),
-    "silhouettes alone": replace(TINY, keypoints=False),
-    "without GLConv": replace(TINY, glconv=False),
-    "without GeM": replace(TINY, gem=False),
-    "without normalisation and classifier": replace(TINY, batch_norm=False, classifier=False),
-    "deeper": replace(TINY, channels=(3, 4, 4, 5, 5, 6)),
+    "all": (TINY, {}),
+    "every frame": (replace(TINY, temporal_aggregation=False), {}),
+    "maximum over time": (replace(TINY, attention=False), {}),
+    "maximum over time of every frame": (replace(TINY, attention=False, temporal_aggregation=False), {}),
+    "silhouettes only": (TINY, {"keypoints": False}),
+    "without GLConv": (replace(TINY, glconv=False), {}),
+    "without GeM": (replace(TINY, gem=False), {}),
+    "without normalisation and classifier": (replace(TINY, batch_norm=False), {"tasks": TASKS[:2]}),
+    "deeper": (replace(TINY, channels=(3, 4, 4, 5, 5, 6)), {}),
 }
 
 
-def network(config: Config, seed: int = 0) -> Network:
+def network(config: Config, spec: Mapping[str, Any] | None = None, seed: int = 0) -> Network:
     torch.manual_seed(seed)
-    return Network(config, SPEC)
+    return Network(config, SPEC | dict(spec or {}))
 
 
 def batch(lengths: list[int], frames: int | None = None, seed: int = 0) -> dict[str, Tensor]:
-    """Samples of these lengths with noise, not zeros, behind their ends: the network must not look there."""
+    """Samples of these lengths, padded with noise, not zeros: padding must have no influence."""
     generator = torch.Generator().manual_seed(seed)
     frames = frames or max(lengths)
     return {
@@ -55,14 +55,14 @@ def batch(lengths: list[int], frames: int | None = None, seed: int = 0) -> dict[
     }
 
 
-def alone(together: dict[str, Tensor], sample: int) -> dict[str, Tensor]:
+def single(together: dict[str, Tensor], sample: int) -> dict[str, Tensor]:
     length = int(together["length"][sample])
     inputs = {name: together[name][sample : sample + 1, :length] for name in ("silhouette", "keypoints")}
     return {**inputs, "length": together["length"][sample : sample + 1]}
 
 
 def test_gaitgl_has_the_published_number_of_parameters():
-    gaitgl = Network(GAITGL, {"size_hw": (64, 44), "subjects": list(range(74)), "keypoints": False})
+    gaitgl = Network(GAITGL, PUBLISHED)
     heads = (gaitgl.pooling, gaitgl.embedding, gaitgl.norm, gaitgl.classifier)
     in_heads = sum(p.numel() for head in heads if head is not None for p in head.parameters())
     assert in_heads == 1_655_041
@@ -70,7 +70,7 @@ def test_gaitgl_has_the_published_number_of_parameters():
 
 
 def test_the_published_sizes_of_the_maps():
-    gaitgl = Network(GAITGL, {"size_hw": (64, 44), "subjects": list(range(74)), "keypoints": False}).eval()
+    gaitgl = Network(GAITGL, PUBLISHED).eval()
     shown = {"silhouette": torch.rand(1, 30, 64, 44), "length": torch.tensor([30])}
     with torch.no_grad():
         maps, length = gaitgl.maps(shown["silhouette"], shown["length"], ragged=False)
@@ -81,19 +81,19 @@ def test_the_published_sizes_of_the_maps():
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
-def test_the_result_depends_neither_on_batch_mates_nor_on_what_is_behind_a_samples_end(variant: str):
-    eighth = network(VARIANTS[variant]).eval()
+def test_the_result_depends_neither_on_batch_mates_nor_on_padding(variant: str):
+    tested = network(*VARIANTS[variant]).eval()
     together = batch([12, 11, 7, 5, 4, 3, 2, 1])
     with torch.no_grad():
-        outputs = eighth(together)
+        outputs = tested(together)
         for sample in range(8):
-            for name, value in eighth(alone(together, sample)).items():
+            for name, value in tested(single(together, sample)).items():
                 torch.testing.assert_close(value[0], outputs[name][sample], rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_every_parameter_gets_a_gradient(variant: str):
-    trained = network(VARIANTS[variant])
+    trained = network(*VARIANTS[variant])
     outputs = trained(batch([12, 12, 5, 9]))
     sum((value * torch.randn_like(value)).sum() for value in outputs.values()).backward()
     assert [name for name, p in trained.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0] == []
@@ -101,15 +101,15 @@ def test_every_parameter_gets_a_gradient(variant: str):
 
 @pytest.mark.parametrize("variant", VARIANTS)
 def test_bfloat16_gives_nearly_the_same_embedding_and_gradient(variant: str):
-    trained, shown = network(VARIANTS[variant]).eval(), batch([12, 12, 5, 9])
-    found = []
+    trained, shown = network(*VARIANTS[variant]).eval(), batch([12, 12, 5, 9])
+    results = []
     for enabled in (False, True):
         trained.zero_grad()
         with torch.autocast("cpu", torch.bfloat16, enabled=enabled):
             embedding = trained(shown)["embedding"]
         embedding.square().sum().backward()
-        found.append([embedding.detach(), *(p.grad for name, p in trained.named_parameters() if "classifier" not in name)])
-    for exact, rounded in zip(*found, strict=True):
+        results.append([embedding.detach(), *(p.grad for name, p in trained.named_parameters() if "classifier" not in name)])
+    for exact, rounded in zip(*results, strict=True):
         assert (rounded - exact).norm() < 0.2 * exact.norm()
 
 
@@ -124,14 +124,14 @@ def test_one_frame_is_shown_three_times_and_two_frames_twice(length: int, repeat
 
 def test_the_order_of_frames_matters_to_convolutions_over_time():
     plain, shown = network(TINY).eval(), batch([12])
-    turned = {**shown, "silhouette": shown["silhouette"].flip(1)}
-    assert not torch.allclose(plain(shown)["embedding"], plain(turned)["embedding"], rtol=1e-3)
+    reversed_ = {**shown, "silhouette": shown["silhouette"].flip(1)}
+    assert not torch.allclose(plain(shown)["embedding"], plain(reversed_)["embedding"], rtol=1e-3)
 
 
 def test_poses_change_their_own_strips_only():
     both, shown = network(replace(TINY, batch_norm=False)).eval(), batch([12])
-    moved = {**shown, "keypoints": shown["keypoints"] + 0.5}
-    before, after = both(shown)["embedding"], both(moved)["embedding"]
+    shifted = {**shown, "keypoints": shown["keypoints"] + 0.5}
+    before, after = both(shown)["embedding"], both(shifted)["embedding"]
     assert torch.equal(before[:, :-2], after[:, :-2])
     assert not torch.allclose(before[:, -2:], after[:, -2:])
 
@@ -155,7 +155,6 @@ def test_a_sequence_without_frames_is_refused():
         ({"parts": 3}, {}, "must divide 4"),
         ({}, {"size_hw": (9, 6)}, "even height"),
         ({}, {"size_hw": (8, 4)}, "6 columns"),
-        ({}, {"keypoints": False}, "no poses"),
         ({"channels": (4, 8)}, {}, "GLConvB"),
         ({"clip_frames": 0}, {}, "clip_frames must be at least 1"),
     ],

@@ -1,31 +1,47 @@
-"""GaitTAKE judged on people who can be told apart by their shape, on some who cannot, and with clips missing."""
+"""GaitTAKE evaluated on people who can be told apart by their shape, on some who cannot, and with clips missing."""
 
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-import silhouette_stores
 import torch
-from silhouette_stores import DATA
+from silhouette_stores import DATA, FEW, MODEL_BLOCK, write_stores
 
+from people.datasets import casiab
 from people.evaluation.results import Results
-from people.systems.gaittake import data, paper, score, serving
+from people.systems.gaittake import data, model, paper, score, serving
 
+TASKS = ("weighted", "batch_all")
 CONFIG = score.Config(batch_size=16, bootstrap={"resamples": 40, "confidence": 0.9})
 MISSING = ("t00/nm-01/000", "t00/nm-02/000", "t01/nm-01/000", "t01/nm-02/000", "t01/nm-01/090", "t01/nm-02/090")
 
 
-def judged(folder: Path, **stores) -> Results:
-    reads = silhouette_stores.write_stores(folder, sequences=silhouette_stores.FEW, lengths=(4, 6), **stores)
-    return score.evaluate(*silhouette_stores.network_for(reads), reads, DATA, CONFIG, seed=1)
+def network_for(
+    reads: dict[str, Path], config: data.Config = DATA
+) -> tuple[model.Network, dict[str, Any], dict[str, torch.Tensor]]:
+    """A network with its first random weights (which keep people apart), its spec, and no statistics."""
+    train = data.open_samples(reads, config, "train", TASKS)
+    spec = data.spec(train) | {"tasks": list(TASKS)}
+    torch.manual_seed(0)
+    return model.Network(model.Config(**MODEL_BLOCK), spec).eval(), spec, data.statistics(train)
+
+
+def evaluate(reads: dict[str, Path], data_config: data.Config = DATA, config: score.Config = CONFIG) -> Results:
+    return score.evaluate(*network_for(reads, data_config), reads, data_config, config, casiab, seed=1)
+
+
+def stores(folder: Path, **changes: Any) -> dict[str, Path]:
+    return write_stores(folder, sequences=FEW, **{"lengths": (4, 6)} | changes)
 
 
 @pytest.fixture(scope="module")
 def results(tmp_path_factory: pytest.TempPathFactory) -> Results:
-    return judged(tmp_path_factory.mktemp("apart"))
+    return evaluate(stores(tmp_path_factory.mktemp("apart")))
 
 
-def test_the_table_has_a_column_for_each_probe_view_and_the_paper_s_rows_beside_ours_and_the_baseline(results: Results):
+def test_the_table_has_a_column_for_each_probe_view_and_the_paper_s_rows_with_ours_and_the_baseline(results: Results):
     table = results.tables["single_view"]
     assert list(table.columns) == ["probes", "method", "source", "0°", "90°", "180°", "mean"]
     assert table["source"].value_counts().to_dict() == {paper.PAPER: 15, paper.OURS: 3, paper.BASELINE: 3}
@@ -35,15 +51,15 @@ def test_the_table_has_a_column_for_each_probe_view_and_the_paper_s_rows_beside_
 
 def test_people_of_different_shapes_are_identified_and_the_mean_is_that_of_the_conditions(results: Results):
     for group in ("single_view", "cross_view"):
-        found = [results.metrics[f"{group}.rank_1.{name}"] for name in ("NM", "BG", "CL")]
-        assert min(found) > 0.8
-        assert results.metrics[f"{group}.rank_1.mean"] == pytest.approx(np.mean(found))
+        values = [results.metrics[f"{group}.rank_1.{name}"] for name in ("NM", "BG", "CL")]
+        assert min(values) > 0.8
+        assert results.metrics[f"{group}.rank_1.mean"] == pytest.approx(np.mean(values))
         assert results.metrics[f"{group}.gei_rank_1.NM"] > 0.8
         assert results.metrics[f"{group}.rank_5.NM"] >= results.metrics[f"{group}.rank_1.NM"]
 
 
-def test_people_of_one_shape_are_found_by_chance_alone(tmp_path: Path):
-    results = judged(tmp_path, told_apart=0.0)
+def test_people_of_one_shape_are_identified_by_chance(tmp_path: Path):
+    results = evaluate(stores(tmp_path, separation=0.0))
     assert results.metrics["single_view.gei_rank_1.mean"] < 0.6
     assert results.metrics["single_view.gei_rank_5.mean"] == pytest.approx(1.0, abs=0.3)
 
@@ -56,7 +72,7 @@ def test_every_number_is_finite_and_lies_in_its_interval(results: Results):
         assert results.metrics[f"{name}.low"] - 1e-9 <= results.metrics[name] <= results.metrics[f"{name}.high"] + 1e-9, name
 
 
-def test_the_quality_of_silhouettes_and_poses_stands_among_the_numbers(results: Results):
+def test_the_quality_of_silhouettes_and_poses_is_among_the_metrics(results: Results):
     assert results.metrics["silhouettes.iou"] == 0.9
     assert results.metrics["silhouettes.iou.nm"] == 0.9
     assert results.metrics["poses.oks"] == 0.6
@@ -71,43 +87,53 @@ def test_the_pairs_of_views_leave_the_diagonal_empty_and_their_mean_is_the_table
 
 
 def test_missing_gallery_clips_are_counted_and_lower_the_figure_that_counts_them(tmp_path: Path):
-    results = judged(tmp_path, leave_out=MISSING)
+    results = evaluate(stores(tmp_path, leave_out=MISSING))
     missing = results.tables["single_view_missing"].set_index("probes")
-    # a probe from each of three views: a gallery view that a person lacks is asked by the two other probes of that person
+    # a probe from each of three views: a missing gallery view is missed by the two other probes of that person
     assert missing.loc["NM", "without gallery"] == results.metrics["single_view.without_gallery.NM"] == 2 + 2 * 2
     assert missing.loc["NM", "rank-1 with them"] < missing.loc["NM", "rank-1"]
     assert missing.loc["NM", "comparisons"] == 4 * 3 * 2
 
 
 def test_the_result_does_not_depend_on_the_batch_size(results: Results, tmp_path: Path):
-    reads = silhouette_stores.write_stores(tmp_path, sequences=silhouette_stores.FEW, lengths=(4, 6))
-    other = score.Config(batch_size=5, bootstrap=CONFIG.bootstrap)
-    again = score.evaluate(*silhouette_stores.network_for(reads), reads, DATA, other, seed=1)
-    assert again.metrics == pytest.approx(results.metrics, abs=1e-9)
+    smaller_batches = evaluate(stores(tmp_path), config=replace(CONFIG, batch_size=5))
+    assert smaller_batches.metrics == pytest.approx(results.metrics, abs=1e-9)
+
+
+def test_without_poses_the_same_metrics_come_from_silhouettes_alone(results: Results, tmp_path: Path):
+    reads = stores(tmp_path) | {"poses": tmp_path / "nowhere"}
+    without = evaluate(reads, replace(DATA, keypoints=False))
+    assert set(results.metrics) - set(without.metrics) == {"poses.oks"}
+    assert set(without.metrics) <= set(results.metrics)
+    assert without.metrics["single_view.rank_1.mean"] > 0.8
+    assert without.metrics["single_view.gei_rank_1.mean"] == results.metrics["single_view.gei_rank_1.mean"]
+    assert without.pictures["silhouettes"].shape == results.pictures["silhouettes"].shape
+    is_grey = np.ptp(without.pictures["silhouettes"].astype(int), axis=2) == 0
+    assert is_grey.all()  # keypoints are drawn in red
+    assert (np.ptp(results.pictures["silhouettes"].astype(int), axis=2) > 0).any()
 
 
 def test_an_energy_image_is_the_mean_silhouette_whatever_the_clip_is_padded_with(tmp_path: Path):
-    reads = silhouette_stores.write_stores(tmp_path, sequences=silhouette_stores.FEW, lengths=(2, 6))
-    samples = data.open_samples(reads, DATA, "test")
+    samples = data.open_samples(stores(tmp_path, lengths=(2, 6)), DATA, "test", TASKS)
     spec = data.spec(samples)
     batch = samples.batch([0, 1], spec=spec, statistics={}, augment=None)
-    alone = samples.batch([0], spec=spec, statistics={}, augment=None)
-    expected = alone["silhouette"][0].mean(0)
+    single = samples.batch([0], spec=spec, statistics={}, augment=None)
+    expected = single["silhouette"][0].mean(0)
     torch.testing.assert_close(score.energy_images(batch)[0], expected)
 
 
-def test_what_is_served_is_the_embedding_that_is_judged(tmp_path: Path):
-    reads = silhouette_stores.write_stores(tmp_path, sequences=silhouette_stores.FEW)
-    network, spec, statistics = silhouette_stores.network_for(reads)
-    samples = data.open_samples(reads, DATA, "test")
+def test_the_served_embedding_is_the_evaluated_one(tmp_path: Path):
+    reads = write_stores(tmp_path, sequences=FEW)
+    network, spec, statistics = network_for(reads)
+    samples = data.open_samples(reads, DATA, "test", TASKS)
     batch = samples.batch([0, 5, 9], spec=spec, statistics=statistics, augment=None)
     clips = {name: batch[name].numpy() for name in ("silhouette", "keypoints")}
-    takes, answers = serving.shapes(network, spec)
-    found = serving.predict(network, statistics, clips)["embedding"]
+    input_shapes, output_shapes = serving.shapes(network, spec)
+    embedding = serving.predict(network, statistics, clips)["embedding"]
     with torch.no_grad():
-        np.testing.assert_allclose(found, network(batch)["embedding"].numpy(), rtol=1e-5, atol=1e-6)
-    assert answers["embedding"][1:] == found.shape[1:]
-    assert {name: shape[2:] for name, shape in takes.items()} == {name: clips[name].shape[2:] for name in takes}
+        np.testing.assert_allclose(embedding, network(batch)["embedding"].numpy(), rtol=1e-5, atol=1e-6)
+    assert output_shapes["embedding"][1:] == embedding.shape[1:]
+    assert {name: shape[2:] for name, shape in input_shapes.items()} == {name: clips[name].shape[2:] for name in input_shapes}
 
 
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"bootstrap": {"resamples": 3}}])

@@ -1,4 +1,4 @@
-"""reid: photos and how they are varied, the objective's terms, what is watched, and that people are learned."""
+"""reid: photos and their augmentation, the objective's terms, the validation errors, and training."""
 
 import math
 from collections.abc import Iterator
@@ -13,15 +13,19 @@ from sklearn.metrics import balanced_accuracy_score
 from torchvision.transforms.functional import affine
 
 from people import losses
+from people.config import build
 from people.records import ATTRIBUTES
 from people.storage.store import Store
 from people.systems.reid import data, model, objective, paper, serving
 from people.training import loop, train_config
 
+PEOPLE = ("identity", "attributes")
+ALL = (*PEOPLE, "junk")
+
 
 @pytest.fixture(autouse=True)
 def _one_thread() -> Iterator[None]:
-    """On arrays this small threads cost more than they give."""
+    """On arrays this small threads cost more time than they save."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield
@@ -37,16 +41,16 @@ def config(**changes: Any) -> data.Config:
     return data.Config(**{**photo_stores.DATA_BLOCK, **changes})
 
 
-def opened(reads: dict[str, Path], split: str = "train", **changes: Any) -> data.Samples:
-    return data.open_samples(reads, config(**changes), split)
+def opened(reads: dict[str, Path], split: str = "train", *, tasks: tuple[str, ...] = PEOPLE, **changes: Any) -> data.Samples:
+    return data.open_samples(reads, config(**changes), split, tasks)
 
 
 def batch_of(
     samples: data.Samples, indices: list[int], augment: int | None = None, **statistics: Any
 ) -> dict[str, torch.Tensor]:
-    given = {"mean": torch.zeros(3, 1, 1), "std": torch.ones(3, 1, 1)} | statistics
-    draw = None if augment is None else np.random.default_rng(augment)
-    return samples.batch(indices, spec=data.spec(samples), statistics=given, augment=draw)
+    moments = {"mean": torch.zeros(3, 1, 1), "std": torch.ones(3, 1, 1)} | statistics
+    generator = None if augment is None else np.random.default_rng(augment)
+    return samples.batch(indices, spec=data.spec(samples), statistics=moments, augment=generator)
 
 
 # --- photos
@@ -66,37 +70,37 @@ def test_a_photo_is_the_stored_one_normalised_and_its_targets_are_the_index_s(re
 
 
 def test_junk_comes_into_batches_as_often_as_people_s_photos_do(tmp_path: Path):
-    samples = opened(photo_stores.write_store(tmp_path, people={"train": 6, "validation": 3}, junk=12), junk=True)
+    samples = opened(photo_stores.write_store(tmp_path, people={"train": 6, "validation": 3}, junk=12), tasks=ALL)
     subject = samples.targets(data.spec(samples))["subject"]
     is_junk = samples.clips["kind"].to_numpy() == "junk"
-    of_people, of_junk = (np.unique(subject[which], return_counts=True) for which in (~is_junk, is_junk))
-    assert not set(of_people[0]) & set(of_junk[0])
-    assert of_junk[1].max() <= np.ceil(of_people[1].mean())
-    share = len(of_junk[0]) / (len(of_junk[0]) + len(of_people[0]))
+    people, junk = (np.unique(subject[rows], return_counts=True) for rows in (~is_junk, is_junk))
+    assert not set(people[0]) & set(junk[0])
+    assert junk[1].max() <= np.ceil(people[1].mean())
+    share = len(junk[0]) / (len(junk[0]) + len(people[0]))
     assert share == pytest.approx(is_junk.mean(), abs=0.1)
 
 
-def test_junk_has_no_identity_and_a_distractor_is_nothing_known(reads: dict[str, Path]):
+def test_junk_has_no_identity_and_a_distractor_no_label(reads: dict[str, Path]):
     samples = opened(reads, "test")
     targets, kind = samples.targets(data.spec(opened(reads))), samples.clips["kind"].to_numpy()
-    assert (targets["identity"] == -1).all()  # nobody of them was trained on
-    assert {one: set(targets["person"][kind == one].tolist()) for one in set(kind)} == {
+    assert (targets["identity"] == -1).all()  # none of them is a training subject
+    assert {name: set(targets["person"][kind == name].tolist()) for name in set(kind)} == {
         "person": {1}, "junk": {0}, "distractor": {-1}
     }  # fmt: skip
     assert all((targets[name][kind != "person"] == -1).all() for name in ATTRIBUTES)
 
 
-def test_people_alone_are_trained_on_and_junk_where_it_is_asked_for(reads: dict[str, Path]):
+def test_samples_are_people_and_with_the_task_also_junk(reads: dict[str, Path]):
     for split in ("train", "validation"):
         assert set(opened(reads, split).clips["kind"]) == {"person"}
-        assert set(opened(reads, split, junk=True).clips["kind"]) == {"person", "junk"}
+        assert set(opened(reads, split, tasks=ALL).clips["kind"]) == {"person", "junk"}
     assert set(opened(reads, "test").clips["kind"]) == {"person", "junk", "distractor"}
-    assert all(not name.startswith("junk") for name in data.spec(opened(reads, junk=True))["subjects"])
+    assert all(not name.startswith("junk") for name in data.spec(opened(reads, tasks=ALL))["subjects"])
 
 
-def test_a_photo_is_shrunk_to_the_mean_of_its_pixels(reads: dict[str, Path]):
-    whole, half = (batch_of(opened(reads, size_hw=size_hw), [3])["image"] for size_hw in ([32, 16], [16, 8]))
-    torch.testing.assert_close(half, whole.unflatten(3, (8, 2)).unflatten(2, (16, 2)).mean((3, 5)))
+def test_a_photo_is_reduced_to_the_mean_of_its_pixels(reads: dict[str, Path]):
+    full, half = (batch_of(opened(reads, size_hw=size_hw), [3])["image"] for size_hw in ([32, 16], [16, 8]))
+    torch.testing.assert_close(half, full.unflatten(3, (8, 2)).unflatten(2, (16, 2)).mean((3, 5)))
 
 
 def test_training_photos_have_mean_zero_and_deviation_one_by_their_own_statistics(reads: dict[str, Path]):
@@ -109,15 +113,15 @@ def test_training_photos_have_mean_zero_and_deviation_one_by_their_own_statistic
     )
 
 
-def test_how_a_photo_is_varied_follows_from_the_generator_and_its_index_alone(reads: dict[str, Path]):
+def test_the_augmentation_of_a_photo_depends_only_on_the_generator_and_its_index(reads: dict[str, Path]):
     samples = opened(reads)
-    together, alone = batch_of(samples, [3, 8, 3], augment=4)["image"], batch_of(samples, [8], augment=4)["image"]
-    assert torch.equal(together[1], alone[0])
+    together, single = batch_of(samples, [3, 8, 3], augment=4)["image"], batch_of(samples, [8], augment=4)["image"]
+    assert torch.equal(together[1], single[0])
     assert torch.equal(together[0], together[2])
-    again = batch_of(samples, [3 + len(samples)], augment=4)
-    assert not torch.equal(again["image"][0], together[0])
-    assert again["clip"].item() == 3
-    assert not torch.equal(batch_of(samples, [8], augment=5)["image"], alone)
+    repeated = batch_of(samples, [3 + len(samples)], augment=4)
+    assert not torch.equal(repeated["image"][0], together[0])
+    assert repeated["clip"].item() == 3
+    assert not torch.equal(batch_of(samples, [8], augment=5)["image"], single)
 
 
 def smooth(height: int, width: int) -> torch.Tensor:
@@ -125,28 +129,28 @@ def smooth(height: int, width: int) -> torch.Tensor:
     return torch.stack([torch.sin(2 * rows + columns), torch.cos(rows - 2 * columns), rows * columns])[None]
 
 
-@pytest.mark.parametrize("how", [(1, 0.0, 0.1, 0.0), (1, 0.0, 0.0, -0.1), (1, 0.3, 0.0, 0.0), (-1, -0.2, 0.05, 0.1)])
-def test_a_photo_is_mirrored_turned_and_moved_as_by_torchvision(how: tuple[float, float, float, float]):
-    mirror, turn, right, down = how
+@pytest.mark.parametrize("warp", [(1, 0.0, 0.1, 0.0), (1, 0.0, 0.0, -0.1), (1, 0.3, 0.0, 0.0), (-1, -0.2, 0.05, 0.1)])
+def test_the_warp_mirrors_rotates_and_shifts_as_torchvision_does(warp: tuple[float, float, float, float]):
+    mirror, rotation, right, down = warp
     image = smooth(40, 20)
-    ours = data.moved(image, np.array([how]))
-    turned = affine(
+    warped = data.warp_affine(image, np.array([warp]))
+    expected = affine(
         image.flip(3) if mirror < 0 else image,
-        angle=-math.degrees(turn),  # theirs turns clockwise
+        angle=-math.degrees(rotation),  # torchvision rotates clockwise
         translate=[round(20 * right), round(40 * down)],
         scale=1.0,
         shear=[0.0],
         interpolation=2,  # type: ignore[arg-type]
     )
     inside = (slice(None), slice(None), slice(12, 28), slice(6, 14))
-    torch.testing.assert_close(ours[inside], turned[inside], rtol=1e-3, atol=2e-3)
+    torch.testing.assert_close(warped[inside], expected[inside], rtol=1e-3, atol=2e-3)
 
 
-def test_a_photo_that_is_not_varied_stays_as_it_is(reads: dict[str, Path]):
-    still = opened(reads, flip=0.0, rotation_deg=0, translation=0.0)
-    torch.testing.assert_close(batch_of(still, [1, 2], augment=1)["image"], batch_of(still, [1, 2])["image"])
+def test_without_flip_rotation_and_translation_a_photo_stays_equal(reads: dict[str, Path]):
+    plain = opened(reads, flip=0.0, rotation_deg=0, translation=0.0)
+    torch.testing.assert_close(batch_of(plain, [1, 2], augment=1)["image"], batch_of(plain, [1, 2])["image"])
     mirrored = opened(reads, flip=1.0, rotation_deg=0, translation=0.0)
-    torch.testing.assert_close(batch_of(mirrored, [1], augment=1)["image"], batch_of(still, [1])["image"].flip(3))
+    torch.testing.assert_close(batch_of(mirrored, [1], augment=1)["image"], batch_of(plain, [1])["image"].flip(3))
 
 
 @pytest.mark.parametrize(
@@ -154,23 +158,21 @@ def test_a_photo_that_is_not_varied_stays_as_it_is(reads: dict[str, Path]):
     [
         ({"cameras": 1}, "validation", {}, "two people with photos by two cameras each, got 0"),
         ({"people": {"train": 3}}, "validation", {}, "photos of people, got none"),
-        ({"junk": 0}, "train", {"junk": True}, "has no photo without a pedestrian: provide junk for it"),
+        ({"junk": 0}, "train", {"tasks": ALL}, "has no photo without a pedestrian: provide junk for it"),
         ({}, "train", {"size_hw": [20, 16]}, r"size_hw must divide the size of the photos in .*, \[32, 16\], got \[20, 16\]"),
     ],
 )
-def test_photos_that_cannot_be_learned_from_are_refused(
-    tmp_path: Path, store: dict[str, Any], split: str, changes: dict[str, Any], message: str
-):
+def test_unusable_photos_are_refused(tmp_path: Path, store: dict[str, Any], split: str, changes: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         opened(photo_stores.write_store(tmp_path, **store), split, **changes)
 
 
 def test_a_class_that_an_attribute_does_not_have_is_named():
     with pytest.raises(ValueError, match="hat is one of no, yes, or empty, got sometimes: correct the index"):
-        data.codes(["no", float("nan"), "sometimes"], "hat", ("no", "yes"))
+        data.encode(["no", float("nan"), "sometimes"], "hat", ("no", "yes"))
 
 
-# --- what is minimised
+# --- objective
 
 
 def terms_of(**changes: Any) -> objective.Objective:
@@ -179,62 +181,64 @@ def terms_of(**changes: Any) -> objective.Objective:
     return objective.Objective(objective.Config(**block), {"attributes": ATTRIBUTES})
 
 
-def guessed(count: int = 12, seed: int = 0, junk: bool = False) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
-    draw = torch.Generator().manual_seed(seed)
-    outputs = {name: torch.randn(count, len(classes), generator=draw) for name, classes in ATTRIBUTES.items()}
-    outputs["embedding"] = torch.randn(count, 6, generator=draw)
-    targets = {name: torch.randint(-1, len(classes), (count,), generator=draw) for name, classes in ATTRIBUTES.items()}
+def random_outputs(
+    count: int = 12, seed: int = 0, junk: bool = False
+) -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
+    generator = torch.Generator().manual_seed(seed)
+    outputs = {name: torch.randn(count, len(classes), generator=generator) for name, classes in ATTRIBUTES.items()}
+    outputs["embedding"] = torch.randn(count, 6, generator=generator)
+    targets = {name: torch.randint(-1, len(classes), (count,), generator=generator) for name, classes in ATTRIBUTES.items()}
     targets["identity"] = torch.arange(count) % 4
     targets["subject"], targets["camera"] = targets["identity"], torch.arange(count) // 4 + 1
     targets["person"] = torch.ones(count, dtype=torch.long)
     if junk:
-        outputs["person"] = torch.randn(count, 2, generator=draw)
+        outputs["person"] = torch.randn(count, 2, generator=generator)
         targets["person"][::5], targets["identity"][::5] = 0, -1
     return {name: value.requires_grad_() for name, value in outputs.items()}, targets
 
 
 def test_the_identity_term_is_the_mean_of_the_triplets_above_zero_by_three_loops():
-    outputs, targets = guessed(junk=True)
-    features, who, found = outputs["embedding"].detach(), targets["identity"].tolist(), []
-    for a, anchor in enumerate(who):
-        for p, positive in enumerate(who):
-            for n, negative in enumerate(who):
+    outputs, targets = random_outputs(junk=True)
+    features, identities, terms_of_triplets = outputs["embedding"].detach(), targets["identity"].tolist(), []
+    for a, anchor in enumerate(identities):
+        for p, positive in enumerate(identities):
+            for n, negative in enumerate(identities):
                 if a != p and anchor == positive >= 0 and negative >= 0 and negative != anchor:
-                    apart = (features[a] - features[p]).norm() - (features[a] - features[n]).norm()
-                    found.append(max(0.0, 1.0 + apart.item()))
-    hinges = np.array(found)
+                    difference = (features[a] - features[p]).norm() - (features[a] - features[n]).norm()
+                    terms_of_triplets.append(max(0.0, 1.0 + difference.item()))
+    hinges = np.array(terms_of_triplets)
     terms = terms_of(weights={"junk": 1.0})
     assert terms(outputs, targets)["identity"].item() == pytest.approx(hinges[hinges > 0].mean(), rel=1e-5)
-    active = terms.monitored(outputs, targets)["active_triplets"]
+    active = terms.diagnostics(outputs, targets)["active_triplets"]
     assert active.item() == pytest.approx((hinges > 0).mean())
     assert not active.requires_grad
 
 
-def test_junk_is_neither_like_nor_unlike_anyone():
-    outputs, targets = guessed(junk=True)
+def test_junk_is_in_no_triplet():
+    outputs, targets = random_outputs(junk=True)
     people = targets["person"] == 1
-    alone = losses.batch_all_triplet(outputs["embedding"][people][:, None], targets["identity"][people], 1.0)
-    assert terms_of(weights={"junk": 1.0})(outputs, targets)["identity"].item() == pytest.approx(alone.item())
+    expected = losses.batch_all_triplet(outputs["embedding"][people][:, None], targets["identity"][people], 1.0)
+    assert terms_of(weights={"junk": 1.0})(outputs, targets)["identity"].item() == pytest.approx(expected.item())
 
 
 def test_the_attributes_term_is_the_mean_of_twelve_binary_and_other_cross_entropies():
-    outputs, targets = guessed()
+    outputs, targets = random_outputs()
     for name, classes in ATTRIBUTES.items():
         if len(classes) == 2:
             outputs[name] = torch.nn.functional.pad(outputs[name][:, 1:], (1, 0))  # one logit against 0
-    found = []
+    expected = []
     for name, classes in ATTRIBUTES.items():
-        known = targets[name] >= 0
+        is_known = targets[name] >= 0
         if len(classes) == 2:
-            logit, target = outputs[name][known, 1], targets[name][known].float()
-            found.append(torch.nn.functional.binary_cross_entropy_with_logits(logit, target))
+            logit, target = outputs[name][is_known, 1], targets[name][is_known].float()
+            expected.append(torch.nn.functional.binary_cross_entropy_with_logits(logit, target))
         else:
-            found.append(torch.nn.functional.cross_entropy(outputs[name][known], targets[name][known]))
-    assert terms_of()(outputs, targets)["attributes"].item() == pytest.approx(sum(found).item() / 12, rel=1e-6)
+            expected.append(torch.nn.functional.cross_entropy(outputs[name][is_known], targets[name][is_known]))
+    assert terms_of()(outputs, targets)["attributes"].item() == pytest.approx(sum(expected).item() / 12, rel=1e-6)
 
 
-def test_a_batch_without_any_label_costs_nothing_and_has_a_gradient_of_zero():
-    outputs, targets = guessed(junk=True)
+def test_a_batch_without_any_label_has_a_loss_and_a_gradient_of_zero():
+    outputs, targets = random_outputs(junk=True)
     unknown = {name: torch.full_like(value, -1) for name, value in targets.items()}
     terms = terms_of(weights={"junk": 1.0})(outputs, unknown)
     assert {name: term.item() for name, term in terms.items()} == {"identity": 0, "attributes": 0, "junk": 0}
@@ -242,16 +246,23 @@ def test_a_batch_without_any_label_costs_nothing_and_has_a_gradient_of_zero():
     assert all((value.grad == 0).all() for value in outputs.values())
 
 
-def test_a_weight_and_the_network_s_task_belong_together():
-    outputs, targets = guessed()
-    with pytest.raises(ValueError, match=r"lambda\.junk is 1\.0, but the network has no head for it"):
-        terms_of(weights={"junk": 1.0})(outputs, targets)
-    with pytest.raises(ValueError, match=r"lambda\.attributes is 0\.0, but the network has a head for it"):
-        terms_of(weights={"attributes": 0})(outputs, targets)
-    only = {name: value for name, value in outputs.items() if name != "embedding"}
-    attributes = terms_of(weights={"identity": 0})
-    assert set(attributes(only, targets)) == set(attributes.weighting.lambdas()) == {"attributes"}
-    assert attributes.monitored(only, targets) == {}
+@pytest.mark.parametrize(
+    ("weights", "tasks"),
+    [({"junk": 1.0}, ALL), ({"attributes": 0}, ("identity",)), ({"identity": 0, "junk": 0.5}, ("attributes", "junk"))],
+)
+def test_the_terms_and_the_heads_are_those_of_the_weights_above_0(
+    reads: dict[str, Path], weights: dict[str, float], tasks: tuple[str, ...]
+):
+    terms = terms_of(weights=weights)
+    assert terms.config.tasks == tasks
+    samples = opened(reads, tasks=terms.config.tasks)
+    network = model.Network(model.Config(**photo_stores.MODEL_BLOCK), data.spec(samples) | {"tasks": list(terms.config.tasks)})
+    batch = batch_of(samples, [0, 1, 6, 7, 12, len(samples) - 1])
+    outputs = network(batch)
+    heads = {"embedding": "identity", "hat": "attributes", "person": "junk"}
+    assert {task for name, task in heads.items() if name in outputs} == set(tasks)
+    assert set(terms(outputs, batch)) == set(terms.weighting.lambdas()) == set(tasks)
+    assert set(terms.diagnostics(outputs, batch)) == ({"active_triplets"} if "identity" in tasks else set())
 
 
 @pytest.mark.parametrize(
@@ -259,7 +270,7 @@ def test_a_weight_and_the_network_s_task_belong_together():
     [("eq_2", {"identity": (0.5, 2), "attributes": (1, 2)}), ("eq_3", {"identity": (1, 2), "attributes": (1, 1)})],
 )
 def test_learned_weights_are_those_of_the_paper_s_equation(equation: str, expected: dict[str, tuple[float, float]]):
-    outputs, targets = guessed()
+    outputs, targets = random_outputs()
     terms = terms_of(uncertainty=equation)
     with torch.no_grad():
         terms.weighting.s.copy_(torch.tensor([0.3, -0.2]))  # s_id, s_ar
@@ -273,11 +284,11 @@ def test_learned_weights_are_those_of_the_paper_s_equation(equation: str, expect
     assert terms.weighting.total(named).item() == pytest.approx(total, rel=1e-6)
 
 
-def test_a_step_takes_learned_weights_back_within_their_bounds():
+def test_after_a_step_learned_weights_are_clamped_to_their_bounds():
     terms = terms_of(bounds=[-0.5, 0.5])
     with torch.no_grad():
         terms.weighting.s.copy_(torch.tensor([-2.0, 0.4]))
-    terms.step_end()
+    terms.weighting.step_end()
     torch.testing.assert_close(terms.weighting.s.detach(), torch.tensor([-0.5, 0.4]))
 
 
@@ -287,53 +298,56 @@ def test_a_step_takes_learned_weights_back_within_their_bounds():
         ({"lambda": {"identity": "lernt", "attributes": 1, "junk": 0}}, "lambda.identity must be 'learned' or a number >= 0"),
         ({"lambda": {"identity": -1, "attributes": 1, "junk": 0}}, "lambda.identity must be"),
         ({"lambda": {"identity": 1, "attributes": 1}}, "must give identity, attributes, junk a weight each"),
-        ({"lambda": {"identity": 0, "attributes": 0, "junk": 0}}, "one of them not 0"),
+        ({"lambda": {"identity": 0, "attributes": 0, "junk": 0}}, "that of identity or attributes not 0"),
+        ({"lambda": {"identity": 0, "attributes": 0, "junk": 1}}, "that of identity or attributes not 0"),
         ({"margin": {"identity": 0}}, "margin must give identity a distance > 0"),
         ({"uncertainty": "eq_4"}, "uncertainty must be one of eq_2, eq_3, got 'eq_4'"),
         ({"bounds": [0.5, 3]}, r"bounds must be \[low, high\], low < 0 < high"),
         ({"temperature": 1}, "temperature"),
     ],
 )
-def test_an_objective_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str):
+def test_an_invalid_objective_is_refused(changes: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         objective.Config(**{**photo_stores.OBJECTIVE_BLOCK, **changes})
 
 
-# --- what is watched
+# --- validation
 
 
-def test_the_combined_error_is_one_minus_the_geometric_mean_of_what_is_right():
-    outputs, targets = guessed(junk=True)
-    watched = objective.watch(outputs, targets)
-    errors = watched["errors"]
+def test_the_combined_error_is_one_minus_the_geometric_mean_of_the_tasks_scores():
+    outputs, targets = random_outputs(junk=True)
+    validation = objective.validate(outputs, targets)
+    errors = validation["errors"]
     right = (1 - errors["identity"]) * (1 - errors["attributes"])
-    assert errors["combined"] == pytest.approx(1 - math.sqrt(right)) == pytest.approx(-watched["score"])
+    assert errors["combined"] == pytest.approx(1 - math.sqrt(right)) == pytest.approx(-validation["score"])
     scores = []
     for name in ATTRIBUTES:
-        known = targets[name] >= 0  # a class of which nobody is counts as no mistake
-        scores.append(balanced_accuracy_score(targets[name][known], outputs[name][known].argmax(1)))
+        is_known = targets[name] >= 0  # a class without samples does not count
+        scores.append(balanced_accuracy_score(targets[name][is_known], outputs[name][is_known].argmax(1)))
     assert errors["attributes"] == pytest.approx(1 - np.mean(scores))
     assert errors["junk"] == pytest.approx(1 - balanced_accuracy_score(targets["person"], outputs["person"].detach().argmax(1)))
-    only = {name: outputs[name] for name in ATTRIBUTES}
-    assert objective.watch(only, targets)["errors"] == pytest.approx(
+    attributes = {name: outputs[name] for name in ATTRIBUTES}
+    assert objective.validate(attributes, targets)["errors"] == pytest.approx(
         dict.fromkeys(("combined", "attributes"), errors["attributes"])
     )
 
 
-def test_junk_and_distractors_take_no_part_in_identification():
-    outputs, targets = guessed()
-    without = objective.watch(outputs, targets)["errors"]["identity"]
+def test_junk_and_distractors_are_left_out_of_identification():
+    outputs, targets = random_outputs()
+    without = objective.validate(outputs, targets)["errors"]["identity"]
     more = {name: torch.cat([value, value[:3]]) for name, value in outputs.items()}
     labels = {name: torch.cat([value, value[:3]]) for name, value in targets.items()}
     labels["person"][-3:] = torch.tensor([0, -1, -1])
-    assert objective.watch(more, labels)["errors"]["identity"] == pytest.approx(without)
+    assert objective.validate(more, labels)["errors"]["identity"] == pytest.approx(without)
 
 
 # --- training
 
 
-def problem(reads: dict[str, Path], *, junk: bool = False, **blocks: dict[str, Any]) -> loop.Problem:
-    train, validation = (opened(reads, split, junk=junk) for split in ("train", "validation"))
+def problem(reads: dict[str, Path], **blocks: dict[str, Any]) -> loop.Problem:
+    weights = {**photo_stores.OBJECTIVE_BLOCK, **blocks.get("objective", {})}
+    tasks = objective.Config(**weights).tasks
+    train, validation = (opened(reads, split, tasks=tasks) for split in ("train", "validation"))
     return loop.Problem(
         system="reid",
         model=model,
@@ -341,24 +355,24 @@ def problem(reads: dict[str, Path], *, junk: bool = False, **blocks: dict[str, A
         config={
             "data": photo_stores.DATA_BLOCK,
             "model": {**photo_stores.MODEL_BLOCK, **blocks.get("model", {})},
-            "objective": {**photo_stores.OBJECTIVE_BLOCK, **blocks.get("objective", {})},
+            "objective": weights,
         },
         train=train,
         validation=validation,
-        spec=data.spec(train),
+        spec=data.spec(train) | {"tasks": list(tasks)},
         statistics=data.statistics(train),
         data_digest="made up",
     )
 
 
-def trained(given: loop.Problem, **changes: Any) -> loop.Epoch:
-    recipe_ = loop.Config(**{**photo_stores.TRAINING_BLOCK, **changes})
-    *_, last = loop.fit(given, recipe_, seed=1, fabric=train_config.launch(recipe_))
+def trained(untrained: loop.Problem, **changes: Any) -> loop.Epoch:
+    config = build(loop.Config, {**photo_stores.TRAINING_BLOCK, **changes})
+    *_, last = loop.fit(untrained, config, seed=1, fabric=train_config.launch(config))
     return last
 
 
-def test_people_are_found_again_and_weights_are_learned(reads: dict[str, Path]):
-    history = trained(problem(reads), epochs=8, batches={"people": 4, "clips": 3, "per_epoch": 8}).history
+def test_identification_improves_and_weights_are_learned(reads: dict[str, Path]):
+    history = trained(problem(reads), epochs=8, batches={"identities": 4, "samples_each": 3, "per_epoch": 8}).history
     assert history["train_error/identity"].iloc[-1] < 0.5 * history["train_error/identity"].iloc[0]
     assert history["train/active_triplets"].iloc[-1] < 0.5 * history["train/active_triplets"].iloc[0]
     assert history["lambda/identity"].iloc[0] == 0.5
@@ -368,28 +382,25 @@ def test_people_are_found_again_and_weights_are_learned(reads: dict[str, Path]):
 
 @pytest.mark.parametrize("kind", model.TYPES)
 def test_all_three_tasks_are_trained_together_and_the_same_seed_gives_the_same_curve(reads: dict[str, Path], kind: str):
-    tasks = {"type": kind, "tasks": ["identity", "attributes", "junk"]}
     weights = {"lambda": {"identity": "learned", "attributes": 1.0, "junk": "learned"}}
-    one, same = (trained(problem(reads, junk=True, model=tasks, objective=weights)) for _ in range(2))
-    assert one.history.equals(same.history)
-    assert (one.history["lambda/attributes"] == 1).all()
-    assert {"error/identity", "error/attributes", "error/junk", "error/combined"} <= set(one.history)
+    first, second = (trained(problem(reads, model={"type": kind}, objective=weights)) for _ in range(2))
+    assert first.history.equals(second.history)
+    assert (first.history["lambda/attributes"] == 1).all()
+    assert {"error/identity", "error/attributes", "error/junk", "error/combined"} <= set(first.history)
 
 
-def test_what_is_served_is_the_network_s_answer_to_a_normalised_photo(reads: dict[str, Path]):
+def test_predictions_are_the_network_s_outputs_for_a_normalised_photo(reads: dict[str, Path]):
     samples = opened(reads)
-    spec, moments = data.spec(opened(reads, junk=True)), data.statistics(samples)
+    spec, moments = data.spec(samples) | {"tasks": list(ALL)}, data.statistics(samples)
     torch.manual_seed(0)
-    network = model.Network(
-        model.Config(**{**photo_stores.MODEL_BLOCK, "tasks": ["identity", "attributes", "junk"]}), spec
-    ).eval()
+    network = model.Network(model.Config(**photo_stores.MODEL_BLOCK), spec).eval()
     outputs = network(batch_of(samples, [0, 4], **moments))
-    answers = serving.predict(network, moments, {"image": batch_of(samples, [0, 4])["image"].numpy()})
-    np.testing.assert_allclose(answers["embedding"], outputs["embedding"].detach(), rtol=1e-4, atol=1e-5)
-    np.testing.assert_allclose(answers["hat"][:, 1], outputs["hat"][:, 1].detach().sigmoid(), rtol=1e-4)
-    takes, gives = serving.shapes(network, spec)
-    assert takes == {"image": (-1, 3, 32, 16)}
-    assert {name: (-1, *answer.shape[1:]) for name, answer in answers.items()} == gives
+    predictions = serving.predict(network, moments, {"image": batch_of(samples, [0, 4])["image"].numpy()})
+    np.testing.assert_allclose(predictions["embedding"], outputs["embedding"].detach(), rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(predictions["hat"][:, 1], outputs["hat"][:, 1].detach().sigmoid(), rtol=1e-4)
+    inputs, shapes = serving.shapes(network, spec)
+    assert inputs == {"image": (-1, 3, 32, 16)}
+    assert {name: (-1, *value.shape[1:]) for name, value in predictions.items()} == shapes
 
 
 # --- the paper

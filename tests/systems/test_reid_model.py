@@ -1,4 +1,4 @@
-"""The network of reid: torchvision's ResNet-18 with two strides changed, three kinds of heads, any set of tasks."""
+"""The network of reid: torchvision's ResNet-18 with two strides changed, three kinds of heads, all sets of tasks."""
 
 import hashlib
 from dataclasses import replace
@@ -9,12 +9,13 @@ import pytest
 import torch
 from torchvision.models import resnet18
 
+from people.nn.pretrained import load
+from people.nn.resnet import ResNetTrunk
 from people.records import ATTRIBUTES
-from people.systems.reid.model import TYPES, Config, Network, Trunk, map_size_hw, pretrain
+from people.systems.reid.model import TYPES, Config, Network, map_size_hw
 
 PUBLISHED = Config(
     type="resnet",
-    tasks=("identity", "attributes"),
     widths=(64, 128, 256, 512),
     blocks=(2, 2, 2, 2),
     weights="",
@@ -27,8 +28,8 @@ TINY = replace(PUBLISHED, widths=(4, 6, 8, 10), blocks=(1, 2, 1, 1), hidden=10, 
 SPEC = {
     "subjects": ["0002", "0007"],
     "size_hw": [32, 16],
-    "attributes": {name: list(of) for name, of in ATTRIBUTES.items()},
-    "junk": True,
+    "attributes": {name: list(classes) for name, classes in ATTRIBUTES.items()},
+    "tasks": ["identity", "attributes"],
 }
 SETS_OF_TASKS = [
     ("identity",),
@@ -50,29 +51,29 @@ def images(count: int = 5, size_hw: tuple[int, int] = (32, 16), seed: int = 0) -
 
 
 def parameters(module: torch.nn.Module) -> int:
-    return sum(one.numel() for one in module.parameters())
+    return sum(parameter.numel() for parameter in module.parameters())
 
 
 def by_torchvision() -> torch.nn.Module:
     torch.manual_seed(3)
-    theirs = resnet18(weights=None)
-    theirs.conv1.stride, theirs.maxpool.stride, theirs.fc = (2, 1), (1, 1), torch.nn.Identity()
-    return theirs.eval()
+    resnet = resnet18(weights=None)
+    resnet.conv1.stride, resnet.maxpool.stride, resnet.fc = (2, 1), (1, 1), torch.nn.Identity()
+    return resnet.eval()
 
 
 def test_at_published_size_the_trunk_is_torchvision_s_resnet18_with_two_strides_changed():
-    theirs, ours = by_torchvision(), Trunk(PUBLISHED.widths, PUBLISHED.blocks).eval()
-    ours.load_state_dict(theirs.state_dict())
+    expected, trunk = by_torchvision(), ResNetTrunk(PUBLISHED.widths, PUBLISHED.blocks).eval()
+    trunk.load_state_dict(expected.state_dict())
     photos = images(2, (128, 64))
     with torch.no_grad():
-        maps = ours(photos)
-        torch.testing.assert_close(maps[-1].mean((2, 3)), theirs(photos), rtol=1e-5, atol=1e-5)
+        maps = trunk(photos)
+        torch.testing.assert_close(maps[-1].mean((2, 3)), expected(photos), rtol=1e-5, atol=1e-5)
     assert maps[2].shape == (2, 256, 16, 16)
 
 
 @pytest.mark.parametrize("size_hw", [(128, 64), (64, 32), (32, 16), (50, 21)])
-def test_the_maps_that_attributes_are_read_from_have_the_size_that_is_expected(size_hw: tuple[int, int]):
-    maps = Trunk(TINY.widths, TINY.blocks).eval()(images(1, size_hw))
+def test_the_maps_of_the_third_stage_have_the_expected_size(size_hw: tuple[int, int]):
+    maps = ResNetTrunk(TINY.widths, TINY.blocks).eval()(images(1, size_hw))
     assert tuple(maps[2].shape[2:]) == map_size_hw(size_hw)
 
 
@@ -92,71 +93,73 @@ def test_published_layers_have_the_published_numbers_of_parameters():
 
 @pytest.mark.parametrize("tasks", SETS_OF_TASKS)
 @pytest.mark.parametrize("kind", TYPES)
-def test_the_outputs_are_those_of_the_tasks_and_every_parameter_has_a_part_in_them(kind: str, tasks: tuple[str, ...]):
-    made = network(replace(TINY, type=kind, tasks=tasks)).train()
-    outputs = made({"image": images()})
+def test_the_outputs_are_those_of_the_tasks_and_depend_on_every_parameter(kind: str, tasks: tuple[str, ...]):
+    tested = network(replace(TINY, type=kind), tasks=tasks).train()
+    outputs = tested({"image": images()})
     shapes = {"embedding": (5, 5)} if "identity" in tasks else {}
     shapes |= {name: (5, len(classes)) for name, classes in ATTRIBUTES.items()} if "attributes" in tasks else {}
     shapes |= {"person": (5, 2)} if "junk" in tasks else {}
     assert {name: tuple(value.shape) for name, value in outputs.items()} == shapes
     sum((value * torch.randn_like(value)).sum() for value in outputs.values()).backward()
-    assert [name for name, one in made.named_parameters() if one.grad is None] == []
+    assert [name for name, parameter in tested.named_parameters() if parameter.grad is None] == []
 
 
 @pytest.mark.parametrize("kind", TYPES)
 def test_a_photo_s_outputs_do_not_depend_on_the_photos_beside_it(kind: str):
-    made = network(replace(TINY, type=kind, tasks=("identity", "attributes", "junk"))).eval()
+    tested = network(replace(TINY, type=kind), tasks=("identity", "attributes", "junk")).eval()
     photos = images()
     with torch.no_grad():
-        together, alone = made({"image": photos}), [made({"image": one[None]}) for one in photos]
+        together, single = tested({"image": photos}), [tested({"image": photo[None]}) for photo in photos]
     for name, value in together.items():
-        torch.testing.assert_close(value, torch.cat([one[name] for one in alone]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(value, torch.cat([outputs[name] for outputs in single]), rtol=1e-4, atol=1e-5)
 
 
 def test_an_attribute_of_two_classes_has_one_logit_against_zero():
-    made = network(TINY).eval()
-    outputs = made({"image": images()})
-    assert made.attributes["hat"].out_features == 1
+    tested = network(TINY).eval()
+    outputs = tested({"image": images()})
+    assert tested.attributes["hat"].out_features == 1
     assert (outputs["hat"][:, 0] == 0).all()
     torch.testing.assert_close(outputs["hat"].softmax(1)[:, 1], outputs["hat"][:, 1].sigmoid())
-    assert made.attributes["upper_colour"].out_features == 9
+    assert tested.attributes["upper_colour"].out_features == 9
 
 
 def test_convolutional_heads_are_one_convolution_for_each_attribute():
-    made = network(replace(TINY, type="conv_head")).eval()
-    maps, read = torch.randn(3, 8, 4, 4), made.convolutions
-    assert read is not None
-    together = read(maps)
+    tested = network(replace(TINY, type="conv_head")).eval()
+    maps, heads = torch.randn(3, 8, 4, 4), tested.convolutions
+    assert heads is not None
+    together = heads(maps)
     for number in range(12):
-        mine = slice(2 * number, 2 * number + 2)
-        convolved = torch.nn.functional.conv2d(maps, read.convolution.weight[mine], padding=1)
-        scale = read.norm.weight[mine] / (read.norm.running_var[mine] + read.norm.eps).sqrt()
-        alone = torch.nn.functional.leaky_relu(convolved * scale[:, None, None] + read.norm.bias[mine, None, None], 0.01)
-        torch.testing.assert_close(together[:, number], alone.flatten(1), rtol=1e-4, atol=1e-5)
+        channels = slice(2 * number, 2 * number + 2)
+        convolved = torch.nn.functional.conv2d(maps, heads.convolution.weight[channels], padding=1)
+        scale = heads.norm.weight[channels] / (heads.norm.running_var[channels] + heads.norm.eps).sqrt()
+        expected = torch.nn.functional.leaky_relu(
+            convolved * scale[:, None, None] + heads.norm.bias[channels, None, None], 0.01
+        )
+        torch.testing.assert_close(together[:, number], expected.flatten(1), rtol=1e-4, atol=1e-5)
 
 
 def test_self_attention_is_the_softmax_of_products_head_by_head_without_a_residual():
-    made = network(replace(TINY, type="self_attention")).eval().attention
-    assert made is not None
-    assert made.tokens is not None
-    features, v = torch.randn(2, 12, made.tokens.weight.shape[1]), torch.randn(2, 10)
-    tokens = torch.cat([torch.einsum("saf,afc->sac", features, made.tokens.weight), v[:, None]], dim=1)  # 12 and v
-    query, key, value = torch.nn.functional.linear(tokens, made.attention.in_proj_weight, made.attention.in_proj_bias).chunk(
-        3, 2
-    )
+    tested = network(replace(TINY, type="self_attention")).eval().attention
+    assert tested is not None
+    assert tested.tokens is not None
+    features, v = torch.randn(2, 12, tested.tokens.weight.shape[1]), torch.randn(2, 10)
+    tokens = torch.cat([torch.einsum("saf,afc->sac", features, tested.tokens.weight), v[:, None]], dim=1)  # 12 and v
+    query, key, value = torch.nn.functional.linear(
+        tokens, tested.attention.in_proj_weight, tested.attention.in_proj_bias
+    ).chunk(3, 2)
     heads = []
     for part in (slice(0, 5), slice(5, 10)):
         weights = (query[..., part] @ key[..., part].mT / 5**0.5).softmax(2)
         heads.append(weights @ value[..., part])
-    expected = made.norm(made.attention.out_proj(torch.cat(heads, dim=2)))
-    torch.testing.assert_close(made(features, v), expected, rtol=1e-4, atol=1e-5)
+    expected = tested.norm(tested.attention.out_proj(torch.cat(heads, dim=2)))
+    torch.testing.assert_close(tested(features, v), expected, rtol=1e-4, atol=1e-5)
 
 
-def test_a_single_photo_cannot_be_trained_on_and_is_judged_all_the_same():
-    made = network(TINY)
+def test_a_single_photo_is_refused_in_training_only():
+    tested = network(TINY)
     with pytest.raises(ValueError, match="needs two samples, got 1"):
-        made.train()({"image": images(1)})
-    assert made.eval()({"image": images(1)})["embedding"].shape == (1, 5)
+        tested.train()({"image": images(1)})
+    assert tested.eval()({"image": images(1)})["embedding"].shape == (1, 5)
 
 
 # --- ImageNet's weights
@@ -168,52 +171,44 @@ def saved(folder: Path, module: torch.nn.Module) -> Path:
     return (folder / "weights.pth").rename(folder / f"resnet18-{digest[:8]}.pth")
 
 
-def test_weights_in_torchvision_s_format_are_the_trunk_s_first(tmp_path: Path):
-    theirs = by_torchvision()
-    theirs.fc = torch.nn.Linear(512, 1000)  # the file has a classifier, which nobody asks for
-    made = network(replace(PUBLISHED, weights=str(saved(tmp_path, theirs))))
-    pretrain(made)
-    assert all(torch.equal(value, theirs.state_dict()[name]) for name, value in made.trunk.state_dict().items())
+def test_weights_in_torchvision_s_format_are_loaded_into_the_trunk(tmp_path: Path):
+    source = by_torchvision()
+    source.fc = torch.nn.Linear(512, 1000)  # the file has a classifier, which is not loaded
+    tested = network(replace(PUBLISHED, weights=str(saved(tmp_path, source))))
+    load(tested)
+    assert all(torch.equal(value, source.state_dict()[name]) for name, value in tested.trunk.state_dict().items())
 
 
-def test_weights_of_an_early_release_count_no_batches_and_are_the_trunk_s_all_the_same(tmp_path: Path):
-    theirs = by_torchvision()
-    early = {name: value for name, value in theirs.state_dict().items() if not name.endswith("num_batches_tracked")}
+def test_weights_of_an_early_release_without_batch_counts_are_loaded_too(tmp_path: Path):
+    source = by_torchvision()
+    early = {name: value for name, value in source.state_dict().items() if not name.endswith("num_batches_tracked")}
     torch.save(early, tmp_path / "early.pth")
     digest = hashlib.sha256((tmp_path / "early.pth").read_bytes()).hexdigest()
     file = (tmp_path / "early.pth").rename(tmp_path / f"resnet18-{digest[:8]}.pth")
-    made = network(replace(PUBLISHED, weights=str(file)))
-    pretrain(made)
-    assert all(torch.equal(made.trunk.state_dict()[name], early[name]) for name in early if not name.startswith("fc."))
+    tested = network(replace(PUBLISHED, weights=str(file)))
+    load(tested)
+    assert all(torch.equal(tested.trunk.state_dict()[name], early[name]) for name in early if not name.startswith("fc."))
 
 
-def test_weights_that_are_not_there_or_do_not_fit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_weights_that_are_missing_or_do_not_fit_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     with pytest.raises(ValueError, match=r"hub/checkpoints/resnet18-f37072fd\.pth is no file: expected .*put the file there"):
-        pretrain(network(replace(PUBLISHED, weights="imagenet")))
+        load(network(replace(PUBLISHED, weights="imagenet")))
     small = replace(TINY, weights=str(saved(tmp_path, by_torchvision())))
-    with pytest.raises(ValueError, match=r"does not fit reid\.model with widths \[4, 6, 8, 10\]"):
-        pretrain(network(small))
+    with pytest.raises(ValueError, match=r"does not fit: .*reid\.model has widths \[4, 6, 8, 10\]"):
+        load(network(small))
 
 
-def test_the_task_junk_without_junk_is_refused():
-    with pytest.raises(ValueError, match=r"reid\.data\.junk is false: no training photo is without a person; set it to"):
-        network(replace(TINY, tasks=("identity", "junk")), junk=False)
-
-
-def test_a_network_that_names_no_weights_keeps_its_random_ones():
-    made, before = network(TINY, seed=1), network(TINY, seed=1).state_dict()
-    pretrain(made)
-    assert all(torch.equal(value, before[name]) for name, value in made.state_dict().items())
+def test_a_network_without_weights_keeps_its_random_ones():
+    tested, before = network(TINY, seed=1), network(TINY, seed=1).state_dict()
+    load(tested)
+    assert all(torch.equal(value, before[name]) for name, value in tested.state_dict().items())
 
 
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"type": "vit"}, "type must be one of resnet, conv_head, self_attention, got 'vit'"),
-        ({"tasks": ("identity", "age")}, "tasks must be some of"),
-        ({"tasks": ("junk",)}, "identity or attributes among them"),
-        ({"tasks": ("identity", "identity")}, "each once"),
         ({"widths": (4, 8)}, r"widths must be 4 numbers >= 1, got \[4, 8\]"),
         ({"blocks": (1, 1, 1, 0)}, "blocks must be 4 numbers"),
         ({"embedding": 0}, "embedding must be at least 1"),
@@ -221,6 +216,6 @@ def test_a_network_that_names_no_weights_keeps_its_random_ones():
         ({"type": "self_attention", "heads": 3}, "heads must divide hidden, 10, got 3"),
     ],
 )
-def test_a_network_that_makes_no_sense_is_refused(changes: dict[str, Any], message: str):
+def test_an_invalid_network_is_refused(changes: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         replace(TINY, **changes)

@@ -1,4 +1,4 @@
-"""Attributes and re-identification judged: networks that know everything, nothing, or only some of it."""
+"""Attributes and re-identification evaluated: networks with perfect or constant outputs, or without some tasks."""
 
 from pathlib import Path
 from typing import Any
@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from people.datasets import market1501
 from people.evaluation import plots
 from people.evaluation.results import Results
 from people.records import ATTRIBUTES
@@ -22,35 +23,35 @@ BLOCK: dict[str, Any] = {
     "split": "test", "batch_size": 16, "rerank": None, "junk": ["confidence", "head"], "weights": "",
     "bootstrap": {"resamples": 40, "confidence": 0.9},
 }  # fmt: skip
-EVERYTHING = ("identity", "attributes", "junk")
+TASKS = ("identity", "attributes", "junk")
 
 
-class Told(nn.Module):
-    """A network that is told the truth, and says it, or the first class of everything and one place for everybody."""
+class Oracle(nn.Module):
+    """A network that reads the labels and outputs them; if not `perfect` the first class of everything, one embedding."""
 
-    def __init__(self, tasks: tuple[str, ...] = EVERYTHING, *, knows: bool = True) -> None:
+    def __init__(self, tasks: tuple[str, ...] = TASKS, *, perfect: bool = True) -> None:
         super().__init__()
-        self.tasks, self.knows, self.none = tasks, knows, nn.Parameter(torch.zeros(1))
+        self.tasks, self.perfect, self.unused = tasks, perfect, nn.Parameter(torch.zeros(1))
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        said = {}
+        outputs = {}
         if "identity" in self.tasks:
-            place = 10.0 * batch["subject"] if self.knows else torch.zeros_like(batch["subject"])
-            said["embedding"] = torch.stack([place, 0.1 * batch["clip"]], dim=1).float()
-        sure = 5.0 * (batch["person"] == 1)  # of junk and distractors it is never sure
+            position = 10.0 * batch["subject"] if self.perfect else torch.zeros_like(batch["subject"])
+            outputs["embedding"] = torch.stack([position, 0.1 * batch["clip"]], dim=1).float()
+        confidence = 5.0 * (batch["person"] == 1)  # uniform probabilities for junk and distractors
         if "attributes" in self.tasks:
             for name, classes in ATTRIBUTES.items():
-                chosen = batch[name].clamp(min=0) * self.knows
-                said[name] = sure[:, None] * nn.functional.one_hot(chosen, len(classes)).float()
+                label = batch[name].clamp(min=0) * self.perfect
+                outputs[name] = confidence[:, None] * nn.functional.one_hot(label, len(classes)).float()
         if "junk" in self.tasks:
-            said["person"] = torch.stack([-sure, sure], dim=1)
-        return said
+            outputs["person"] = torch.stack([-confidence, confidence], dim=1)
+        return outputs
 
 
-def judged(reads: dict[str, Path], network: nn.Module, **changes: Any) -> Results:
-    train = data.open_samples(reads, DATA, "train")
-    config = score.Config(**BLOCK | changes)
-    return score.evaluate(network, data.spec(train), data.statistics(train), reads, DATA, config, seed=1)
+def evaluate(reads: dict[str, Path], network: nn.Module, tasks: tuple[str, ...] = TASKS, **changes: Any) -> Results:
+    train = data.open_samples(reads, DATA, "train", tasks)
+    spec, config = data.spec(train) | {"tasks": list(tasks)}, score.Config(**BLOCK | changes)
+    return score.evaluate(network, spec, data.statistics(train), reads, DATA, config, market1501, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -59,39 +60,39 @@ def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.fixture(scope="module")
-def knowing(reads: dict[str, Path]) -> Results:
-    return judged(reads, Told(), rerank={"k1": 5, "k2": 2, "lambda": 0.3})
+def perfect(reads: dict[str, Path]) -> Results:
+    return evaluate(reads, Oracle(), rerank={"k1": 5, "k2": 2, "lambda": 0.3})
 
 
 @pytest.fixture(scope="module")
-def ignorant(reads: dict[str, Path]) -> Results:
-    return judged(reads, Told(knows=False))
+def constant(reads: dict[str, Path]) -> Results:
+    return evaluate(reads, Oracle(perfect=False))
 
 
-def test_who_knows_everything_makes_no_mistake(knowing: Results):
+def test_perfect_outputs_have_perfect_metrics(perfect: Results):
     for protocol in ("paper", "official", "paper_reranked", "official_reranked"):
         for measure in ("map", "rank_1", "rank_5", "rank_10"):
-            assert knowing.metrics[f"retrieval.{protocol}.{measure}"] == pytest.approx(1.0), (protocol, measure)
+            assert perfect.metrics[f"retrieval.{protocol}.{measure}"] == pytest.approx(1.0), (protocol, measure)
     for measure in ("accuracy", "balanced_accuracy", "f1"):
-        assert {knowing.metrics[f"attributes.{measure}.{name}"] for name in [*ATTRIBUTES, "mean"]} == {1.0}
-    assert knowing.metrics["junk.head.auc"] == knowing.metrics["junk.confidence.auc"] == 1.0
+        assert {perfect.metrics[f"attributes.{measure}.{name}"] for name in [*ATTRIBUTES, "mean"]} == {1.0}
+    assert perfect.metrics["junk.head.auc"] == perfect.metrics["junk.confidence.auc"] == 1.0
 
 
-def test_who_always_says_the_first_class_is_right_as_often_as_it_occurs(ignorant: Results, reads: dict[str, Path]):
+def test_the_accuracy_of_the_first_class_is_its_frequency(constant: Results, reads: dict[str, Path]):
     clips = Store.open(reads["frames"]).clips
     test, train = (clips[(clips["split"] == split) & (clips["kind"] == "person")] for split in ("test", "train"))
     for name, classes in ATTRIBUTES.items():
-        known = test[name].dropna()
-        assert ignorant.metrics[f"attributes.accuracy.{name}"] == pytest.approx((known == classes[0]).mean())
-        assert ignorant.metrics[f"attributes.balanced_accuracy.{name}"] in (0.0, pytest.approx(1 / known.nunique()))
-        usual = train[name].value_counts().reindex(classes).fillna(0).idxmax()
-        assert ignorant.metrics[f"attributes.most_frequent.{name}"] == pytest.approx((known == usual).mean())
+        labelled = test[name].dropna()
+        assert constant.metrics[f"attributes.accuracy.{name}"] == pytest.approx((labelled == classes[0]).mean())
+        assert constant.metrics[f"attributes.balanced_accuracy.{name}"] in (0.0, pytest.approx(1 / labelled.nunique()))
+        most_frequent = train[name].value_counts().reindex(classes).fillna(0).idxmax()
+        assert constant.metrics[f"attributes.most_frequent.{name}"] == pytest.approx((labelled == most_frequent).mean())
 
 
-def test_unknown_attributes_are_counted_and_left_out(knowing: Results, reads: dict[str, Path]):
+def test_unknown_attributes_are_counted_and_left_out(perfect: Results, reads: dict[str, Path]):
     clips = Store.open(reads["frames"]).clips
     people = clips[(clips["split"] == "test") & (clips["kind"] == "person")]
-    table = knowing.tables["attributes"].set_index("attribute")
+    table = perfect.tables["attributes"].set_index("attribute")
     assert people[list(ATTRIBUTES)].isna().to_numpy().any()
     for name in ATTRIBUTES:
         assert table.loc[name.replace("_", " "), ["photos", "unknown"]].tolist() == [
@@ -100,97 +101,97 @@ def test_unknown_attributes_are_counted_and_left_out(knowing: Results, reads: di
         ]
 
 
-def test_the_tables_put_the_paper_s_figures_beside_ours(knowing: Results):
-    table = knowing.tables["attributes"].set_index("attribute")
+def test_the_tables_have_the_paper_s_figures_and_ours(perfect: Results):
+    table = perfect.tables["attributes"].set_index("attribute")
     assert table.loc["hair", ["accuracy", "paper: MFC", "paper: ConvHead"]].tolist() == [100.0, 64.32, 84.03]
     assert table.loc["mean", "paper: ConvHead"] == 83.53
-    retrieval = knowing.tables["retrieval"].set_index(["protocol", "method"])
+    retrieval = perfect.tables["retrieval"].set_index(["protocol", "method"])
     assert retrieval.loc[("paper", "ResNet"), "mAP"] == 67.86
     assert retrieval.loc[("official", "APR"), ["mAP", "rank-1"]].tolist() == [66.89, 87.04]
     ours = retrieval[retrieval["source"] == paper.OURS]
     assert ours.index.get_level_values("method").tolist() == ["reid", "reid, re-ranked"] * 2
 
 
-def test_every_number_is_finite_and_lies_in_its_interval(ignorant: Results, knowing: Results):
-    for results in (ignorant, knowing):
+def test_every_number_is_finite_and_lies_in_its_interval(constant: Results, perfect: Results):
+    for results in (constant, perfect):
         assert all(np.isfinite(value) for value in results.metrics.values())
         names = [name.removesuffix(".low") for name in results.metrics if name.endswith(".low")]
         for name in names:
             low, value, high = (results.metrics[f"{name}{end}"] for end in (".low", "", ".high"))
-            assert low - 1e-9 <= value <= high + 1e-9 or results is ignorant, name  # a mean of recalls may leave it
+            assert low - 1e-9 <= value <= high + 1e-9 or results is constant, name  # a mean of recalls may leave it
 
 
-def test_photos_of_the_same_camera_count_in_the_paper_s_protocol_alone(reads: dict[str, Path], knowing: Results):
-    sizes = knowing.tables["retrieval_protocols"].set_index("protocol")
+def test_photos_of_the_same_camera_count_in_the_paper_s_protocol_alone(reads: dict[str, Path], perfect: Results):
+    sizes = perfect.tables["retrieval_protocols"].set_index("protocol")
     people, distractors = 4 * 6, 2
     assert sizes.loc["paper", ["queries", "gallery"]].tolist() == [people, people]
     assert sizes.loc["official", ["queries", "gallery"]].tolist() == [people, people + distractors]
     # one photo by the same camera and four by others: in order of the distance from the first
-    curve = knowing.curves["retrieval_distances"]
+    curve = perfect.curves["retrieval_distances"]
     assert len(curve) == people + distractors - 2
     assert curve["same person_marked"].notna().sum() == 4
     assert (np.diff(curve["distance"]) >= 0).all()
 
 
-def test_people_in_clothes_of_their_own_are_found_by_the_colours_alone(knowing: Results):
-    assert knowing.metrics["retrieval.official.histogram_map"] > 0.8
+def test_people_in_distinct_clothes_are_retrieved_by_colour_histograms(perfect: Results):
+    assert perfect.metrics["retrieval.official.histogram_map"] > 0.8
 
 
-def test_a_network_that_lacks_a_task_leaves_out_its_tables(reads: dict[str, Path]):
-    attributes = judged(reads, Told(("attributes",)))
+def test_a_network_without_a_task_has_no_results_of_it(reads: dict[str, Path]):
+    attributes = evaluate(reads, Oracle(("attributes",)), ("attributes",))
     assert not [name for name in [*attributes.metrics, *attributes.tables, *attributes.curves] if "retrieval" in name]
     assert "junk.confidence.auc" in attributes.metrics
     assert "junk.head.auc" not in attributes.metrics
-    identity = judged(reads, Told(("identity", "junk")))
+    identity = evaluate(reads, Oracle(("identity", "junk")), ("identity", "junk"))
     assert not [name for name in [*identity.metrics, *identity.tables] if "attributes" in name]
     assert "junk.confidence.auc" not in identity.metrics
     assert identity.metrics["junk.head.auc"] == 1.0
 
 
-def test_a_trained_network_s_outputs_are_judged_whatever_the_batch_size(reads: dict[str, Path]):
+def test_the_result_does_not_depend_on_the_batch_size(reads: dict[str, Path]):
     torch.manual_seed(3)
-    block = photo_stores.MODEL_BLOCK | {"tasks": list(EVERYTHING)}
-    network = model.Network(model.Config(**block), data.spec(data.open_samples(reads, DATA, "train")) | {"junk": True})
-    first, second = (judged(reads, network, batch_size=size) for size in (5, 64))
+    spec = data.spec(data.open_samples(reads, DATA, "train", TASKS)) | {"tasks": list(TASKS)}
+    network = model.Network(model.Config(**photo_stores.MODEL_BLOCK), spec)
+    first, second = (evaluate(reads, network, batch_size=size) for size in (5, 64))
     assert first.metrics == pytest.approx(second.metrics, abs=1e-6)
     assert 0 < first.metrics["retrieval.official.map"] < 1
 
 
-def test_validation_people_are_judged_where_there_are_no_test_people(tmp_path: Path):
-    reads = photo_stores.write_store(tmp_path, people={"train": 4, "validation": 3})
+def test_validation_people_are_evaluated_without_test_people(tmp_path: Path):
+    reads, tasks = photo_stores.write_store(tmp_path, people={"train": 4, "validation": 3}), ("identity", "attributes")
     with pytest.raises(ValueError, match=r"no test identities; set reid\.score.split to validation"):
-        judged(reads, Told())
-    found = judged(reads, Told(), split="validation")
-    assert found.metrics["retrieval.official.map"] == 1.0
-    assert not [name for name in found.metrics if name.startswith("junk")]  # validation has none without reid.data.junk
+        evaluate(reads, Oracle(tasks), tasks)
+    results = evaluate(reads, Oracle(tasks), tasks, split="validation")
+    assert results.metrics["retrieval.official.map"] == 1.0
+    assert not [name for name in results.metrics if name.startswith("junk")]  # validation has junk for the task junk alone
 
 
 def test_a_detector_without_weights_is_refused_with_what_to_do(reads: dict[str, Path]):
     with pytest.raises(ValueError, match=r"nowhere\.pth is no file: expected the weights FasterRCNN"):
-        judged(reads, Told(), junk=["detector"], weights="nowhere.pth")
+        evaluate(reads, Oracle(), junk=["detector"], weights="nowhere.pth")
 
 
-def test_the_detector_s_best_person_is_what_the_score_comes_from(monkeypatch: pytest.MonkeyPatch):
-    class Found(nn.Module):
+def test_the_detector_score_is_that_of_its_best_person(monkeypatch: pytest.MonkeyPatch):
+    class Detector(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.none = nn.Parameter(torch.zeros(1))
+            self.unused = nn.Parameter(torch.zeros(1))
 
         def forward(self, images: list[Tensor]) -> list[dict[str, Tensor]]:
             labels = torch.tensor([1, 3, 1] if images[0].mean() > 0.5 else [3])
             return [{"labels": labels, "scores": torch.tensor([0.7, 0.9, 0.2])[: len(labels)]}]
 
-    monkeypatch.setattr(detectors, "detector", lambda name, weights: Found())
+    monkeypatch.setattr(detectors, "detector", lambda name, weights: Detector())
     frames = [np.full((8, 4, 3), level, np.uint8) for level in (255, 0)]
     assert list(detectors.person_scores(frames, Path("none"))) == [pytest.approx(0.7), 0.0]
 
 
-def test_pictures_show_each_query_and_ten_photos_and_the_colours_taken_for_each_other(knowing: Results):
+def test_pictures_show_each_query_and_ten_photos_and_the_confusion_of_colours(perfect: Results):
     height, width = photo_stores.HEIGHT + 2 * 3 + 2, photo_stores.WIDTH + 2 * 3 + 2
-    assert knowing.pictures["retrieval"].shape == (6 * (height + 2), 11 * width + 2 + 90, 3)
-    assert {"upper_colour_confusion", "lower_colour_confusion"} <= set(knowing.pictures)
-    confusion = knowing.tables["upper_colour_confusion"].set_index("true")
-    assert confusion.to_numpy().sum() == np.trace(confusion.to_numpy()) == knowing.tables["attributes"].loc[10, "photos"]
+    assert perfect.pictures["retrieval"].shape == (6 * (height + 2), 11 * width + 2 + 90, 3)
+    assert {"upper_colour_confusion", "lower_colour_confusion"} <= set(perfect.pictures)
+    confusion = perfect.tables["upper_colour_confusion"].set_index("true")
+    assert confusion.to_numpy().sum() == np.trace(confusion.to_numpy()) == perfect.tables["attributes"].loc[10, "photos"]
 
 
 def test_a_frame_is_green_around_the_same_picture():
@@ -201,18 +202,18 @@ def test_a_frame_is_green_around_the_same_picture():
     assert (framed[0] == (0, 200, 0)).all()
 
 
-def test_a_histogram_of_one_colour_is_at_one_place_in_each_half_and_its_distance_is_hellinger_s():
+def test_a_histogram_of_one_colour_has_one_bin_in_each_half_and_its_distance_is_hellinger_s():
     red_over_blue = np.zeros((1, 8, 4, 3), np.uint8)
     red_over_blue[:, :4, :, 0], red_over_blue[:, 4:, :, 2] = 255, 255
-    (found,) = colour_histograms.histograms(red_over_blue)
-    assert found.sum() == 2.0
-    assert (found.reshape(2, -1).max(axis=1) == 1.0).all()
+    (histogram,) = colour_histograms.histograms(red_over_blue)
+    assert histogram.sum() == 2.0
+    assert (histogram.reshape(2, -1).max(axis=1) == 1.0).all()
     mirrored = colour_histograms.histograms(red_over_blue[:, :, ::-1])[0]
-    assert (mirrored == found).all()
-    assert np.linalg.norm(found - colour_histograms.histograms(red_over_blue[:, ::-1])[0]) == pytest.approx(2.0)
+    assert (mirrored == histogram).all()
+    assert np.linalg.norm(histogram - colour_histograms.histograms(red_over_blue[:, ::-1])[0]) == pytest.approx(2.0)
 
 
-def test_histograms_do_not_depend_on_the_camera_s_light_and_tint_nor_on_what_is_beside_the_person():
+def test_histograms_do_not_depend_on_light_and_tint_nor_on_the_outer_columns():
     photo = np.random.default_rng(0).integers(20, 120, (16, 8, 3)).astype(np.uint8)
     tinted = (photo * np.array([1.0, 2.0, 1.0])).astype(np.uint8)
     tinted[:, :2], tinted[:, 6:] = 255, 255
@@ -232,15 +233,14 @@ def test_histograms_do_not_depend_on_the_camera_s_light_and_tint_nor_on_what_is_
         ({"bootstrap": {}}, "bootstrap has the keys confidence, resamples"),
     ],
 )
-def test_a_block_that_asks_for_what_there_is_not_is_refused(changes: dict[str, Any], message: str):
+def test_a_wrong_configuration_is_refused(changes: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         score.Config(**BLOCK | changes)
 
 
-def test_every_measure_of_a_table_of_trainings_is_there(knowing: Results):
-    assert {name for pair in score.COLUMNS.values() for name in pair} <= set(knowing.metrics)
+def test_every_measure_of_a_table_of_trainings_is_there(perfect: Results):
+    assert {name for pair in score.COLUMNS.values() for name in pair} <= set(perfect.metrics)
 
 
-def test_the_same_seed_gives_the_same_results(reads: dict[str, Path], ignorant: Results):
-    again = judged(reads, Told(knows=False))
-    assert again.metrics == ignorant.metrics
+def test_the_same_seed_gives_the_same_results(reads: dict[str, Path], constant: Results):
+    assert evaluate(reads, Oracle(perfect=False)).metrics == constant.metrics

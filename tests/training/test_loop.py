@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,11 @@ import toy_system
 from lightning.fabric import Fabric
 from torch import nn
 
+from people.storage.files import write_atomic
+from people.storage.serialization import serialize
 from people.training import loop, resume, train_config
 from people.training.loader import InOrder
+from people.training.system import Problem, Samples
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +28,7 @@ def fabric() -> Fabric:
 
 @pytest.fixture
 def fit(fabric: Fabric) -> Callable[..., list[loop.Epoch]]:
-    def run(problem: loop.Problem | None = None, folder: Path | None = None, **changes: Any) -> list[loop.Epoch]:
+    def run(problem: Problem | None = None, folder: Path | None = None, **changes: Any) -> list[loop.Epoch]:
         problem = problem or toy_system.problem()
         return list(loop.fit(problem, toy_system.config(**changes), seed=1, fabric=fabric, checkpoint_folder=folder))
 
@@ -45,7 +49,7 @@ def train(dropout: float, devices: int, kill_at: tuple[int, int], weight: float 
         done_epochs = epoch.number
         print("replayed" if epoch.replayed else "trained", epoch.number, flush=True)
     assert epoch is not None
-    resume.write(Path(f"best-{fabric.global_rank}.pt"), resume.serialized(epoch.best))
+    write_atomic(Path(f"best-{fabric.global_rank}.pt"), serialize(epoch.best))
     if fabric.is_global_zero:
         epoch.history.to_csv("history.csv", index=False)
 
@@ -58,7 +62,7 @@ def test_people_are_told_apart_after_training(fit):
 
 def test_the_same_seed_gives_the_same_bytes_and_another_seed_does_not(fit, fabric: Fabric):
     one, same = fit()[-1], fit()[-1]
-    assert resume.serialized(one.best) == resume.serialized(same.best)
+    assert serialize(one.best) == serialize(same.best)
     (*_, other) = loop.fit(toy_system.problem(), toy_system.config(), seed=2, fabric=fabric)
     assert not one.history.equals(other.history)
 
@@ -101,30 +105,30 @@ def test_leaving_the_loop_ends_the_training_and_a_later_one_goes_on(fit, fabric:
             break
     later = fit(folder=tmp_path)
     assert [epoch.replayed for epoch in later] == [True, True, False, False]
-    assert resume.serialized(later[-1].best) == resume.serialized(fit()[-1].best)
+    assert serialize(later[-1].best) == serialize(fit()[-1].best)
 
 
 def test_the_kept_checkpoint_is_that_of_the_best_epoch_on_validation_subjects(fit):
     epochs = fit(epochs=8, learning_rate=0.3)
     best = max(epochs, key=lambda epoch: (epoch.metrics["score"], -epoch.number))
     assert epochs[-1].best["epoch"] == best.number
-    assert epochs[-1].best["watched"]["score"] == best.metrics["score"]
+    assert epochs[-1].best["validation"]["score"] == best.metrics["score"]
     assert [epoch.number for epoch in epochs if epoch.is_best][-1] == best.number
     network = toy_system.Network(toy_system.ModelConfig(16, 0.2), {"subjects": toy_system.SUBJECTS}).eval()
     network.load_state_dict(epochs[-1].best["network"])
     problem = toy_system.problem()
     with torch.no_grad():
         batch = problem.validation.batch(range(120), spec=problem.spec, statistics=problem.statistics, augment=None)
-        assert toy_system.watch(network(batch), batch)["score"] == pytest.approx(best.metrics["score"], abs=1e-6)
+        assert toy_system.validate(network(batch), batch)["score"] == pytest.approx(best.metrics["score"], abs=1e-6)
 
 
 def test_a_checkpoint_is_read_without_running_what_it_brings_along(fit, tmp_path: Path):
-    (tmp_path / "checkpoint.pt").write_bytes(resume.serialized(fit()[-1].best))
+    (tmp_path / "checkpoint.pt").write_bytes(serialize(fit()[-1].best))
     checkpoint = torch.load(tmp_path / "checkpoint.pt", weights_only=True)
-    assert {"system", "config", "spec", "statistics", "network", "objective", "epoch", "watched"} == set(checkpoint)
+    assert {"system", "config", "spec", "statistics", "network", "objective", "epoch", "validation"} == set(checkpoint)
 
 
-def test_the_learning_rate_falls_once_the_watched_error_has_stuck(fit):
+def test_the_learning_rate_falls_once_the_main_error_has_stuck(fit):
     stuck = toy_system.Samples(shift=3)  # other people than those trained on: the identification cannot improve for long
     rates = [epoch.metrics["learning_rate"] for epoch in fit(toy_system.problem(validation=stuck), epochs=8)]
     assert rates[0] == 0.05
@@ -213,7 +217,7 @@ def test_equal_states_are_equal_bytes_however_they_share_their_parts():
     name, weights = "identity", torch.arange(6.0).reshape(2, 3)
     shared = {"first": [name, weights], "second": {name: weights}}
     apart = {"first": ["".join(["iden", "tity"]), weights.clone()], "second": {"identity": weights.t().contiguous().t()}}
-    assert resume.serialized(shared) == resume.serialized(apart)
+    assert serialize(shared) == serialize(apart)
 
 
 def test_the_shares_of_all_ranks_together_are_every_index_once_and_equally_long():
@@ -270,9 +274,10 @@ def test_a_number_out_of_range_is_named_with_its_rule(key: str, value: Any):
     ("block", "value", "named"),
     [
         ("batches", {"samples": 0}, "batches.samples"),
-        ("batches", {"people": 1, "clips": 4, "per_epoch": 5}, "batches.people"),
-        ("batches", {"people": 4, "clips": 1, "per_epoch": 5}, "batches.clips"),
-        ("batches", {"people": 4, "clips": 4, "per_epoch": 0}, "batches.per_epoch"),
+        ("batches", {"identities": 1, "samples_each": 4, "per_epoch": 5}, "batches.identities"),
+        ("batches", {"identities": 4, "samples_each": 1, "per_epoch": 5}, "batches.samples_each"),
+        ("batches", {"identities": 4, "samples_each": 4, "per_epoch": 0}, "batches.per_epoch"),
+        ("batches", {"pairs": 0, "across": "session", "per_epoch": 3}, "batches.pairs"),
         ("optimizer", {"name": "sgd", "momentum": 1.0}, "optimizer.momentum"),
         ("optimizer", {"name": "lion"}, "optimizer.name"),
         ("schedule", {"name": "plateau", "factor": 1.5, "patience_epochs": 1}, "schedule.factor"),
@@ -290,7 +295,9 @@ def test_a_block_s_number_out_of_range_is_named_with_its_rule(block: str, value:
 
 def test_adam_takes_the_step_that_it_takes_by_hand():
     parameter = torch.nn.Parameter(torch.tensor([1.0, -2.0]))
-    optimizer = toy_system.config(optimizer={"name": "adam"}).optimizer.of([{"params": [parameter], "weight_decay": 0.0}], 0.1)
+    optimizer = toy_system.config(optimizer={"name": "adam"}).optimizer.build(
+        [{"params": [parameter], "weight_decay": 0.0}], 0.1
+    )
     (parameter * torch.tensor([3.0, 0.5])).sum().backward()
     optimizer.step()  # the first step of Adam is the learning rate against the gradient's sign
     torch.testing.assert_close(parameter.detach(), torch.tensor([0.9, -2.1]), rtol=0, atol=1e-5)
@@ -305,7 +312,7 @@ def test_the_learning_rate_falls_after_its_milestones_whatever_the_error_also_wh
         if epoch.number == 2:
             break
     resumed = fit(folder=tmp_path, **changes)
-    assert resume.serialized(resumed[-1].best) == resume.serialized(whole[-1].best)
+    assert serialize(resumed[-1].best) == serialize(whole[-1].best)
     pd.testing.assert_frame_equal(resumed[-1].history, whole[-1].history, check_exact=True)
 
 
@@ -323,17 +330,17 @@ def test_learned_weights_are_trained_without_weight_decay_saved_and_resumed(fit,
         if epoch.number == 2:
             break
     resumed = fit(learned, tmp_path, task_stopping=None, **decay)
-    assert resume.serialized(resumed[-1].best) == resume.serialized(whole[-1].best)
+    assert serialize(resumed[-1].best) == serialize(whole[-1].best)
     pd.testing.assert_frame_equal(resumed[-1].history, whole[-1].history, check_exact=True)
 
 
 @pytest.mark.parametrize("optimizer", [{"name": "sgd", "momentum": 0.9}, {"name": "adam"}])
 def test_a_learned_weight_that_the_loss_does_not_move_is_not_moved_by_decay(optimizer: dict):
-    step = loop._Step(nn.Linear(2, 1), toy_system.Objective(toy_system.ObjectiveConfig(None), {}))
+    step = loop._Step(nn.Linear(2, 1), toy_system.Objective(toy_system.ObjectiveConfig(None), {}), ())
     with torch.no_grad():
         step.objective.weighting.s.fill_(1.0)
         step.network.weight.fill_(1.0)
-    made = toy_system.config(optimizer=optimizer).optimizer.of(step.parameter_groups(0.5), 0.1)
+    made = toy_system.config(optimizer=optimizer).optimizer.build(step.parameter_groups(0.5), 0.1)
     for parameter in step.parameters():
         parameter.grad = torch.zeros_like(parameter)
     made.step()
@@ -341,7 +348,7 @@ def test_a_learned_weight_that_the_loss_does_not_move_is_not_moved_by_decay(opti
     assert (step.network.weight < 1).all()
 
 
-IDENTITIES = {"people": 4, "clips": 5, "per_epoch": 6}
+IDENTITIES = {"identities": 4, "samples_each": 5, "per_epoch": 6}
 
 
 def test_batches_of_people_teach_too_and_loader_processes_change_nothing(fit):
@@ -354,11 +361,93 @@ def test_batches_of_people_teach_too_and_loader_processes_change_nothing(fit):
 def test_an_unknown_or_missing_key_fails_by_itself():
     with pytest.raises(TypeError, match="weight_dekay"):
         toy_system.config(weight_dekay=0.9)
-    with pytest.raises(TypeError, match=r"factr|factor"):
+    with pytest.raises(ValueError, match="factr"):
         toy_system.config(schedule={"name": "plateau", "factr": 0.1, "patience_epochs": 4})
-    with pytest.raises(TypeError, match="momentum"):
+    with pytest.raises(ValueError, match="momentum"):
         toy_system.config(optimizer={"name": "adam", "momentum": 0.9})
-    with pytest.raises(TypeError, match="samples"):
-        toy_system.config(batches={"people": 4, "clips": 2, "per_epoch": 3, "samples": 8})
+    with pytest.raises(ValueError, match="samples_each"):
+        toy_system.config(batches={"identities": 4, "per_epoch": 3})
+    with pytest.raises(ValueError, match=r"training\.batches must be .*got the keys people, clips"):
+        toy_system.config(batches={"people": 4, "clips": 2})
     with pytest.raises(TypeError, match="epochs"):
-        loop.Config(**{key: value for key, value in toy_system.TRAINING.items() if key != "epochs"})
+        train_config.Config(**{key: value for key, value in toy_system.TRAINING.items() if key != "epochs"})
+
+
+def test_pairs_of_one_person_in_two_sessions_teach(fit):
+    epochs = fit(batches={"pairs": 10, "across": "session", "per_epoch": 6}, epochs=8)
+    assert epochs[-1].metrics["train/identity"] < 0.7 * epochs[0].metrics["train/identity"]
+
+
+def test_pairs_across_a_target_that_the_data_lack_are_refused(fit):
+    with pytest.raises(ValueError, match=r"training\.batches\.across must be a target of the data, subject, .*, got 'clothes'"):
+        fit(batches={"pairs": 4, "across": "clothes", "per_epoch": 2})
+
+
+def two_phases(**second: Any) -> list[loop.Training]:
+    first = toy_system.training(phase="identity", learns=("trunk", "identity"), weight=0.0, epochs=2)
+    return [first, toy_system.training(phase="age", learns=("age",), epochs=3, **second)]
+
+
+def test_each_phase_starts_from_the_best_of_the_one_before_and_trains_what_it_names(fabric: Fabric):
+    epochs = list(loop.fit_phases(two_phases(), seed=1, fabric=fabric))
+    assert [(epoch.number, epoch.phase) for epoch in epochs] == [
+        (1, "identity"),
+        (2, "identity"),
+        *((n, "age") for n in (3, 4, 5)),
+    ]
+    assert epochs[-1].history["phase"].tolist() == ["identity"] * 2 + ["age"] * 3
+    assert epochs[-1].history["epoch"].tolist() == [1, 2, 3, 4, 5]
+    first, second = epochs[1].best["network"], epochs[-1].best["network"]
+    changed = {name for name in first if not torch.equal(first[name], second[name])}
+    assert changed == {"age.weight", "age.bias"}
+    assert "train/age" not in epochs[0].metrics
+    assert "train/age" in epochs[-1].metrics
+
+
+def test_what_does_not_learn_in_a_phase_stands_still_its_dropout_and_statistics_too(fabric: Fabric):
+    problem = toy_system.problem(learns=("age",))
+    run = loop._Run(problem, toy_system.config(), 1, fabric)
+    run.module.train()
+    modes = {name: module.training for name, module in run.step.network.named_modules()}
+    assert not modes["trunk"]
+    assert not modes["trunk.2"]
+    assert not modes["identity"]
+    assert modes["age"]
+    assert {name for name, weights in run.step.network.named_parameters() if weights.requires_grad} == {
+        "age.weight",
+        "age.bias",
+    }
+
+
+def test_a_killed_training_in_phases_goes_on_in_its_phase(fabric: Fabric, tmp_path: Path):
+    *_, uninterrupted = loop.fit_phases(two_phases(), seed=1, fabric=fabric)
+    for epoch in loop.fit_phases(two_phases(), seed=1, fabric=fabric, checkpoint_folder=tmp_path):
+        if epoch.number == 4:
+            break
+    resumed = list(loop.fit_phases(two_phases(), seed=1, fabric=fabric, checkpoint_folder=tmp_path))
+    assert [epoch.replayed for epoch in resumed] == [True] * 4 + [False]
+    assert serialize(resumed[-1].best) == serialize(uninterrupted.best)
+    pd.testing.assert_frame_equal(resumed[-1].history, uninterrupted.history, check_exact=True)
+
+
+def test_the_phase_before_is_part_of_what_a_phase_s_result_follows_from():
+    first, second = two_phases()
+    key = loop.run_key(second.problem, second.config, 1)
+    started = {"network": {"weight": torch.zeros(2)}}
+    assert key != loop.run_key(replace(second.problem, start=started), second.config, 1)
+    other_first = toy_system.training(phase="identity", learns=("trunk", "identity"), weight=0.0, epochs=3)
+    assert loop.phases_key([first, second], 1) != loop.phases_key([other_first, second], 1)
+
+
+def test_a_name_of_a_parameter_that_is_not_there_is_refused(fit):
+    with pytest.raises(ValueError, match="'agee' in `learns` begins no parameter's name; there are trunk"):
+        fit(toy_system.problem(learns=("agee",)))
+
+
+@pytest.mark.parametrize(("sizes", "count", "start"), [([4, 4, 4], 4, 2), ([4, 4, 4], 5, 1), ([4, 4, 3], 100, 0), ([], 3, 0)])
+def test_the_training_error_is_that_of_the_last_batches_with_as_many_samples_as_are_validated(sizes, count, start):
+    assert loop.tail_start(sizes, count) == start
+
+
+def test_the_toy_s_samples_keep_the_contract():
+    assert isinstance(toy_system.Samples(shift=1), Samples)

@@ -98,7 +98,7 @@ def test_mean_average_precision_leaves_out_the_person_s_photos_by_the_same_camer
         by_sklearn.append(average_precision_score(right, [-one for one in distance]))
     ours = validation_errors.mean_average_precision(embedding, subject, camera)
     assert ours == pytest.approx(np.mean(by_loop)) == pytest.approx(np.mean(by_sklearn))
-    monkeypatch.setattr(validation, "QUERIES", 7)
+    monkeypatch.setattr(validation_errors, "QUERIES", 7)
     assert validation_errors.mean_average_precision(embedding, subject, camera) == pytest.approx(ours, abs=1e-12)
 
 

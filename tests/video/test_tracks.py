@@ -1,4 +1,4 @@
-"""The box follows who moves before a camera that does not."""
+"""Boxes of the moving person before a camera that does not move."""
 
 from itertools import islice
 from pathlib import Path
@@ -55,7 +55,7 @@ def test_the_box_is_cut_by_the_image_while_the_person_walks_in_and_out() -> None
     assert np.abs(track(frames) - boxes[1:]).max() < 2
 
 
-def test_a_change_of_exposure_moves_nobody() -> None:
+def test_a_change_of_exposure_does_not_move_the_box() -> None:
     frames, boxes = film(6 + 2.3 * np.arange(50), noise_levels=2, exposure=0.4)
     assert np.abs(track(frames) - boxes[1:]).max() < 2
 
@@ -98,8 +98,8 @@ def test_the_box_of_a_rendered_walk_is_that_of_its_mask(view_deg: float) -> None
     motion = parametric.motions(1, walks=1, frames=50, frame_rate_hz=30, seed=4)[0]
     take = Take("w001", "n01", motion, "normal", session=0, view_deg=view_deg, identity_seed=1, seed=2, split="train")
     rendered = list(render.render(take, size_hw=(120, 160)))
-    found = track([each.frame_rgb for each in rendered])
-    true = np.array([each.box_xyxy_px for each in rendered])[1:] / 2
+    found = track([frame.frame_rgb for frame in rendered])
+    true = np.array([frame.box_xyxy_px for frame in rendered])[1:] / 2
     off_px = np.abs(found[:, [0, 2]].mean(axis=1) - true[:, [0, 2]].mean(axis=1))
     assert off_px.mean() < 1.2
     assert off_px.max() < 4

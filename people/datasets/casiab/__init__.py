@@ -1,6 +1,6 @@
-"""CASIA-B [Yu, Tan and Tan, ICPR 2006]: 124 people walk ten times, seen by eleven cameras, normal, with a bag and in a coat.
+"""CASIA-B [Yu, Tan and Tan, ICPR 2006]: 124 people, ten walks each from eleven views: normal, with a bag, in a coat.
 
-<root>/video/001-nm-01-090.avi                                    subject, sequence and view; 001-bkgrd-090.avi: nobody there
+<root>/video/001-nm-01-090.avi                                    subject, sequence and view; 001-bkgrd-090.avi: empty scene
 <root>/silhouettes/001/nm-01/090/001-nm-01-090-001.png            or the same tree in zip files, silhouettes/001/nm-01.zip
 <root>/keypoints/001.npz, ids-train.txt, …, recording.json        beside the official layout, see docs/data.md
 """
@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from people.layouts import multi_view, multi_view_files
-from people.layouts.multi_view_files import Places, Render, background, frames, keypoints, masks
+from people.layouts.multi_view_files import Locations, Render, background, frames, keypoints, masks
 from people.records import Motion, Split, Take
 
 __all__ = ["SEQUENCES", "background", "frames", "keypoints", "left_out", "masks", "plan", "protocol", "read", "write"]
@@ -56,9 +56,9 @@ def plan(
     views_deg: Sequence[int],
     seed: int,
 ) -> list[Take]:
-    """Six normal walks, two with a bag and two in a coat of every subject, each from all of `views_deg` (`multiview.plan`)."""
-    how = {"frames_per_sequence": frames_per_sequence, "views_deg": views_deg, "seed": seed}
-    return multi_view.plan(motions, LAYOUT, subjects=subjects, **how)
+    """Six normal walks, two with a bag and two in a coat of every subject, each from all of `views_deg` (`multi_view.plan`)."""
+    options = {"frames_per_sequence": frames_per_sequence, "views_deg": views_deg, "seed": seed}
+    return multi_view.plan(motions, LAYOUT, subjects=subjects, **options)
 
 
 def write(
@@ -72,13 +72,13 @@ def write(
     done: Callable[[], object] = lambda: None,
 ) -> None:
     """Render the takes into the official layout; `packed` keeps the silhouettes of a subject's sequence in one zip file."""
-    how = {"jpeg_quality": jpeg_quality, "executor": executor, "done": done}
-    multi_view_files.write(root, takes, render, partial(_places, packed=packed), **how)
+    options = {"jpeg_quality": jpeg_quality, "executor": executor, "done": done}
+    multi_view_files.write(root, takes, render, partial(_locations, packed=packed), **options)
 
 
-def _places(take: Take, packed: bool) -> Places:
+def _locations(take: Take, packed: bool) -> Locations:
     subject, sequence, view = take.subject_id, take.sequence, f"{round(take.view_deg):03d}"
-    return Places(
+    return Locations(
         frames=f"video/{subject}-{sequence}-{view}.avi",
         masks=f"silhouettes/{subject}/{sequence}{'.zip!' if packed else '/'}{view}",
         image=f"{subject}-{sequence}-{view}-{{:03d}}.png",
@@ -112,13 +112,13 @@ def read(root: Path) -> pd.DataFrame:
 
 
 def _videos(root: Path) -> tuple[dict[tuple[str, str, int], str], dict[tuple[str, int], str]]:
-    """Where each clip's video lies, and each subject's and view's empty scene."""
+    """The locations of each clip's video, and of each subject's and view's empty scene."""
     videos, backgrounds = {}, {}
     for path in sorted((root / "video").glob("*.avi")):
-        found = _VIDEO.fullmatch(path.name)
-        if not found:
+        match = _VIDEO.fullmatch(path.name)
+        if not match:
             raise ValueError(f"{path}: expected a name such as 001-nm-01-090.avi or 001-bkgrd-090.avi; rename or remove it")
-        subject, sequence, view = found["subject"], found["sequence"], int(found["view"])
+        subject, sequence, view = match["subject"], match["sequence"], int(match["view"])
         if sequence == "bkgrd":
             backgrounds[subject, view] = f"video/{path.name}"
         else:
@@ -129,14 +129,14 @@ def _videos(root: Path) -> tuple[dict[tuple[str, str, int], str], dict[tuple[str
 def _silhouettes(root: Path) -> dict[tuple[str, str, int], tuple[str, list[str]]]:
     clips: dict[tuple[str, str, int], tuple[str, list[str]]] = {}
     for folder in SILHOUETTE_FOLDERS:
-        for place, names in multi_view_files.pictures(root, root / folder).items():
-            found = _SILHOUETTES.search(place.replace(".zip!", "/"))
-            if not found:
-                raise ValueError(f"{root / place}: expected silhouettes in {folder}/001/nm-01/090; move or remove them")
-            key = (found["subject"], found["sequence"], int(found["view"]))
+        for location, names in multi_view_files.list_silhouettes(root, root / folder).items():
+            match = _SILHOUETTES.search(location.replace(".zip!", "/"))
+            if not match:
+                raise ValueError(f"{root / location}: expected silhouettes in {folder}/001/nm-01/090; move or remove them")
+            key = (match["subject"], match["sequence"], int(match["view"]))
             if key in clips:
-                raise ValueError(f"{root} has {found[0]} twice, as {clips[key][0]} and {place}; remove one of them")
-            clips[key] = (place, names)
+                raise ValueError(f"{root} has {match[0]} twice, as {clips[key][0]} and {location}; remove one of them")
+            clips[key] = (location, names)
     return clips
 
 

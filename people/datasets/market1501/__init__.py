@@ -3,7 +3,7 @@
 Official: <root>/market_attribute.mat and the folders (or zip files of them) bounding_box_train, bounding_box_test, query with
           photos 0002_c1s1_000451_03.jpg; 0000_… are distractors, -1_… is junk
 Course:   <root>/annotations_train.csv, train/0002_c1_016620005.jpg (or beside the table), test and queries without identities
-<root>/validation_ids.txt   in both, if wanted: the training identities that validate, one a line
+<root>/validation_ids.txt   in both, optional: the training identities that validate, one a line
 """
 
 import logging
@@ -23,7 +23,7 @@ from people.datasets.market1501.pedestrians import JUNK, KINDS, SEQUENCES, Rende
 from people.layouts import image_files
 from people.records import ATTRIBUTES, Split, Take
 
-__all__ = ["SEQUENCES", "frames", "labels", "parse", "plan", "protocol", "read", "write"]
+__all__ = ["SEQUENCES", "frames", "parse_name", "plan", "protocol", "read", "read_labels", "write"]
 
 MAT, CSV, VALIDATION_IDS = "market_attribute.mat", "annotations_train.csv", "validation_ids.txt"
 FOLDERS = {"bounding_box_train": "train", "bounding_box_test": "gallery", "query": "query"}  # and the role of their photos
@@ -39,8 +39,8 @@ _CHUNK = 16
 _LOG = logging.getLogger(__name__)
 
 
-class Name(NamedTuple):
-    """What a photo's name says: the identity as written, the camera, the session from 0 (0 where there is none), the frame."""
+class PhotoName(NamedTuple):
+    """The fields of a photo's name; `session` counts from 0 and is 0 where the name has none."""
 
     identity: str
     camera: int
@@ -49,18 +49,18 @@ class Name(NamedTuple):
     sequence: str
 
 
-def parse(name: str) -> Name:
+def parse_name(name: str) -> PhotoName:
     """Read 0002_c1s1_000451_03.jpg, or 0002_c1_016620005.jpg of the course edition."""
-    found = _NAME.fullmatch(Path(name).stem)
-    if not found:
+    match = _NAME.fullmatch(Path(name).stem)
+    if not match:
         raise ValueError(
             f"{name}: expected a name such as 0002_c1s1_000451_03.jpg, or 0002_c1_016620005.jpg in the course edition; rename "
             "or remove it"
         )
-    session = found["session"]
-    sequence = f"c{found['camera']}" + (f"s{session}" if session else "")
-    frame = int(found["frame"] or found["only_frame"])
-    return Name(found["identity"], int(found["camera"]), int(session or 1) - 1, frame, sequence)
+    session = match["session"]
+    sequence = f"c{match['camera']}" + (f"s{session}" if session else "")
+    frame = int(match["frame"] or match["only_frame"])
+    return PhotoName(match["identity"], int(match["camera"]), int(session or 1) - 1, frame, sequence)
 
 
 # --- write -----------------------------------------------------------------------------------------------------------
@@ -77,11 +77,11 @@ def write(
     executor: Executor | None = None,
     done: Callable[[], object] = lambda: None,
 ) -> None:
-    """Photograph the takes into the layout of an edition, official or course; `packed` keeps each folder in one zip file.
+    """Render the takes as photos into the layout of an edition, official or course; `packed` keeps each folder in one zip file.
 
-    The first photo of a test person by each camera is a query, as an annotator would frame it. The course edition tells who is
-    on the photos of its training part alone: the others have numbers for names. Subjects are rendered in parallel, `done()` is
-    called after each. `root` appears only when everything is there.
+    The first photo of a test person by each camera is a query, in the annotated box. In the course edition only training photos
+    have names with identities, the others are numbered. Subjects are rendered in parallel, `done()` is called after each.
+    `root` appears only when it is complete.
     """
     if edition not in EDITIONS:
         raise ValueError(f"expected an edition of {', '.join(EDITIONS)}, got {edition!r}")
@@ -91,19 +91,21 @@ def write(
     for take in takes:
         by_subject[take.subject_id].append(take)
     work = [
-        (of[start : start + _CHUNK], render, jpeg_quality)
-        for _, of in sorted(by_subject.items())
-        for start in range(0, len(of), _CHUNK)
+        (recorded[start : start + _CHUNK], render, jpeg_quality)
+        for _, recorded in sorted(by_subject.items())
+        for start in range(0, len(recorded), _CHUNK)
     ]
     files: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
     jobs: list[Future] = []
-    with image_files.whole_or_nothing(root, jobs) as partial:
-        _write_labels(partial, {who: of[0] for who, of in sorted(by_subject.items()) if who not in KINDS}, edition)
-        jobs += [executor.submit(photograph, *each) for each in work] if executor else []
-        for number, each in enumerate(work):
-            for role, name, content in jobs[number].result() if jobs else photograph(*each):
+    people = {subject: recorded[0] for subject, recorded in sorted(by_subject.items()) if subject not in KINDS}
+    with image_files.atomic_folder(root, jobs) as partial:
+        _write_labels(partial, people, edition)
+        jobs += [executor.submit(photograph, *arguments) for arguments in work] if executor else []
+        for number, arguments in enumerate(work):
+            for role, name, content in jobs[number].result() if jobs else photograph(*arguments):
                 files[role].append((name, content))
-            if each[0][-1] is by_subject[each[0][-1].subject_id][-1]:
+            last_take = arguments[0][-1]
+            if last_take is by_subject[last_take.subject_id][-1]:
                 done()
         for folder, role in EDITIONS[edition].items():
             named = sorted(files[role])
@@ -116,26 +118,27 @@ def write(
 
 
 def _course_name(name: str, role: str, number: int) -> str:
-    """Identity, camera and a number that is the frame's and the box's; nothing but a number where identities are not told."""
+    """Identity, camera, and the numbers of frame and box in one; for photos that do not train, `number` alone."""
     if role != "train":
         return f"{number:06d}.jpg"
-    parsed = parse(name)
+    parsed = parse_name(name)
     return f"{parsed.identity}_c{parsed.camera}_{parsed.frame:07d}{Path(name).stem[-2:]}.jpg"
 
 
 def _write_labels(root: Path, people: Mapping[str, Take], edition: str) -> None:
-    if lost := [who for who, take in people.items() if take.split is None or take.appearance is None]:
-        raise ValueError(f"expected a split and an appearance for every take, {lost[0]} lacks one; set them in the plan")
+    if incomplete := [identity for identity, take in people.items() if take.split is None or take.appearance is None]:
+        raise ValueError(f"expected a split and an appearance for every take, {incomplete[0]} lacks one; set them in the plan")
     train, test = (
-        {who: dict(take.appearance or {}) for who, take in people.items() if (take.split == "test") == tested}
-        for tested in (False, True)
+        {identity: dict(take.appearance or {}) for identity, take in people.items() if (take.split == "test") == is_test}
+        for is_test in (False, True)
     )
-    tables = [pd.DataFrame(list(worn.values()), list(worn), list(ATTRIBUTES)) for worn in (train, test)]
+    tables = [pd.DataFrame(list(rows.values()), list(rows), list(ATTRIBUTES)) for rows in (train, test)]
     if edition == "course":
         label_files.write_csv(root / CSV, tables[0])
     else:
         label_files.write_mat(root / MAT, *tables)
-    (root / VALIDATION_IDS).write_text("".join(f"{who}\n" for who, take in people.items() if take.split == "validation"))
+    validation = [identity for identity, take in people.items() if take.split == "validation"]
+    (root / VALIDATION_IDS).write_text("".join(f"{identity}\n" for identity in validation))
 
 
 # --- read ------------------------------------------------------------------------------------------------------------
@@ -144,37 +147,37 @@ def _write_labels(root: Path, people: Mapping[str, Take], edition: str) -> None:
 def read(root: Path) -> pd.DataFrame:
     """The index of an archive, official or course edition: one row per photo, in order of role and name.
 
-    Junk, which the official archive has among the photos to be searched alone, is dealt to all splits (`JUNK_SHARES`), so
-    that it can be learned and judged; no protocol has any.
+    Junk, which the official archive has in its gallery only, is assigned to all splits (`JUNK_SHARES`), for training and
+    evaluation of the junk score; no protocol has any.
     """
-    known = labels(root)
-    found = _course_photos(root) if (root / CSV).is_file() else _official_photos(root)
-    _refuse_gaps(root, known, found)
-    junk = _junk_splits([name for _, _, name in found if name.identity == JUNK])
-    worn = _worn(known)
-    rows = [_row(root, place, role, name, worn, junk) for place, role, name in found]
+    label_table = read_labels(root)
+    photos = _course_photos(root) if (root / CSV).is_file() else _official_photos(root)
+    _check_complete(root, label_table, photos)
+    junk = _junk_splits([name for _, _, name in photos if name.identity == JUNK])
+    label_rows = _label_rows(label_table)
+    rows = [_row(root, location, role, name, label_rows, junk) for location, role, name in photos]
     text = dict.fromkeys(("split", *ATTRIBUTES), "str")
     return pd.DataFrame(rows).astype({**text, "view_deg": float, "age_years": float, "frame_rate_hz": float})
 
 
-def labels(root: Path) -> pd.DataFrame:
-    """The split and the twelve attributes of every identity, in the label file's order; no photo is looked for.
+def read_labels(root: Path) -> pd.DataFrame:
+    """The split and the twelve attributes of every identity, in the label file's order; photos are not read.
 
     The first `VALIDATION_SHARE` of the training identities validate, or those that `VALIDATION_IDS` lists.
     """
     if (root / CSV).is_file():
-        parts = {"train": label_files.read_csv(root / CSV)}
+        subsets = {"train": label_files.read_csv(root / CSV)}
     elif (root / MAT).is_file():
-        parts = label_files.read_mat(root / MAT)
+        subsets = label_files.read_mat(root / MAT)
     else:
         raise ValueError(
             f"expected Market-1501 at {root}: {MAT} (official) or {CSV} (course edition), found neither; correct the dataset's "
             "archive in params.yaml, or put the labels there"
         )
-    validation = _validation_ids(root, list(parts["train"].index))
+    validation = _validation_ids(root, list(subsets["train"].index))
     tables = [
-        table.assign(split=["validation" if part == "train" and who in validation else part for who in table.index])
-        for part, table in parts.items()
+        table.assign(split=["validation" if subset == "train" and name in validation else subset for name in table.index])
+        for subset, table in subsets.items()
     ]
     return pd.concat(tables)
 
@@ -189,78 +192,87 @@ def _validation_ids(root: Path, training: list[str]) -> set[str]:
     return set(listed)
 
 
-def _official_photos(root: Path) -> list[tuple[str, str, Name]]:
-    """Place, role and name of every photo."""
-    found = []
+def _official_photos(root: Path) -> list[tuple[str, str, PhotoName]]:
+    """Location, role and name of every photo."""
+    photos = []
     for folder, role in FOLDERS.items():
-        for place in _places(root, folder):
-            name = parse(place)
+        for location in _locations(root, folder):
+            name = parse_name(location)
             if name.identity in KINDS and role != "gallery":
-                raise ValueError(f"{root / place}: expected a person in {folder}, got {KINDS[name.identity]}; remove the photo")
-            found.append((place, role, name))
-    return found
+                kind = KINDS[name.identity]
+                raise ValueError(f"{root / location}: expected a person in {folder}, got {kind}; remove the photo")
+            photos.append((location, role, name))
+    return photos
 
 
-def _course_photos(root: Path) -> list[tuple[str, str, Name]]:
-    folder = COURSE_FOLDER if _is_there(root, COURSE_FOLDER) else "."
-    places = _places(root, folder)
-    unlabelled = {name: len(_places(root, name)) for name in UNLABELLED if _is_there(root, name)}
+def _course_photos(root: Path) -> list[tuple[str, str, PhotoName]]:
+    folder = COURSE_FOLDER if _exists(root, COURSE_FOLDER) else "."
+    locations = _locations(root, folder)
+    unlabelled = {name: len(_locations(root, name)) for name in UNLABELLED if _exists(root, name)}
     if unlabelled:
         counts = ", ".join(f"{count} in {name}" for name, count in unlabelled.items())
         _LOG.warning("photos without an identity are not in the index: %s", counts)
-    return [(place, "train", parse(place)) for place in places]
+    return [(location, "train", parse_name(location)) for location in locations]
 
 
-def _is_there(root: Path, folder: str) -> bool:
+def _exists(root: Path, folder: str) -> bool:
     return (root / folder).is_dir() or (root / f"{folder}.zip").is_file()
 
 
-def _places(root: Path, folder: str) -> list[str]:
+def _locations(root: Path, folder: str) -> list[str]:
     """The photos of a folder, or of the zip file of its name, in order."""
     unpacked, packed = (root / folder).is_dir(), (root / f"{folder}.zip").is_file()
     if unpacked == packed:
-        came = "both are there; remove one" if packed else "neither is there; put one there"
-        raise ValueError(f"expected the folder {folder} or {folder}.zip in {root}, {came}")
-    listed = image_files.listing(root, root / (f"{folder}.zip" if packed else folder))
+        fault = "both exist; remove one" if packed else "neither exists; add one"
+        raise ValueError(f"expected the folder {folder} or {folder}.zip in {root}, {fault}")
+    listed = image_files.list_images(root, root / (f"{folder}.zip" if packed else folder))
     if folder == ".":
         listed = {"": listed["."]}
-    places = [f"{place}/{name}".lstrip("/") for place, names in listed.items() for name in names]
-    return [place for place in places if not Path(place).name.startswith("._")]
+    locations = [f"{parent}/{name}".lstrip("/") for parent, names in listed.items() for name in names]
+    return [location for location in locations if not Path(location).name.startswith("._")]
 
 
-def _refuse_gaps(root: Path, known: pd.DataFrame, found: Sequence[tuple[str, str, Name]]) -> None:
-    there: dict[str, str] = {name.identity: place for place, _, name in found if name.identity not in KINDS}
-    if unlabelled := sorted(set(there) - set(known.index)):
-        who = unlabelled[0]
-        raise ValueError(f"{root / there[who]}: identity {who} has photos and no row in the label file; add it, or remove them")
-    if lost := [who for who in known.index if who not in there]:
+def _check_complete(root: Path, label_table: pd.DataFrame, photos: Sequence[tuple[str, str, PhotoName]]) -> None:
+    photographed = {name.identity: location for location, _, name in photos if name.identity not in KINDS}
+    for identity in sorted(set(photographed) - set(label_table.index)):
         raise ValueError(
-            f"the label file has {', '.join(lost[:5])}{' ...' if len(lost) > 5 else ''} without a photo in {root}; unpack "
-            "them, or remove the rows"
+            f"{root / photographed[identity]}: identity {identity} has photos and no row in the label file; add it, or remove "
+            "them"
+        )
+    if missing := [identity for identity in label_table.index if identity not in photographed]:
+        raise ValueError(
+            f"the label file has {', '.join(missing[:5])}{' ...' if len(missing) > 5 else ''} without a photo in {root}; "
+            "unpack them, or remove the rows"
         )
 
 
-def _junk_splits(junk: Sequence[Name]) -> dict[Name, Split]:
-    """The first part of every camera's recordings trains, the next validates, the rest is test."""
-    by_camera: dict[int, list[Name]] = defaultdict(list)
+def _junk_splits(junk: Sequence[PhotoName]) -> dict[PhotoName, Split]:
+    """Of every camera's junk photos in order of time, the first train, the next validate, the rest is test."""
+    by_camera: dict[int, list[PhotoName]] = defaultdict(list)
     for name in sorted(set(junk)):
         by_camera[name.camera].append(name)
-    passed = {name: (number + 0.5) / len(names) for names in by_camera.values() for number, name in enumerate(names)}
-    ends = np.floor(np.cumsum(list(JUNK_SHARES.values())).round(6) * len(passed))
-    in_time = sorted(passed, key=lambda name: (passed[name], name.camera))
-    parts: tuple[Split, ...] = (*JUNK_SHARES, "test")
-    return {name: parts[int(np.searchsorted(ends, number, side="right"))] for number, name in enumerate(in_time)}
+    quantiles = {name: (number + 0.5) / len(names) for names in by_camera.values() for number, name in enumerate(names)}
+    ends = np.floor(np.cumsum(list(JUNK_SHARES.values())).round(6) * len(quantiles))
+    by_time = sorted(quantiles, key=lambda name: (quantiles[name], name.camera))
+    splits: tuple[Split, ...] = (*JUNK_SHARES, "test")
+    return {name: splits[int(np.searchsorted(ends, number, side="right"))] for number, name in enumerate(by_time)}
 
 
 def _row(
-    root: Path, place: str, role: str, name: Name, worn: Mapping[tuple[str, str], Mapping[str, str]], junk: Mapping[Name, Split]
+    root: Path,
+    location: str,
+    role: str,
+    name: PhotoName,
+    label_rows: Mapping[tuple[str, str], Mapping[str, str]],
+    junk: Mapping[PhotoName, Split],
 ) -> dict[str, Any]:
-    kind, part = KINDS.get(name.identity, "person"), "train" if role == "train" else "test"
-    of_part, of_any = worn.get((name.identity, part), {}), worn.get((name.identity, ""), {})
-    split = junk[name] if kind == "junk" else "test" if part == "test" else of_part.get("split")
+    kind, subset = KINDS.get(name.identity, "person"), "train" if role == "train" else "test"
+    labels = label_rows.get((name.identity, subset), {})
+    attributes = labels or label_rows.get((name.identity, ""), {})
+    split = junk[name] if kind == "junk" else "test" if subset == "test" else labels.get("split")
     return {
         "dataset": "market1501",
-        "clip_id": Path(place).stem,
+        "clip_id": Path(location).stem,
         "subject_id": f"junk-{split}" if kind == "junk" else name.identity,
         "split": split,
         "sequence": name.sequence,
@@ -268,51 +280,51 @@ def _row(
         "session": name.session,
         "view_deg": np.nan,
         "age_years": np.nan,
-        "frames": place,
+        "frames": location,
         "frame_count": 1,
         "frame_rate_hz": np.nan,
-        **image_files.size(root, place),
+        **image_files.size(root, location),
         "root": str(root),
         "kind": kind,
         "role": role if kind != "junk" or split == "test" else "train",
         "camera": name.camera,
-        **{attribute: (of_part or of_any).get(attribute) for attribute in ATTRIBUTES},
+        **{attribute: attributes.get(attribute) for attribute in ATTRIBUTES},
     }
 
 
-def _worn(known: pd.DataFrame) -> dict[tuple[str, str], Mapping[str, str]]:
-    """What the labels say of an identity in its part, train or test, and ("") in any."""
-    found: dict[tuple[str, str], Mapping[str, str]] = {}
-    for who, row in zip(known.index, known.to_dict("records"), strict=True):
-        found[who, "test" if row["split"] == "test" else "train"] = found[who, ""] = row
-    return found
+def _label_rows(label_table: pd.DataFrame) -> dict[tuple[str, str], Mapping[str, str]]:
+    """The labels by identity and subset, train or test; subset "" is either."""
+    rows: dict[tuple[str, str], Mapping[str, str]] = {}
+    for identity, row in zip(label_table.index, label_table.to_dict("records"), strict=True):
+        rows[identity, "test" if row["split"] == "test" else "train"] = rows[identity, ""] = row
+    return rows
 
 
 def frames(root: Path, clip_frames: str) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    """The one frame of a photo, RGB whatever the file holds: grey is repeated, an alpha channel dropped."""
+    """The one frame of a photo, always RGB: a grey image has three equal channels, an alpha channel is dropped."""
     return image_files.frames(root, clip_frames)
 
 
-# --- judge -----------------------------------------------------------------------------------------------------------
+# --- protocol --------------------------------------------------------------------------------------------------------
 
 
 def protocol(clips: pd.DataFrame, split: str) -> list[Any]:
-    """`paper`: every photo of a known person is a query against all others, whatever camera took them.
+    """`paper`: every photo of a labelled person is a query against all others, of all cameras.
 
     `official`: queries against the gallery with its distractors, without the photos of the query's person by the query's
     camera; every photo against all where the split has no queries. Junk is in neither.
     """
-    from people.protocols import PhotoSet  # here, for reading a dataset does not depend on who is compared with whom
+    from people.protocols.photo_set import PhotoSet  # here, so that reading a dataset does not depend on protocols
 
     columns = (clips[name] for name in ("clip_id", "kind", "role", "split"))
     rows = sorted(row for row in zip(*columns, strict=True) if row[3] == split)
-    everybody = tuple(clip for clip, kind, *_ in rows if kind == "person")
-    if not everybody:
-        there = sorted(set(clips.loc[clips["kind"] == "person", "split"].dropna()))
-        raise ValueError(f"expected photos of people of split {split!r}, the index has those of {there}; choose one of them")
+    people = tuple(clip for clip, kind, *_ in rows if kind == "person")
+    if not people:
+        splits = sorted(set(clips.loc[clips["kind"] == "person", "split"].dropna()))
+        raise ValueError(f"expected photos of people of split {split!r}, the index has those of {splits}; choose one of them")
     queries = tuple(clip for clip, kind, role, _ in rows if kind == "person" and role == "query")
     gallery = tuple(clip for clip, kind, role, _ in rows if kind != "junk" and role != "query")
     return [
-        PhotoSet("paper", everybody, everybody, same_camera_removed=False),
-        PhotoSet("official", queries or everybody, gallery, same_camera_removed=True),
+        PhotoSet("paper", people, people, same_camera_removed=False),
+        PhotoSet("official", queries or people, gallery, same_camera_removed=True),
     ]

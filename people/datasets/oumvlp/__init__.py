@@ -1,7 +1,7 @@
-"""OU-MVLP [Takemura et al., IPSJ CVA 2018]: silhouettes of 10,307 people who walk there and back twice, seen from 14 views.
+"""OU-MVLP [Takemura et al., IPSJ CVA 2018]: silhouettes of 10,307 people, two walks each from 14 views.
 
 <root>/Silhouette_000-00/00001/0001.png       view and sequence, subject, frame; or zip files Silhouette_000-00/00001.zip
-<root>/Video_000-00/00001.avi                 not in the official release; Video_000-bkgrd/00001.avi: nobody there
+<root>/Video_000-00/00001.avi                 not in the official release; Video_000-bkgrd/00001.avi: empty scene
 <root>/keypoints/00001.npz, ids-train.txt, …, recording.json        likewise, see docs/data.md
 """
 
@@ -15,7 +15,7 @@ from typing import Any
 import pandas as pd
 
 from people.layouts import multi_view, multi_view_files
-from people.layouts.multi_view_files import Places, Render, background, frames, keypoints, masks
+from people.layouts.multi_view_files import Locations, Render, background, frames, keypoints, masks
 from people.records import Motion, Split, Take
 
 __all__ = ["SEQUENCES", "background", "frames", "keypoints", "left_out", "masks", "plan", "protocol", "read", "write"]
@@ -54,9 +54,9 @@ def plan(
     views_deg: Sequence[int],
     seed: int,
 ) -> list[Take]:
-    """Two walks of every subject, each from all of `views_deg` (`multiview.plan`)."""
-    how = {"frames_per_sequence": frames_per_sequence, "views_deg": views_deg, "seed": seed}
-    return multi_view.plan(motions, LAYOUT, subjects=subjects, **how)
+    """Two walks of every subject, each from all of `views_deg` (`multi_view.plan`)."""
+    options = {"frames_per_sequence": frames_per_sequence, "views_deg": views_deg, "seed": seed}
+    return multi_view.plan(motions, LAYOUT, subjects=subjects, **options)
 
 
 def write(
@@ -70,13 +70,13 @@ def write(
     done: Callable[[], object] = lambda: None,
 ) -> None:
     """Render the takes into the official layout, with videos beside it; `packed` keeps a clip's silhouettes in a zip file."""
-    how = {"jpeg_quality": jpeg_quality, "executor": executor, "done": done}
-    multi_view_files.write(root, takes, render, partial(_places, packed=packed), **how)
+    options = {"jpeg_quality": jpeg_quality, "executor": executor, "done": done}
+    multi_view_files.write(root, takes, render, partial(_locations, packed=packed), **options)
 
 
-def _places(take: Take, packed: bool) -> Places:
+def _locations(take: Take, packed: bool) -> Locations:
     subject, sequence, view = take.subject_id, take.sequence, f"{round(take.view_deg):03d}"
-    return Places(
+    return Locations(
         frames=f"Video_{view}-{sequence}/{subject}.avi",
         masks=f"Silhouette_{view}-{sequence}/{subject}{f'.zip!{subject}' if packed else ''}",
         image="{:04d}.png",
@@ -88,8 +88,8 @@ def _places(take: Take, packed: bool) -> Places:
 def read(root: Path) -> pd.DataFrame:
     """The index of an archive, official or written: one row per clip, in order of subject, sequence and view.
 
-    Without id lists in the root the official ones hold: odd numbers train, even ones and 10307 test; of the training people
-    the last 515 validate.
+    Without id lists in the root the split is the official one: odd numbers train, even ones and 10307 test; the last 515 of
+    the training people validate.
     """
     videos, backgrounds, silhouettes = {}, {}, {}
     for folder in sorted([*root.glob("Silhouette_*"), *root.glob("Video_*")]):
@@ -97,11 +97,11 @@ def read(root: Path) -> pd.DataFrame:
         if folder.name.startswith("Silhouette"):
             silhouettes |= _silhouettes(root, folder, sequence, view)
         for path in sorted(folder.glob("*.avi")):
-            subject, place = _subject(path.stem, path), path.relative_to(root).as_posix()
+            subject, location = _subject(path.stem, path), path.relative_to(root).as_posix()
             if sequence == "bkgrd":
-                backgrounds[subject, view] = place
+                backgrounds[subject, view] = location
             else:
-                videos[subject, sequence, view] = place
+                videos[subject, sequence, view] = location
     if not silhouettes and not videos:
         raise ValueError(
             f"expected OU-MVLP at {root}: silhouettes Silhouette_000-00/00001/*.png, found none; correct the dataset's archive "
@@ -120,31 +120,31 @@ def read(root: Path) -> pd.DataFrame:
 
 
 def _view_and_sequence(folder: Path) -> tuple[int, str]:
-    found = _FOLDER.fullmatch(folder.name)
-    if not found:
+    match = _FOLDER.fullmatch(folder.name)
+    if not match:
         raise ValueError(f"{folder}: expected a name such as Silhouette_000-00 (view, sequence); rename or remove it")
-    return int(found["view"]), found["sequence"]
+    return int(match["view"]), match["sequence"]
 
 
 def _subject(name: str, where: Path) -> str:
-    found = _SUBJECT.search(name)
-    if not found:
+    match = _SUBJECT.search(name)
+    if not match:
         raise ValueError(f"{where}: expected a subject's number of five digits, such as 00001; rename or remove it")
-    return found["subject"]
+    return match["subject"]
 
 
 def _silhouettes(root: Path, folder: Path, sequence: str, view: int) -> dict[tuple[str, str, int], tuple[str, list[str]]]:
     clips: dict[tuple[str, str, int], tuple[str, list[str]]] = {}
-    for place, names in multi_view_files.pictures(root, folder).items():
-        key = (_subject(place, root / place), sequence, view)
+    for location, names in multi_view_files.list_silhouettes(root, folder).items():
+        key = (_subject(location, root / location), sequence, view)
         if key in clips:
-            raise ValueError(f"{root} has {folder.name}/{key[0]} twice, as {clips[key][0]} and {place}; remove one of them")
-        clips[key] = (place, names)
+            raise ValueError(f"{root} has {folder.name}/{key[0]} twice, as {clips[key][0]} and {location}; remove one of them")
+        clips[key] = (location, names)
     return clips
 
 
 def protocol(clips: pd.DataFrame, split: str) -> list[Any]:
-    """Gallery 01 and probes 00, in both groups: the judge compares single views in one, all other views in the other."""
+    """Gallery 01 and probes 00, in both groups: against each other view alone (`single_view`), or all other views together."""
     return multi_view.protocol(clips, split, PROTOCOLS)
 
 

@@ -18,23 +18,23 @@ UNKNOWN = 0
 
 
 class HalfCycles(NamedTuple):
-    """Half gait cycles and whose they are; 255 is foreground, subject 0 nobody of the gallery."""
+    """Half gait cycles and their subjects; 255 is foreground, subject 0 (`UNKNOWN`) is not in the gallery."""
 
     silhouettes: UInt8[np.ndarray, "half_cycle frame height width"]
     subject: Int[np.ndarray, " half_cycle"]
 
 
-def read(root: Path, part: str) -> HalfCycles:
-    """The gallery or one probe set, "A" to "G"."""
-    if part != GALLERY and part not in PROBES:
-        raise ValueError(f"expected {GALLERY} or a probe set of {', '.join(PROBES)}, got {part!r}")
-    path = Path(root) / ("gait_gallery_data.mat" if part == GALLERY else f"Prb{part}.mat")
+def read(root: Path, name: str) -> HalfCycles:
+    """The half cycles of the gallery (`GALLERY`) or of one probe set, "A" to "G"."""
+    if name != GALLERY and name not in PROBES:
+        raise ValueError(f"expected {GALLERY} or a probe set of {', '.join(PROBES)}, got {name!r}")
+    path = Path(root) / ("gait_gallery_data.mat" if name == GALLERY else f"Prb{name}.mat")
     if not path.is_file():
-        raise ValueError(f"expected the {part} tensors of USF HumanID at {path}, there is no such file; correct the folder")
+        raise ValueError(f"expected the {name} tensors of USF HumanID at {path}, no such file exists; correct the folder")
     try:
         entries = loadmat(path)
     except (MatReadError, ValueError, OSError, TypeError) as error:
-        raise ValueError(f"{path} is no whole MATLAB 5 file ({error}); fetch it again") from error
+        raise ValueError(f"{path} is no complete MATLAB 5 file ({error}); fetch it again") from error
     if missing := {"fea3D", "gnd"} - entries.keys():
         raise ValueError(f"{path} must hold fea3D and gnd, it lacks {', '.join(sorted(missing))}; fetch the tensors")
     background, subject = entries["fea3D"], entries["gnd"].astype(np.int64).ravel()

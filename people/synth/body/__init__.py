@@ -1,1 +1,1 @@
-"""Bodies: their shape, and how age and sex change it."""
+"""Body geometry: tubes of rings along a skeleton, and proportions by sex and age class."""

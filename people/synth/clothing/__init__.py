@@ -1,1 +1,1 @@
-"""What people wear and carry, over the body that wears it."""
+"""Clothing: outfits, fabrics, accessories and the textured tubes of a dressed body."""

@@ -1,14 +1,14 @@
-"""The tubes of what is worn off the body: skirts and hats."""
+"""Tubes of garments that do not follow the body: skirts and hats."""
 
 from functools import partial
 
 import numpy as np
 
 from people.synth.body.shape import FRONT, LEFT, Rings, Shape, Skeleton
-from people.synth.clothing.body_parts import Part, head_rings
+from people.synth.clothing.body_parts import Tube, head_rings
 from people.synth.clothing.outfit import Accessory, Outfit
 
-# height above the skull's middle, half width, half depth, shift forward, in body heights; from the crown to the rim's underside
+# height above the skull's middle, half width, half depth, shift forward, in body heights; from crown to underside of the brim
 _HATS = {
     "cap": np.array([
         (0.088, 0.004, 0.005, -0.005), (0.084, 0.022, 0.028, -0.005), (0.070, 0.040, 0.051, -0.004),
@@ -29,43 +29,47 @@ _HATS = {
 }  # fmt: skip
 
 
-def skirt(shape: Shape, outfit: Outfit) -> Part:
-    """A skirt or a coat's skirts: from the waist down to `hem` bones of the leg, as wide as both legs need."""
-    size = shape.height_m
+def skirt(shape: Shape, outfit: Outfit) -> Tube:
+    """A skirt or the lower part of a coat, from the waist to `hem` bones down the leg, wide enough for both legs."""
+    height = shape.height_m
     along = np.concatenate([[-0.42, -0.2], np.linspace(0.0, outfit.hem, 7)])
     flare = 0.03 * outfit.flare * np.maximum(along, 0)
-    woman = shape.sex == "female"
-    hips = (0.104 if woman else 0.098) * shape.girth[2] * (shape.bmi / 22.5) ** 0.65 + outfit.skirt_ease
-    wide = np.interp(along, [-0.42, -0.1, 0.1], [0.84, 0.96, 1.0]) * hips * size + flare * size
-    deep = np.interp(along, [-0.42, -0.1, 0.1], [0.72, 0.93, 1.0]) * (hips * 0.84) * size + flare * size
+    is_female = shape.sex == "female"
+    hips = (0.104 if is_female else 0.098) * shape.girth[2] * (shape.bmi / 22.5) ** 0.65 + outfit.skirt_ease
+    width = np.interp(along, [-0.42, -0.1, 0.1], [0.84, 0.96, 1.0]) * hips * height + flare * height
+    depth = np.interp(along, [-0.42, -0.1, 0.1], [0.72, 0.93, 1.0]) * (hips * 0.84) * height + flare * height
     folds = 1 + 0.035 * np.cos(5 * np.arctan2(FRONT, LEFT) + 0.7) * np.maximum(along / outfit.hem, 0)[:, None]
     rings = partial(
-        _skirt_rings, along=along.astype(np.float32), wide=wide.astype(np.float32), deep=deep.astype(np.float32), size=size
+        _skirt_rings,
+        along=along.astype(np.float32),
+        width=width.astype(np.float32),
+        depth=depth.astype(np.float32),
+        height=height,
     )
-    return Part("skirt", (along - along[0]) * 0.245 * size, float(5 * wide.mean()), folds, rings)
+    return Tube("skirt", (along - along[0]) * 0.245 * height, float(5 * width.mean()), folds, rings)
 
 
-def _skirt_rings(frame: Skeleton, *, along: np.ndarray, wide: np.ndarray, deep: np.ndarray, size: float) -> Rings:
-    left, up, forward = (axis[:, None] for axis in frame.pelvis)
-    share = np.maximum(along, 0)[:, None]
+def _skirt_rings(skeleton: Skeleton, *, along: np.ndarray, width: np.ndarray, depth: np.ndarray, height: float) -> Rings:
+    left, up, forward = (axis[:, None] for axis in skeleton.pelvis)
+    fraction = np.maximum(along, 0)[:, None]
     legs = []
     for side in ("left", "right"):
-        hip, knee, ankle = (frame.joint[f"{side}_{name}"][:, None] for name in ("hip", "knee", "ankle"))
-        legs.append(hip + np.minimum(share, 1) * (knee - hip) + np.maximum(share - 1, 0) * (ankle - knee))
-    middle = (legs[0] + legs[1]) / 2 - np.minimum(along, 0)[:, None] * np.float32(0.245 * size) * up
-    apart = legs[0] - legs[1]
-    reach_side = np.abs(np.einsum("frk,fgk->fr", apart, left)) / 2
-    reach_front = np.abs(np.einsum("frk,fgk->fr", apart, forward)) / 2
-    side = np.maximum(wide, reach_side + np.float32(0.05 * size))
-    front = deep + np.maximum(reach_front - np.float32(0.01 * size), 0)
+        hip, knee, ankle = (skeleton.joint[f"{side}_{name}"][:, None] for name in ("hip", "knee", "ankle"))
+        legs.append(hip + np.minimum(fraction, 1) * (knee - hip) + np.maximum(fraction - 1, 0) * (ankle - knee))
+    middle = (legs[0] + legs[1]) / 2 - np.minimum(along, 0)[:, None] * np.float32(0.245 * height) * up
+    distance = legs[0] - legs[1]
+    reach_side = np.abs(np.einsum("frk,fgk->fr", distance, left)) / 2
+    reach_front = np.abs(np.einsum("frk,fgk->fr", distance, forward)) / 2
+    side = np.maximum(width, reach_side + np.float32(0.05 * height))
+    front = depth + np.maximum(reach_front - np.float32(0.01 * height), 0)
     return Rings(middle, side[..., None] * left, front[..., None] * forward)
 
 
-def hat(shape: Shape, worn: Accessory) -> Part:
-    """A cap with a visor, a hat with a brim or a woolly one, over the skull and its hair."""
-    table = _HATS[worn.kind]
-    swell = np.ones((len(table), len(FRONT)))
-    if worn.kind == "cap":
-        swell[-2] += 0.8 * np.exp(-(((np.arctan2(FRONT, LEFT) - np.pi / 2) / 0.65) ** 2))
-    along_m = (table[0, 0] - table[:, 0]) * 1.35 * shape.head_m
-    return Part("hat", along_m, 0.33 * shape.head_m, swell, partial(head_rings, table=table * shape.head_m))
+def hat(shape: Shape, accessory: Accessory) -> Tube:
+    """A cap with a visor, a brimmed hat or a woolly hat over skull and hair."""
+    profile = _HATS[accessory.kind]
+    radial_scale = np.ones((len(profile), len(FRONT)))
+    if accessory.kind == "cap":
+        radial_scale[-2] += 0.8 * np.exp(-(((np.arctan2(FRONT, LEFT) - np.pi / 2) / 0.65) ** 2))
+    along_m = (profile[0, 0] - profile[:, 0]) * 1.35 * shape.head_m
+    return Tube("hat", along_m, 0.33 * shape.head_m, radial_scale, partial(head_rings, profile=profile * shape.head_m))

@@ -1,77 +1,78 @@
-"""The tubes of what people carry: a backpack, a bag over the shoulder, a handbag."""
+"""Tubes of luggage: a backpack, a shoulder bag and a handbag."""
 
 from functools import partial
 
 import numpy as np
 
-from people.synth.body.shape import FRONT, LEFT, Rings, Shape, Skeleton, trunk
-from people.synth.clothing.body_parts import Part
+from people.synth.body.shape import FRONT, LEFT, Rings, Shape, Skeleton, trunk_rings
+from people.synth.clothing.body_parts import Tube
 from people.synth.clothing.outfit import Accessory
 
-_BOX = (np.abs(LEFT) ** 5 + np.abs(FRONT) ** 5) ** -0.2
-# way down, half thickness, half length; all in body heights
-_BAG = np.array([
+_BOX_SCALE = (np.abs(LEFT) ** 5 + np.abs(FRONT) ** 5) ** -0.2
+# distance below the upper end, half thickness, half length; in body heights
+_BAG_PROFILE = np.array([
     (0.0, 0.004, 0.03), (0.006, 0.020, 0.066), (0.02, 0.026, 0.074), (0.06, 0.030, 0.078), (0.10, 0.030, 0.078),
     (0.12, 0.024, 0.070), (0.125, 0.004, 0.03),
 ])  # fmt: skip
-_HANDBAG = np.array([
+_HANDBAG_PROFILE = np.array([
     (0.0, 0.004, 0.012), (0.03, 0.005, 0.026), (0.045, 0.006, 0.034), (0.05, 0.016, 0.058), (0.07, 0.022, 0.066),
     (0.12, 0.028, 0.074), (0.145, 0.026, 0.074), (0.15, 0.006, 0.04),
 ])  # fmt: skip
 
 
-def backpack(shape: Shape) -> Part:
-    """A box on the back, from the shoulders to the small of the back."""
-    depth = 0.066 * (shape.bmi / 22.5) * shape.height_m
-    rings = partial(_pack, size=shape.height_m, back=depth)
-    return Part("pack", np.array([0.0, 0.03, 0.06, 0.2, 0.34, 0.46, 0.5, 0.52]), 0.9, np.tile(_BOX, (8, 1)), rings)
+def backpack(shape: Shape) -> Tube:
+    """A box on the back from the shoulders to the lumbar region."""
+    trunk_depth = 0.066 * (shape.bmi / 22.5) * shape.height_m
+    rings = partial(_backpack_rings, height=shape.height_m, trunk_depth=trunk_depth)
+    return Tube("pack", np.array([0.0, 0.03, 0.06, 0.2, 0.34, 0.46, 0.5, 0.52]), 0.9, np.tile(_BOX_SCALE, (8, 1)), rings)
 
 
-def _pack(frame: Skeleton, *, size: float, back: float) -> Rings:
-    """A backpack: it swings a little sideways with each step and bounces between the steps."""
-    share = np.array([0.0, 0.02, 0.06, 0.2, 0.36, 0.5, 0.56, 0.58], np.float32)
-    half = np.array([0.1, 0.75, 0.95, 1.0, 1.0, 1.0, 0.9, 0.1]) * size
-    bulge = np.array([0.05, 0.5, 0.75, 0.9, 1.0, 1.0, 0.9, 0.1]) * size
-    rings = trunk(frame, share, 0.078 * half, 0.045 * bulge, np.full(8, -(back + 0.036 * size)))
-    stride = (frame.joint["left_ankle"] - frame.joint["right_ankle"])[:, 0] / np.float32(0.4 * size)
-    swing = np.clip(stride, -1, 1)[:, None, None] * np.float32(0.009 * size) * frame.chest[0][:, None]
-    bounce = (np.abs(np.clip(stride, -1, 1)) - 0.5)[:, None, None] * np.float32(0.008 * size) * frame.chest[1][:, None]
-    hang = (share / 0.58)[:, None]
+def _backpack_rings(skeleton: Skeleton, *, height: float, trunk_depth: float) -> Rings:
+    """Rings of a backpack, which swings sideways with each stride and bounces with each step."""
+    level = np.array([0.0, 0.02, 0.06, 0.2, 0.36, 0.5, 0.56, 0.58], np.float32)
+    width = np.array([0.1, 0.75, 0.95, 1.0, 1.0, 1.0, 0.9, 0.1]) * height
+    depth = np.array([0.05, 0.5, 0.75, 0.9, 1.0, 1.0, 0.9, 0.1]) * height
+    rings = trunk_rings(skeleton, level, 0.078 * width, 0.045 * depth, np.full(8, -(trunk_depth + 0.036 * height)))
+    stride = (skeleton.joint["left_ankle"] - skeleton.joint["right_ankle"])[:, 0] / np.float32(0.4 * height)
+    swing = np.clip(stride, -1, 1)[:, None, None] * np.float32(0.009 * height) * skeleton.chest[0][:, None]
+    bounce = (np.abs(np.clip(stride, -1, 1)) - 0.5)[:, None, None] * np.float32(0.008 * height) * skeleton.chest[1][:, None]
+    hang = (level / 0.58)[:, None]
     return Rings(rings.middle + hang * swing - bounce, rings.side, rings.front)
 
 
-def bag(shape: Shape, worn: Accessory) -> Part:
-    """A bag at the hip, its strap (painted on the trunk) over a shoulder."""
-    hips = 0.098 * (shape.bmi / 22.5) ** 0.65 * shape.girth[2]
-    rings = partial(_hung, side=worn.side, size=shape.height_m, aside=float(hips) + 0.03)
-    return _box("bag", _BAG, shape.height_m, rings)
+def bag(shape: Shape, accessory: Accessory) -> Tube:
+    """A bag at the hip; its strap is painted on the trunk's texture."""
+    hip_half_width = 0.098 * (shape.bmi / 22.5) ** 0.65 * shape.girth[2]
+    rings = partial(_bag_rings, side=accessory.side, height=shape.height_m, side_offset=float(hip_half_width) + 0.03)
+    return _box_tube("bag", _BAG_PROFILE, shape.height_m, rings)
 
 
-def _hung(frame: Skeleton, *, side: int, size: float, aside: float) -> Rings:
-    left, up, forward = frame.pelvis
-    top = frame.joint["hips"] + np.float32(size) * (side * np.float32(aside) * left + np.float32(0.055) * up)
-    return _below(top + np.float32(0.012 * size) * forward, _BAG, size, left, forward)
+def _bag_rings(skeleton: Skeleton, *, side: int, height: float, side_offset: float) -> Rings:
+    left, up, forward = skeleton.pelvis
+    top = skeleton.joint["hips"] + np.float32(height) * (side * np.float32(side_offset) * left + np.float32(0.055) * up)
+    return _hanging_rings(top + np.float32(0.012 * height) * forward, _BAG_PROFILE, height, left, forward)
 
 
-def handbag(shape: Shape, worn: Accessory) -> Part:
-    """A bag that hangs from a hand by its handles."""
-    side = "left" if worn.side > 0 else "right"
-    return _box("handbag", _HANDBAG, shape.height_m, partial(_held, side=side, out=worn.side, size=shape.height_m))
+def handbag(shape: Shape, accessory: Accessory) -> Tube:
+    """A bag held in a hand by its handles."""
+    side = "left" if accessory.side > 0 else "right"
+    rings = partial(_handbag_rings, side=side, sign=accessory.side, height=shape.height_m)
+    return _box_tube("handbag", _HANDBAG_PROFILE, shape.height_m, rings)
 
 
-def _held(frame: Skeleton, *, side: str, out: int, size: float) -> Rings:
-    left, _, forward = frame.pelvis
-    grip = 0.4 * frame.joint[f"{side}_wrist"] + 0.6 * frame.joint[f"{side}_tip"]
-    return _below(grip + np.float32(out * 0.012 * size) * left, _HANDBAG, size, left, forward)
+def _handbag_rings(skeleton: Skeleton, *, side: str, sign: int, height: float) -> Rings:
+    left, _, forward = skeleton.pelvis
+    grip = 0.4 * skeleton.joint[f"{side}_wrist"] + 0.6 * skeleton.joint[f"{side}_tip"]
+    return _hanging_rings(grip + np.float32(sign * 0.012 * height) * left, _HANDBAG_PROFILE, height, left, forward)
 
 
-def _below(top: np.ndarray, table: np.ndarray, size: float, left: np.ndarray, forward: np.ndarray) -> Rings:
-    """Level rings that hang below a point, thin to the side and long to the front."""
-    down, thick, long = (np.float32(size) * table[:, i].astype(np.float32)[:, None] for i in range(3))
+def _hanging_rings(top: np.ndarray, profile: np.ndarray, height: float, left: np.ndarray, forward: np.ndarray) -> Rings:
+    """Horizontal rings below a point, thin to the side and long to the front."""
+    down, thickness, length = (np.float32(height) * profile[:, i].astype(np.float32)[:, None] for i in range(3))
     middle = top[:, None] - down * np.array([0, 0, 1], np.float32)
-    return Rings(middle, thick * left[:, None], long * forward[:, None])
+    return Rings(middle, thickness * left[:, None], length * forward[:, None])
 
 
-def _box(name: str, table: np.ndarray, size: float, rings: partial[Rings]) -> Part:
-    around_m = 5 * float(table[:, 2].mean()) * size
-    return Part(name, table[:, 0] * size, around_m, np.tile(_BOX, (len(table), 1)), rings)
+def _box_tube(name: str, profile: np.ndarray, height: float, rings: partial[Rings]) -> Tube:
+    girth_m = 5 * float(profile[:, 2].mean()) * height
+    return Tube(name, profile[:, 0] * height, girth_m, np.tile(_BOX_SCALE, (len(profile), 1)), rings)

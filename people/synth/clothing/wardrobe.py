@@ -1,4 +1,4 @@
-"""A pedestrian dressed to order: body, clothes and things carried that show given attributes."""
+"""Wardrobe: body, clothes and accessories of a person, at random or with given pedestrian attributes."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -7,12 +7,12 @@ import numpy as np
 from jaxtyping import Float
 
 from people.records import ATTRIBUTES, Motion, Sex, Take
-from people.synth.body.ages import aged
+from people.synth.body.ages import apply_age
 from people.synth.body.shape import HAIR_RGB, Shape, draw_shape
-from people.synth.clothing.fabric import Fabric, rgb_of
+from people.synth.clothing.fabric import Fabric, hsv_to_rgb
 from people.synth.clothing.outfit import Accessory, Outfit, draw_outfit
 
-# spans of hue (degrees), saturation and value that nobody would call by another family's name
+# ranges of hue (degrees), saturation and value that are unambiguous for each colour name
 COLOURS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, float]]] = {
     "black": ((0, 360), (0.0, 0.25), (0.08, 0.14)),
     "white": ((0, 360), (0.0, 0.04), (0.93, 0.97)),
@@ -25,41 +25,42 @@ COLOURS: dict[str, tuple[tuple[float, float], tuple[float, float], tuple[float, 
     "pink": ((328, 345), (0.36, 0.52), (0.88, 0.97)),
     "brown": ((20, 32), (0.50, 0.68), (0.30, 0.44)),
 }
-# pairs that stay two colours from afar
+# pairs that remain distinguishable at low resolution
 _PAIRS = (
     ("white", "red"), ("white", "blue"), ("white", "black"), ("white", "green"), ("white", "purple"), ("yellow", "blue"),
     ("yellow", "black"), ("yellow", "purple"), ("red", "blue"), ("red", "green"), ("pink", "blue"), ("pink", "green"),
     ("yellow", "red"), ("pink", "black"),
 )  # fmt: skip
-_DRAWN = ("age", "grooming", "top", "bottom", "cut", "hat", "pack", "bag", "handbag")
+_RNG_STREAMS = ("age", "grooming", "top", "bottom", "cut", "hat", "pack", "bag", "handbag")
 _HAT_KINDS = ("cap", "brimmed", "woolly")
 _BAG_KINDS = ("across", "shoulder")
 
 
-def dressed(take: Take) -> tuple[Motion, Shape, Outfit]:
-    """Who walks and in what: clothes at random, or with `take.appearance` those (and the body) that show its attributes.
+def build_person(take: Take) -> tuple[Motion, Shape, Outfit]:
+    """Motion, body shape and outfit of a take: random clothes, or body and clothes that show `take.appearance`.
 
-    Clothes of a given appearance are the identity's own, the same in all its takes.
+    The outfit of a given appearance depends on the identity only and is the same in all its takes.
     """
     if take.appearance is None:
         shape = draw_shape(take.motion, take.identity_seed)
         return take.motion, shape, draw_outfit(shape, take.condition, take.session, take.identity_seed)
-    motion, head = aged(
-        take.motion, take.appearance["age"], _sex(take.appearance["gender"]), _drawing("age", take.identity_seed)
+    sex = _sex(take.appearance["gender"])
+    motion, head_ratio = apply_age(take.motion, take.appearance["age"], sex, _attribute_rng("age", take.identity_seed))
+    shape = _apply_hair_and_head(
+        draw_shape(motion, take.identity_seed), take.appearance, head_ratio, _attribute_rng("grooming", take.identity_seed)
     )
-    shape = _groomed(draw_shape(motion, take.identity_seed), take.appearance, head, _drawing("grooming", take.identity_seed))
-    return motion, shape, _outfit(shape, take.appearance, take.identity_seed)
+    return motion, shape, _build_outfit(shape, take.appearance, take.identity_seed)
 
 
-def _drawing(what: str, identity_seed: int) -> np.random.Generator:
-    """Every piece is drawn by itself: another class of one attribute changes nothing else about the person."""
-    return np.random.default_rng([identity_seed, 47, _DRAWN.index(what)])
+def _attribute_rng(stream: str, identity_seed: int) -> np.random.Generator:
+    """An independent random stream per attribute, so that changing one attribute leaves all others as they are."""
+    return np.random.default_rng([identity_seed, 47, _RNG_STREAMS.index(stream)])
 
 
 def check_appearance(appearance: Mapping[str, str], condition: str) -> None:
-    """Raises a ValueError unless exactly the twelve attributes are given, each with one of its classes."""
+    """Raise a ValueError unless exactly the twelve attributes are given, each with one of its classes."""
     if condition != "normal":
-        raise ValueError(f"an appearance says all of a person's clothes: condition must be normal then, came {condition!r}")
+        raise ValueError(f"condition must be normal for a take with an appearance, got {condition!r}")
     if set(appearance) != set(ATTRIBUTES):
         raise ValueError(
             f"appearance must give the attributes {', '.join(ATTRIBUTES)}; "
@@ -67,71 +68,71 @@ def check_appearance(appearance: Mapping[str, str], condition: str) -> None:
         )
     for name, classes in ATTRIBUTES.items():
         if appearance[name] not in classes:
-            raise ValueError(f"appearance[{name!r}] must be one of {', '.join(classes)}, came {appearance[name]!r}")
+            raise ValueError(f"appearance[{name!r}] must be one of {', '.join(classes)}, got {appearance[name]!r}")
 
 
 def _sex(gender: str) -> Sex:
     return "female" if gender == "female" else "male"
 
 
-def _groomed(shape: Shape, appearance: Mapping[str, str], head: float, rng: np.random.Generator) -> Shape:
-    """Hair as long as said, grey or white on the old only; the head as large as the age has it."""
-    old, man = appearance["age"] == "old", shape.sex == "male"
-    bald, tint, grey = rng.random(), rng.choice(HAIR_RGB) * rng.uniform(0.85, 1.15), rng.uniform(165, 235)
-    odds = {"adult": 0.12, "old": 0.3}.get(appearance["age"], 0.0) if man else 0.0
-    style = "flowing" if appearance["hair"] == "long" else ("bald" if bald < odds else "short")
-    hair_rgb = grey * np.array([1.0, 0.99, 0.97]) if old else tint
-    return replace(shape, head=head, hair_style=style, hair_rgb=hair_rgb.astype(np.float32))
+def _apply_hair_and_head(shape: Shape, appearance: Mapping[str, str], head_ratio: float, rng: np.random.Generator) -> Shape:
+    """Hair of the given length, grey for the old only, and the head size of the age class."""
+    is_old, is_male = appearance["age"] == "old", shape.sex == "male"
+    baldness, natural_rgb, grey_level = rng.random(), rng.choice(HAIR_RGB) * rng.uniform(0.85, 1.15), rng.uniform(165, 235)
+    bald_share = {"adult": 0.12, "old": 0.3}.get(appearance["age"], 0.0) if is_male else 0.0
+    hair_style = "flowing" if appearance["hair"] == "long" else ("bald" if baldness < bald_share else "short")
+    hair_rgb = grey_level * np.array([1.0, 0.99, 0.97]) if is_old else natural_rgb
+    return replace(shape, head=head_ratio, hair_style=hair_style, hair_rgb=hair_rgb.astype(np.float32))
 
 
-def _outfit(shape: Shape, appearance: Mapping[str, str], identity_seed: int) -> Outfit:
-    """A random outfit's cut, with all that the appearance fixes."""
-    top = fabric_of(appearance["upper_colour"], _drawing("top", identity_seed))
-    bottom = fabric_of(appearance["lower_colour"], _drawing("bottom", identity_seed))
-    skirt, short = appearance["clothes"] == "dress", appearance["down"] == "short"
-    cut = _drawing("cut", identity_seed)
-    side, sleeve, trouser, hem, flare = int(cut.choice((-1, 1))), *cut.random(4)
-    worn = [top.rgb[0], bottom.rgb[0]]
+def _build_outfit(shape: Shape, appearance: Mapping[str, str], identity_seed: int) -> Outfit:
+    """A random outfit with the garments and accessories that the appearance prescribes."""
+    top = coloured_fabric(appearance["upper_colour"], _attribute_rng("top", identity_seed))
+    bottom = coloured_fabric(appearance["lower_colour"], _attribute_rng("bottom", identity_seed))
+    is_dress, is_short = appearance["clothes"] == "dress", appearance["down"] == "short"
+    cut_rng = _attribute_rng("cut", identity_seed)
+    side, sleeve_u, trouser_u, hem_u, flare_u = int(cut_rng.choice((-1, 1))), *cut_rng.random(4)
+    base_rgb = [top.rgb[0], bottom.rgb[0]]
 
-    def accessory(name: str, kinds: tuple[str, ...], side: int, beside: list[np.ndarray]) -> Accessory | None:
-        rng = _drawing(name, identity_seed)
-        return Accessory(str(rng.choice(kinds)), side, _unlike(beside, rng)) if appearance[name] == "yes" else None
+    def accessory(name: str, kinds: tuple[str, ...], side: int, adjacent_rgb: list[np.ndarray]) -> Accessory | None:
+        rng = _attribute_rng(name, identity_seed)
+        return Accessory(str(rng.choice(kinds)), side, _contrasting(adjacent_rgb, rng)) if appearance[name] == "yes" else None
 
     return replace(
         draw_outfit(shape, "normal", 0, identity_seed),
         top=top,
         bottom=bottom,
-        pack=_unlike(worn, _drawing("pack", identity_seed)) if appearance["backpack"] == "yes" else None,
+        backpack=_contrasting(base_rgb, _attribute_rng("pack", identity_seed)) if appearance["backpack"] == "yes" else None,
         hat=accessory("hat", _HAT_KINDS, side, [shape.hair_rgb]),
-        bag=accessory("bag", _BAG_KINDS, side, worn),
-        handbag=accessory("handbag", ("held",), -side, worn),
-        skirt=skirt,
-        sleeve_end=0.4 + 0.35 * float(sleeve) if appearance["up"] == "short" else 1.9,
-        trouser_end=0.0 if skirt else (0.62 + 0.28 * float(trouser) if short else 1.95),
-        hem=(0.62 + 0.26 * float(hem) if short else 1.45 + 0.4 * float(hem)) if skirt else 0.0,
-        flare=0.8 + 1.6 * float(flare),
+        bag=accessory("bag", _BAG_KINDS, side, base_rgb),
+        handbag=accessory("handbag", ("held",), -side, base_rgb),
+        skirt=is_dress,
+        sleeve_end=0.4 + 0.35 * float(sleeve_u) if appearance["up"] == "short" else 1.9,
+        trouser_end=0.0 if is_dress else (0.62 + 0.28 * float(trouser_u) if is_short else 1.95),
+        hem=(0.62 + 0.26 * float(hem_u) if is_short else 1.45 + 0.4 * float(hem_u)) if is_dress else 0.0,
+        flare=0.8 + 1.6 * float(flare_u),
     )
 
 
-def fabric_of(colour: str, rng: np.random.Generator) -> Fabric:
-    """A fabric that people call by that colour: plain or with a faint pattern; `other` is a strong pattern of two colours."""
+def coloured_fabric(colour: str, rng: np.random.Generator) -> Fabric:
+    """A fabric of the named colour, plain or with a faint pattern; `other` is a strong pattern of two colours."""
     seed = int(rng.integers(2**31))
     if colour == "other":
         pair = rng.permutation(_PAIRS[int(rng.integers(len(_PAIRS)))])
         pattern = ("stripes_across", "stripes_along", "checks", "blotches")[int(rng.integers(4))]
-        return Fabric(pattern, (_shade(pair[0], rng), _shade(pair[1], rng)), float(rng.uniform(0.09, 0.16)), 0.2, seed)
-    rgb = _shade(colour, rng)
+        return Fabric(pattern, (_draw_rgb(pair[0], rng), _draw_rgb(pair[1], rng)), float(rng.uniform(0.09, 0.16)), 0.2, seed)
+    rgb = _draw_rgb(colour, rng)
     pattern = ("plain", "stripes_across", "checks", "blotches")[max(int(rng.integers(-2, 4)), 0)]
-    faint = rgb * (0.88 if rgb.max() > 90 else 1.4)
-    return Fabric(pattern, (rgb, faint), float(rng.uniform(0.08, 0.18)), float(rng.uniform(0.15, 0.3)), seed)
+    pattern_rgb = rgb * (0.88 if rgb.max() > 90 else 1.4)
+    return Fabric(pattern, (rgb, pattern_rgb), float(rng.uniform(0.08, 0.18)), float(rng.uniform(0.15, 0.3)), seed)
 
 
-def _shade(colour: str, rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
+def _draw_rgb(colour: str, rng: np.random.Generator) -> Float[np.ndarray, " 3"]:
     hue_deg, saturation, value = (float(rng.uniform(*span)) for span in COLOURS[colour])
-    return rgb_of(hue_deg / 360, saturation, value)
+    return hsv_to_rgb(hue_deg / 360, saturation, value)
 
 
-def _unlike(rgb: list[np.ndarray], rng: np.random.Generator) -> Fabric:
-    """A fabric that stands out against colours that are worn beside it: the most distant one of four drawn at random."""
-    drawn = [fabric_of(colour, rng) for colour in rng.choice(list(COLOURS), 4, replace=False)]
-    return max(drawn, key=lambda fabric: min(float(np.abs(fabric.rgb[0] - beside).sum()) for beside in rgb))
+def _contrasting(adjacent_rgb: list[np.ndarray], rng: np.random.Generator) -> Fabric:
+    """The one of four random fabrics whose smallest RGB distance (L1) to the adjacent colours is largest."""
+    candidates = [coloured_fabric(colour, rng) for colour in rng.choice(list(COLOURS), 4, replace=False)]
+    return max(candidates, key=lambda fabric: min(float(np.abs(fabric.rgb[0] - adjacent).sum()) for adjacent in adjacent_rgb))

@@ -1,6 +1,6 @@
-"""Sources of walks: one folder each, whose name is the `source` of a dataset in params.yaml.
+"""Motion sources: one subpackage each, named as the `source` of a dataset in params.yaml.
 
-Each offers `walks(wanted)`: a list of walks, or None where the dataset brings frames of its own.
+Each provides `walks(request)`, which returns a list of `Motion`, or None if the dataset's archive contains frames.
 """
 
 import importlib
@@ -9,9 +9,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
+from people.config import Block
 
-class Wanted(NamedTuple):
-    """What a dataset asks of a source: so many people, each with so many walks of so many frames, out of this archive."""
+
+class WalkRequest(NamedTuple):
+    """The walks that a dataset needs: the archive to read, and the numbers of people, walks per person and frames per walk.
+
+    `variation` is for sources that generate walks: how much people differ from each other, and from walk to walk.
+    """
 
     archive: Path
     people: int
@@ -19,15 +24,16 @@ class Wanted(NamedTuple):
     frames: int
     frame_rate_hz: float
     seed: int
+    variation: Block
 
 
 def names() -> list[str]:
-    """All sources, sorted."""
+    """The names of all motion sources, sorted."""
     return sorted(module.name for module in pkgutil.iter_modules(__path__))
 
 
 def find(name: str) -> ModuleType:
-    """The module of the source called `name`; a `ValueError` lists the sources there are."""
+    """The module of the source `name`; a `ValueError` lists the available sources."""
     if name not in names():
         raise ValueError(
             f"source {name!r} is not one of {', '.join(names())}; add people/synth/motion/{name}/ or correct params.yaml"

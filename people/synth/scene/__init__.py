@@ -1,1 +1,1 @@
-"""Where people are seen: camera, light, room and street."""
+"""Scene: pinhole camera, rasteriser, light and the backgrounds of room and street."""

@@ -1,4 +1,4 @@
-"""Triangles to pixels with a depth buffer, many frames at once, in array operations only."""
+"""Rasterisation of triangles with a depth buffer, vectorised over frames."""
 
 from dataclasses import dataclass
 
@@ -8,65 +8,70 @@ from jaxtyping import Float, Int, UInt64
 
 @dataclass(frozen=True, eq=False)
 class Fragments:
-    """The visible pixels of several frames: where they are, which triangle is seen and where in it.
+    """The covered pixels of several frames, each with the visible triangle and the position in it.
 
-    `pixel` counts through (frame, row, column) of the crop, `corner` are the triangle's three vertices (of one frame's),
-    `share` the weights of the second and third one.
+    `pixel` is the flat index over (frame, row, column) of the crop, `corners` the triangle's vertices as indices over (frame,
+    vertex), `weights` the barycentric weights of its second and third corner. `inverse_depth` is 0 in uncovered pixels.
     """
 
     pixel: Int[np.ndarray, " pixel"]
     frame: Int[np.ndarray, " pixel"]
-    corner: Int[np.ndarray, "pixel 3"]
-    share: Float[np.ndarray, "2 pixel"]
+    corners: Int[np.ndarray, "pixel 3"]
+    weights: Float[np.ndarray, "2 pixel"]
     inverse_depth: Float[np.ndarray, "frame row column"]
 
 
 def rasterise(
-    points: Float[np.ndarray, "frame vertex 3"],
-    faces: Int[np.ndarray, "face 3"],
-    crop_hw: tuple[int, int],
-    near_m: float,
+    points: Float[np.ndarray, "frame vertex 3"], faces: Int[np.ndarray, "face 3"], crop_hw: tuple[int, int], near_m: float
 ) -> Fragments:
-    """Visible pixels of triangles whose front sides turn counter-clockwise on the screen (y down).
+    """Visible pixels of triangles whose front sides are counter-clockwise on the screen (y down).
 
-    `points` are column, row and depth; a pixel belongs to a triangle that covers its middle, and the nearest triangle wins.
+    `points` are column, row and depth; a pixel takes the nearest triangle that covers its centre.
     """
     frames, vertices, _ = points.shape
     flat = points.reshape(-1, 3)
-    corner = _facing(points, faces, crop_hw, near_m)
-    a, b, c = (flat[corner[:, i]] for i in range(3))
-    row_of, row_y, start, stop = _spans(a, b, c, crop_hw)
+    corners = _front_facing(points, faces, crop_hw, near_m)
+    a, b, c = (flat[corners[:, i]] for i in range(3))
+    triangle_of, row, start, stop = _pixel_spans(a, b, c, crop_hw)
     # 1 / depth is linear on the screen.
-    inverse = [1 / p[:, 2] for p in (a, b, c)]
-    gradient = _gradients(a, b, c)
-    wx = gradient[:, 0] * (inverse[1] - inverse[0]) + gradient[:, 2] * (inverse[2] - inverse[0])
-    wy = gradient[:, 1] * (inverse[1] - inverse[0]) + gradient[:, 3] * (inverse[2] - inverse[0])
-    at_row = inverse[0][row_of] + wy[row_of] * (row_y + 0.5 - a[row_of, 1]) + wx[row_of] * (start + 0.5 - a[row_of, 0])
-    count = stop - start
-    span = np.repeat(np.arange(len(count), dtype=np.int32), count)
-    along = np.arange(len(span), dtype=np.int32) - np.repeat(np.cumsum(count, dtype=np.int32) - count, count)
-    inverse_depth = at_row[span] + wx[row_of][span] * along
+    inverse_corners = [1 / p[:, 2] for p in (a, b, c)]
+    gradient = _barycentric_gradients(a, b, c)
+    slope_x = gradient[:, 0] * (inverse_corners[1] - inverse_corners[0]) + gradient[:, 2] * (
+        inverse_corners[2] - inverse_corners[0]
+    )
+    slope_y = gradient[:, 1] * (inverse_corners[1] - inverse_corners[0]) + gradient[:, 3] * (
+        inverse_corners[2] - inverse_corners[0]
+    )
+    start_inverse = (
+        inverse_corners[0][triangle_of]
+        + slope_y[triangle_of] * (row + 0.5 - a[triangle_of, 1])
+        + slope_x[triangle_of] * (start + 0.5 - a[triangle_of, 0])
+    )
+    lengths = stop - start
+    span_of = np.repeat(np.arange(len(lengths), dtype=np.int32), lengths)
+    offset = np.arange(len(span_of), dtype=np.int32) - np.repeat(np.cumsum(lengths, dtype=np.int32) - lengths, lengths)
+    inverse_depth = start_inverse[span_of] + slope_x[triangle_of][span_of] * offset
     height, width = crop_hw
-    base = (corner[row_of, 0] // vertices * height + row_y) * width + start
-    nearest = _nearest(base[span] + along, inverse_depth, row_of[span], frames * height * width)
-    pixel = np.flatnonzero(nearest)
-    seen = (nearest[pixel] & np.uint64(0xFFFFFFFF)).astype(np.int64)
-    x = (pixel % width + 0.5).astype(np.float32) - a[seen, 0]
-    y = (pixel // width % height + 0.5).astype(np.float32) - a[seen, 1]
-    g = gradient[seen].T
-    share = np.clip(np.stack([g[0] * x + g[1] * y, g[2] * x + g[3] * y]), 0, 1)
-    depths = (nearest >> np.uint64(32)).astype(np.uint32).view(np.float32).reshape(frames, height, width)
-    return Fragments(pixel, pixel // (height * width), corner[seen], share, depths)
+    start_pixel = (corners[triangle_of, 0] // vertices * height + row) * width + start
+    buffer = _depth_buffer(start_pixel[span_of] + offset, inverse_depth, triangle_of[span_of], frames * height * width)
+    pixel = np.flatnonzero(buffer)
+    triangle = (buffer[pixel] & np.uint64(0xFFFFFFFF)).astype(np.int64)
+    x = (pixel % width + 0.5).astype(np.float32) - a[triangle, 0]
+    y = (pixel // width % height + 0.5).astype(np.float32) - a[triangle, 1]
+    gradient_t = gradient[triangle].T
+    weights = np.clip(np.stack([gradient_t[0] * x + gradient_t[1] * y, gradient_t[2] * x + gradient_t[3] * y]), 0, 1)
+    depths = (buffer >> np.uint64(32)).astype(np.uint32).view(np.float32).reshape(frames, height, width)
+    return Fragments(pixel, pixel // (height * width), corners[triangle], weights, depths)
 
 
-def _facing(
+def _front_facing(
     points: Float[np.ndarray, "frame vertex 3"], faces: Int[np.ndarray, "face 3"], crop_hw: tuple[int, int], near_m: float
 ) -> Int[np.ndarray, "triangle 3"]:
-    """The triangles, as indices into all frames' vertices, that face the camera and touch the crop."""
+    """The triangles, as indices over (frame, vertex), that face the camera and touch the crop."""
     x, y, depth = (np.ascontiguousarray(points[..., i]) for i in range(3))
     xs, ys = x[:, faces], y[:, faces]
-    turn = (xs[..., 1] - xs[..., 0]) * (ys[..., 2] - ys[..., 0]) - (ys[..., 1] - ys[..., 0]) * (xs[..., 2] - xs[..., 0])
-    keep = turn < -1e-4
+    signed_area = (xs[..., 1] - xs[..., 0]) * (ys[..., 2] - ys[..., 0]) - (ys[..., 1] - ys[..., 0]) * (xs[..., 2] - xs[..., 0])
+    keep = signed_area < -1e-4
     if depth.min() < near_m:
         keep &= depth[:, faces].min(axis=-1) > near_m
     height, width = crop_hw
@@ -76,39 +81,39 @@ def _facing(
     return faces[face] + (frame * points.shape[1])[:, None]
 
 
-def _spans(
+def _pixel_spans(
     a: Float[np.ndarray, "triangle 3"],
     b: Float[np.ndarray, "triangle 3"],
     c: Float[np.ndarray, "triangle 3"],
     crop_hw: tuple[int, int],
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Rows of pixels that triangles cover: the triangle, the row, the first column and the one after the last."""
+    """Horizontal spans of pixels that triangles cover: triangle, row, first column and end column (exclusive)."""
     height, width = crop_hw
-    low = np.minimum(np.minimum(a[:, 1], b[:, 1]), c[:, 1])
-    high = np.maximum(np.maximum(a[:, 1], b[:, 1]), c[:, 1])
-    first = np.clip(np.ceil(low - 0.5), 0, height).astype(np.int32)
-    rows = np.maximum(np.clip(np.ceil(high - 0.5), 0, height).astype(np.int32) - first, 0)
+    lowest = np.minimum(np.minimum(a[:, 1], b[:, 1]), c[:, 1])
+    highest = np.maximum(np.maximum(a[:, 1], b[:, 1]), c[:, 1])
+    first = np.clip(np.ceil(lowest - 0.5), 0, height).astype(np.int32)
+    rows = np.maximum(np.clip(np.ceil(highest - 0.5), 0, height).astype(np.int32) - first, 0)
     triangle = np.repeat(np.arange(len(rows), dtype=np.int32), rows)
     row = np.arange(len(triangle), dtype=np.int32) - np.repeat(np.cumsum(rows, dtype=np.int32) - rows - first, rows)
-    middle = row + np.float32(0.5)
+    centre = row + np.float32(0.5)
     left, right = np.full(len(row), -1e6, np.float32), np.full(len(row), 1e6, np.float32)
-    for p, q in ((a, b), (b, c), (c, a)):
-        down = q[:, 1] - p[:, 1]
-        flat = np.abs(down) < 1e-6
-        slope = (q[:, 0] - p[:, 0]) / np.where(flat, 1, down)
-        origin = p[:, 0] - slope * p[:, 1]
-        # Going round a front side, edges that go down the screen bound it on the left.
-        at = origin[triangle] + slope[triangle] * middle
-        left = np.maximum(left, np.where(((down > 0) & ~flat)[triangle], at, -1e6))
-        right = np.minimum(right, np.where(((down < 0) & ~flat)[triangle], at, 1e6))
-    # Neighbours overlap by a thousandth of a pixel: rounding leaves no hole between them.
+    for tail, head in ((a, b), (b, c), (c, a)):
+        rise = head[:, 1] - tail[:, 1]
+        is_horizontal = np.abs(rise) < 1e-6
+        slope = (head[:, 0] - tail[:, 0]) / np.where(is_horizontal, 1, rise)
+        origin = tail[:, 0] - slope * tail[:, 1]
+        # On a front side, edges that point down the screen bound the triangle on the left.
+        edge_x = origin[triangle] + slope[triangle] * centre
+        left = np.maximum(left, np.where(((rise > 0) & ~is_horizontal)[triangle], edge_x, -1e6))
+        right = np.minimum(right, np.where(((rise < 0) & ~is_horizontal)[triangle], edge_x, 1e6))
+    # Adjacent triangles overlap by a thousandth of a pixel, so that rounding leaves no gap between them.
     start = np.clip(np.ceil(left - 0.501), 0, width).astype(np.int32)
     stop = np.clip(np.ceil(right - 0.499), 0, width).astype(np.int32)
     keep = stop > start
     return triangle[keep], row[keep], start[keep], stop[keep]
 
 
-def _gradients(
+def _barycentric_gradients(
     a: Float[np.ndarray, "triangle 3"], b: Float[np.ndarray, "triangle 3"], c: Float[np.ndarray, "triangle 3"]
 ) -> Float[np.ndarray, "triangle 4"]:
     """d share_b / dx, d share_b / dy, d share_c / dx, d share_c / dy on the screen."""
@@ -117,14 +122,14 @@ def _gradients(
     return np.stack([ac[:, 1] * scale, -ac[:, 0] * scale, -ab[:, 1] * scale, ab[:, 0] * scale], axis=1)
 
 
-def _nearest(
+def _depth_buffer(
     pixel: Int[np.ndarray, " fragment"],
     inverse_depth: Float[np.ndarray, " fragment"],
     triangle: Int[np.ndarray, " fragment"],
     size: int,
 ) -> UInt64[np.ndarray, " pixel"]:
-    """For every pixel the largest (1 / depth, triangle), packed: the bits of positive floats are ordered like the floats."""
+    """The largest packed (1 / depth, triangle) of every pixel; the bits of positive floats are ordered like the floats."""
     bits = np.maximum(inverse_depth, np.float32(1e-6)).astype(np.float32).view(np.uint32).astype(np.uint64)
-    nearest = np.zeros(size, np.uint64)
-    np.maximum.at(nearest, pixel, (bits << np.uint64(32)) | triangle.astype(np.uint64))
-    return nearest
+    buffer = np.zeros(size, np.uint64)
+    np.maximum.at(buffer, pixel, (bits << np.uint64(32)) | triangle.astype(np.uint64))
+    return buffer

@@ -20,7 +20,7 @@ from people.storage.store import Store
 class Config:
     """How windows are cut from a clip's flow maps, cropped, and varied in training.
 
-    `shifts_px`: by how much a training crop may be moved, drawn for x and y apart; 0 must be named if it is to occur.
+    `shifts_px`: the shifts of a training crop, drawn for x and y separately; 0 occurs only if it is listed.
     """
 
     window_frames: int
@@ -44,7 +44,7 @@ class Samples:
     """The windows of one split. `clips` are the split's clips with a window, in the store's order; `clip` indexes its rows.
 
     A window starts every `step_frames` flow maps and ends within its clip; a clip that is shorter than one window gives none,
-    and no window is cut around a middle map in which nobody was found (`without_person` counts those).
+    and no window is cut around a middle map without a person (`without_person` counts those).
     """
 
     def __init__(self, store: Store, clips: pd.DataFrame, config: Config) -> None:
@@ -52,16 +52,16 @@ class Samples:
         self._store, self._flow = store, store.field("flow")
         lengths = clips["length"].to_numpy()
         counts = np.maximum(0, (lengths - config.window_frames) // config.step_frames + 1)
-        of_clip = np.repeat(np.arange(len(clips)), counts)
-        within = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-        starts = clips["start"].to_numpy()[of_clip] + within * config.step_frames
+        clip_rows = np.repeat(np.arange(len(clips)), counts)
+        steps = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
+        starts = clips["start"].to_numpy()[clip_rows] + steps * config.step_frames
         boxes_xyxy_px = np.asarray(store.field("box")[starts + config.window_frames // 2], np.float64).reshape(-1, 4)
-        found = np.isfinite(boxes_xyxy_px).all(1) & (boxes_xyxy_px[:, 2] > boxes_xyxy_px[:, 0])
-        self.without_person = int((~found).sum())
-        kept, self.clip = np.unique(of_clip[found], return_inverse=True)
-        self.clips = clips.iloc[kept].reset_index(drop=True)
-        self.starts = starts[found]
-        centres_px = (boxes_xyxy_px[found, 0] + boxes_xyxy_px[found, 2]) / 2
+        has_person = np.isfinite(boxes_xyxy_px).all(1) & (boxes_xyxy_px[:, 2] > boxes_xyxy_px[:, 0])
+        self.without_person = int((~has_person).sum())
+        kept_rows, self.clip = np.unique(clip_rows[has_person], return_inverse=True)
+        self.clips = clips.iloc[kept_rows].reset_index(drop=True)
+        self.starts = starts[has_person]
+        centres_px = (boxes_xyxy_px[has_person, 0] + boxes_xyxy_px[has_person, 2]) / 2
         self.left_px = np.floor(centres_px - config.crop_px / 2 + 0.5).astype(int)
         self._targets: tuple[tuple[str, ...], dict[str, Tensor]] | None = None
 
@@ -69,34 +69,34 @@ class Samples:
         return len(self.starts)
 
     def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]:
-        """What is to be said of every window; `spec["subjects"]` are the people who have an identity.
+        """The labels of every window; `spec["subjects"]` are the people who have an identity.
 
         "identity" their index or -1, "subject" the person's own number within this split, "gender" (0 female, 1 male,
         -1 unknown), "age_years" (NaN unknown), "clip" the row of `clips`.
         """
-        known = tuple(spec["subjects"])
-        if self._targets is None or self._targets[0] != known:
-            of_clip = {
-                "identity": torch.from_numpy(pd.Index(known).get_indexer(self.clips["subject_id"]).astype(np.int64)),
+        subjects = tuple(spec["subjects"])
+        if self._targets is None or self._targets[0] != subjects:
+            clip_labels = {
+                "identity": torch.from_numpy(pd.Index(subjects).get_indexer(self.clips["subject_id"]).astype(np.int64)),
                 "subject": torch.from_numpy(pd.factorize(self.clips["subject_id"], sort=True)[0].astype(np.int64)),
                 "gender": torch.from_numpy(pd.Index(GENDERS).get_indexer(self.clips["gender"]).astype(np.int64)),
                 "age_years": torch.from_numpy(self.clips["age_years"].to_numpy(np.float32).copy()),
                 "clip": torch.arange(len(self.clips)),
             }
-            self._targets = known, {name: values[torch.from_numpy(self.clip)] for name, values in of_clip.items()}
+            self._targets = subjects, {name: values[torch.from_numpy(self.clip)] for name, values in clip_labels.items()}
         return self._targets[1]
 
     def crop(self, index: int, *, shift_x_px: int = 0, shift_y_px: int = 0) -> Int16[np.ndarray, "map 2 crop crop"]:
-        """One window as stored, cropped; what leaves the map is 0. A positive shift moves the picture right and down."""
+        """One window as stored, cropped; 0 outside the map. A positive shift moves the image right and down."""
         height, width = self._flow.shape[2:]
         side = self.config.crop_px
         top = (height - side) // 2 - shift_y_px  # the same rows of every map: no vertical centring on the person
         left = int(self.left_px[index]) - shift_x_px
-        rows, into_rows = _overlap(top, side, height)
-        columns, into_columns = _overlap(left, side, width)
+        rows, crop_rows = _overlap(top, side, height)
+        columns, crop_columns = _overlap(left, side, width)
         window = self._flow[self.starts[index] : self.starts[index] + self.config.window_frames]
         cropped = np.zeros((self.config.window_frames, 2, side, side), np.int16)
-        cropped[:, :, into_rows, into_columns] = window[:, :, rows, columns]
+        cropped[:, :, crop_rows, crop_columns] = window[:, :, rows, columns]
         return cropped
 
     def batch(
@@ -109,9 +109,9 @@ class Samples:
     ) -> dict[str, Tensor]:
         """The targets of these windows and their "flow" (sample, 2·map, crop, crop), x and y interleaved, minus the mean.
 
-        With `augment` each window is mirrored half of the time and shifted. What happens to a window follows from the state
-        of the generator and the window's index alone: pass one made for (seed, epoch), and neither the batch size nor the
-        number of workers changes what the network sees.
+        With `augment` each window is mirrored half of the time and shifted. Its augmentation depends only on the state of the
+        generator and the window's index: with one made for (seed, epoch), neither the batch size nor the number of workers
+        changes a sample.
         """
         crops = [self.crop(index) for index in indices] if augment is None else self._augmented(indices, augment)
         side, mean = self.config.crop_px, statistics["mean"]
@@ -119,21 +119,21 @@ class Samples:
         for sample, cropped in zip(flow, crops, strict=True):  # one at a time: a sample fits the processor's cache
             torch.mul(torch.from_numpy(cropped).view_as(sample), 1 / self.scale, out=sample)
             sample -= mean
-        chosen = torch.as_tensor(list(indices), dtype=torch.long)
-        return {"flow": flow, **{name: values[chosen] for name, values in self.targets(spec).items()}}
+        rows = torch.as_tensor(list(indices), dtype=torch.long)
+        return {"flow": flow, **{name: values[rows] for name, values in self.targets(spec).items()}}
 
     def _augmented(self, indices: Sequence[int], augment: np.random.Generator) -> list[Int16[np.ndarray, "map 2 crop crop"]]:
         key = int(augment.integers(2**63))
         crops = []
         for index in indices:
-            draw = np.random.default_rng([key, int(index)])
-            shift_x_px, shift_y_px = draw.choice(self.config.shifts_px, 2)
+            generator = np.random.default_rng([key, int(index)])
+            shift_x_px, shift_y_px = generator.choice(self.config.shifts_px, 2)
             cropped = self.crop(index, shift_x_px=int(shift_x_px), shift_y_px=int(shift_y_px))
-            crops.append(mirrored(cropped) if self.config.mirror and draw.random() < 0.5 else cropped)
+            crops.append(mirror_flow(cropped) if self.config.mirror and generator.random() < 0.5 else cropped)
         return crops
 
 
-def mirrored(flow: Int16[np.ndarray, "map 2 height width"]) -> Int16[np.ndarray, "map 2 height width"]:
+def mirror_flow(flow: Int16[np.ndarray, "map 2 height width"]) -> Int16[np.ndarray, "map 2 height width"]:
     """The flow of the mirrored scene: every map flipped left to right, and the x components negated."""
     flipped = flow[..., ::-1].copy()
     np.negative(flipped[:, 0], out=flipped[:, 0])
@@ -166,16 +166,16 @@ def statistics(train: Samples) -> dict[str, Tensor]:
 
 
 def spec(train: Samples) -> dict[str, Any]:
-    """What the network must know of the training data: who, how large, and how old people are (each person counts once).
+    """What the network must know of the training data: subjects, sizes, and the distribution of ages (each person counts once).
 
     Centre and spread of the ages are robust, as the age loss is: the median and 1.4826 MAD. A few old people among many
-    young ones would otherwise pull the age head away from almost everybody before it has learned anything.
+    young ones would otherwise bias the initial predictions of the age head.
     """
     ages_years = train.clips.groupby("subject_id")["age_years"].first().dropna()
-    known = len(ages_years) > 0  # without any age the head is never trained, and is asked for nothing
-    centre_years = float(ages_years.median()) if known else 0.0
-    mad_years = float((ages_years - centre_years).abs().median()) if known else 0.0
-    spread_years = float(ages_years.std(ddof=0)) if known else 0.0
+    has_ages = len(ages_years) > 0
+    centre_years = float(ages_years.median()) if has_ages else 0.0
+    mad_years = float((ages_years - centre_years).abs().median()) if has_ages else 0.0
+    spread_years = float(ages_years.std(ddof=0)) if has_ages else 0.0
     side = train.config.crop_px
     return {
         "subjects": sorted(train.clips["subject_id"].unique().tolist()),
@@ -187,7 +187,7 @@ def spec(train: Samples) -> dict[str, Any]:
 
 
 def _overlap(first: int, size: int, limit: int) -> tuple[slice, slice]:
-    """Where [first, first + size) meets [0, limit): as a slice of the map, and as a slice of the crop."""
+    """The intersection of [first, first + size) and [0, limit): as a slice of the map, and as a slice of the crop."""
     begin, end = max(first, 0), min(first + size, limit)
     end = max(begin, end)
     return slice(begin, end), slice(begin - first, end - first)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from people.nn.pretrained import Pretrained
 from people.records import GENDERS
 
-HEAD_STANDARD_DEVIATION = 0.01  # heads start almost silent: uniform classes, and the training median for age
+HEAD_STANDARD_DEVIATION = 0.01  # the first outputs are nearly uniform classes, and the training median for age
 
 
 class Convolution(NamedTuple):
@@ -24,7 +24,7 @@ class Convolution(NamedTuple):
 
 
 # A: the single-task network of Castro et al., IWANN 2017 (arXiv 1603.01006), without its local response normalisation.
-# B: the paper only shows a picture. Its released models say 64 filters in the first layer and dropout 0.1; kernels, strides
+# B: the paper has only a figure of it. Its released models say 64 filters in the first layer and dropout 0.1; kernels, strides
 #    and pools are an inference from the same group's default network of the following years.
 ARCHITECTURES = {
     "A": (Convolution(7, 1, 2), Convolution(5, 2, 2), Convolution(3, 1, 2), Convolution(2, 1, 1)),
@@ -63,7 +63,7 @@ def layer_sizes(config: Config, size_hw: Sequence[int]) -> list[tuple[tuple[int,
         pooled = tuple(side // layer.pool for side in convolved)
         if min(size) < layer.kernel or min(pooled) < 1:
             raise ValueError(
-                f"a crop of {tuple(size_hw)} px is too small for type {config.type}: nothing is left of {size} px at "
+                f"a crop of {tuple(size_hw)} px is too small for type {config.type}: the output is empty for {size} px at "
                 f"convolution {number} (kernel {layer.kernel}, pool {layer.pool}); raise dmt.data.crop_px"
             )
         sizes.append((convolved, pooled))
@@ -84,7 +84,7 @@ class Network(nn.Module):
         height, width = layer_sizes(config, spec["size_hw"])[-1][1]
         self.trunk = nn.Sequential(*_convolutions(config, spec["channels"]))
         units = (config.widths[-1] * height * width, *config.dense)
-        self.dense = nn.ModuleList([nn.Linear(before, after) for before, after in pairwise(units)])
+        self.dense = nn.ModuleList([nn.Linear(units_in, units_out) for units_in, units_out in pairwise(units)])
         self.dropout = nn.Dropout(config.dropout)
         self.identity = nn.Linear(config.dense[-1], len(spec["subjects"]))
         tasks = spec["tasks"]
@@ -96,10 +96,10 @@ class Network(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Of each sample: "identity" logits and "signature" (sample, channel), and where they are tasks "gender" logits
+        """Outputs "identity" logits (sample, subject), "signature" (sample, channel), and where they are tasks "gender" logits
         (female, male) and "age_years"; all float32.
 
-        The signature is the last dense layer's activation before dropout, with which verification and the gallery work.
+        The signature is the last dense layer's activation before dropout; verification and identification compare it.
         It is not normalised to length 1: the paper compares the features themselves, and its margins have their scale.
         """
         signature = self.signature(batch["flow"])
@@ -124,7 +124,7 @@ class Network(nn.Module):
         return torch.relu(self.dense[-1](features))
 
     def _initialise(self) -> None:
-        """He et al. (2015) in front of each ReLU; almost silent heads; no bias."""
+        """He et al. (2015) in front of each ReLU; heads of standard deviation `HEAD_STANDARD_DEVIATION`; biases 0."""
         heads = {self.identity, self.gender, self.age}
         for module in self.modules():
             if not isinstance(module, (nn.Conv2d, nn.Linear)):
@@ -139,9 +139,10 @@ class Network(nn.Module):
 
 def _convolutions(config: Config, channels: int) -> list[nn.Module]:
     layers: list[nn.Module] = []
-    for geometry, (before, after) in zip(ARCHITECTURES[config.type], pairwise((channels, *config.widths)), strict=True):
-        layers.append(nn.Conv2d(before, after, geometry.kernel, geometry.stride))
+    widths = pairwise((channels, *config.widths))
+    for geometry, (channels_in, channels_out) in zip(ARCHITECTURES[config.type], widths, strict=True):
+        layers.append(nn.Conv2d(channels_in, channels_out, geometry.kernel, geometry.stride))
         if geometry.pool > 1:
             layers.append(nn.MaxPool2d(geometry.pool))
-        layers.append(nn.ReLU(inplace=True))  # the maximum and ReLU commute; after pooling there are fewer values to pass
+        layers.append(nn.ReLU(inplace=True))  # the maximum and ReLU commute; after pooling there are fewer values
     return layers

@@ -1,4 +1,4 @@
-"""What DMT minimises: L = L_identity + Σ_t λ_t L_t over gender, age and verification, and what its training watches."""
+"""What DMT minimises: L = L_identity + Σ_t λ_t L_t over gender, age and verification; its validation errors."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -30,7 +30,7 @@ class Config:
     adaptive_margin: bool
 
     def __init__(self, *, margin: Mapping[str, float | int], adaptive_margin: bool, **weights: Any) -> None:
-        if set(weights) != {"lambda"}:  # a word of Python, therefore taken by name
+        if set(weights) != {"lambda"}:  # a keyword of Python, therefore not a parameter
             raise ValueError(f"dmt.objective has the keys lambda, margin and adaptive_margin, got besides: {sorted(weights)}")
         object.__setattr__(self, "lambdas", {task: float(weight) for task, weight in weights["lambda"].items()})
         object.__setattr__(self, "margin", {task: float(distance) for task, distance in margin.items()})
@@ -49,9 +49,9 @@ class Config:
 class Objective(nn.Module):
     """The named loss terms of DMT, unweighted.
 
-    Its state (the steps taken, for Tukey's warm-up, and the margin, where it adapts) is in buffers, so that a resumed training
-    goes on as it would have. Over several processes the first one's margin,
-    from its share of the batch, holds for all: buffers are broadcast.
+    Its state (the steps done, for Tukey's warm-up, and the margin, where it adapts) is in buffers, which a resumed training
+    restores. Over several processes the first one's margin, from its share of the batch, is used by all: buffers are
+    broadcast.
     """
 
     steps: Tensor
@@ -63,10 +63,10 @@ class Objective(nn.Module):
         self.weighting = Fixed({MAIN: 1.0, **{task: config.lambdas[task] for task in config.tasks[1:]}})
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("margin", torch.tensor(float(config.margin["verification"])))
-        self._margin_of_batch: Tensor | None = None
+        self._next_margin: Tensor | None = None
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A number with a graph for identity and each of gender, age and verification whose weight is not 0."""
+        """The loss, a scalar with a graph, of identity and of each of gender, age and verification whose weight is not 0."""
         terms = {MAIN: losses.cross_entropy(outputs["identity"], batch["identity"])}
         return terms | {task: getattr(self, f"_{task}")(outputs, batch) for task in self.config.tasks[1:]}
 
@@ -75,10 +75,10 @@ class Objective(nn.Module):
         return {}
 
     def step_end(self) -> None:
-        """One optimisation step is done: count it, and let an adaptive margin follow the batch just seen."""
+        """One optimisation step is done: count it, and set an adaptive margin to that of the last batch."""
         self.steps += 1
-        if self._margin_of_batch is not None:
-            self.margin.copy_(self._margin_of_batch)
+        if self._next_margin is not None:
+            self.margin.copy_(self._next_margin)
 
     def _gender(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         return losses.cross_entropy(outputs["gender"], batch["gender"])
@@ -91,24 +91,24 @@ class Objective(nn.Module):
         )
 
     def _verification(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
-        # "subject", not "identity": people who are not in the training set have no identity, but make pairs all the same
+        # "subject", not "identity": people who are not in the training set have no identity, but form pairs
         if self.config.adaptive_margin and self.training:
-            self._margin_of_batch = losses.adaptive_margin(outputs["signature"], batch["subject"], self.margin)
+            self._next_margin = losses.adaptive_margin(outputs["signature"], batch["subject"], self.margin)
         return losses.contrastive(outputs["signature"], batch["subject"], self.margin)
 
 
 def monitor(targets: Collection[str]) -> Concatenated:
-    """Keeps the outputs and these targets of a split for `validate`."""
+    """An accumulator of a split's outputs and of these targets, for `validate`."""
     return Concatenated(validate, targets)
 
 
 def validate(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Validation:
     """The errors of a whole split from its concatenated outputs and targets, and the score that selects the model.
 
-    identity: 1 - rank-1 of each window's nearest window of another clip by signature, so that people the network was never
-    trained on can be identified; gender: error rate, age: mean absolute error in years, where they are tasks; verification:
-    equal error rate.
-    The score is -identity, and of equally good identifications the one that verifies better is ahead: - verification / 1000.
+    identity: 1 - rank-1 of each window's nearest window of another clip by signature, which is defined for people
+    outside the training set; gender: error rate, age: mean absolute error in years, where they are tasks; verification: equal
+    error rate.
+    The score is -identity - verification / 1000: the equal error rate decides between equal ranks.
     """
     signature, subject, clip = outputs["signature"], targets["subject"], targets["clip"]
     errors = {MAIN_ERROR: validation_errors.nearest_neighbour_error(signature, subject, clip)}

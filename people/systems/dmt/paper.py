@@ -1,4 +1,4 @@
-"""What the paper reports, and how its methods and ours are called in tables."""
+"""The paper's figures, the titles of methods in tables, and captions."""
 
 MEAN_FLOW, CHANCE = "mean_flow", "chance"
 TITLES = {
@@ -25,12 +25,13 @@ CAPTIONS = {
     "identification": "Rank-1 accuracy in %, gallery n01-n04. Avg and TAvg are the means of the columns before them. "
     "The paper's rows were taken on TUM-GAID itself, 155 test subjects.",
     "identification_intervals": "The same as fractions, with bootstrap intervals over subjects.",
-    "identification_ranks": "Share of probes whose own identity is among the first so many.",
-    "gender_intervals": "Sequences of test subjects; the baseline says for everybody what most training subjects are.",
-    "age_intervals": "Mean absolute error in years on test subjects; the baseline says the mean age of the training subjects, "
-    "baseline_2 the median. Predictions leave the median only as far as validation subjects bear out (age.shrinkage).",
-    "verification_intervals": "Gallery against probe sequences: accuracy at the equilibrium point (as many of the same "
-    "as of different people are told right) and area under precision-recall (auc). "
+    "identification_ranks": "Share of probes whose own identity is within each rank.",
+    "gender_intervals": "Sequences of test subjects; the baseline predicts the majority gender of the training subjects.",
+    "age_intervals": "Mean absolute error in years on test subjects; the baseline predicts the mean age of the training "
+    "subjects, baseline_2 the median. Predictions are shrunk towards the median by the factor age.shrinkage, chosen on "
+    "validation subjects.",
+    "verification_intervals": "Gallery against probe sequences: accuracy at the equilibrium point (equal true "
+    "positive and true negative rates) and area under precision-recall (auc). "
     "Baseline: distance between mean flows after PCA; baseline_2: chance.",
     "verification_roc": "Receiver operating characteristic of verification.",
     "verification_precision_recall": "Precision and recall of verification.",

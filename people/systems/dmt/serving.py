@@ -1,4 +1,4 @@
-"""What DMT offers to whoever serves it: windows of optical flow in; identity, gender, age and gait signature out."""
+"""Serving of DMT: from windows of optical flow to identity, gender, age and gait signature."""
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ def shapes(network: nn.Module, spec: Spec) -> tuple[Shapes, Shapes]:
 
 @torch.no_grad()
 def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of each window: the log-probability of each training subject, the gait signature, and of the network's tasks the rest.
+    """For each window the log-probability of each training subject, the gait signature, and gender and age if they are tasks.
 
     `arrays`: "flow" (window, 2·frame, height, width) in pixels per frame. Identities are in the order of the checkpoint's
     subjects; "gender_probability" is (female, male), "age_years" a number.

@@ -51,37 +51,36 @@ class Samples:
         return len(self.clips)
 
     def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]:
-        """What is to be said of every clip; `spec["subjects"]` are the people who have an identity.
+        """The labels of every clip; `spec["subjects"]` are the people who have an identity.
 
-        "identity" their index or -1; numbers within this split: "subject", "walk" (one sequence of one person, seen from any
-        side), "view" (from the smallest angle), "condition" (0 is normal walking), "clip".
+        "identity" their index or -1; numbers within this split: "subject", "walk" (one sequence of one person, in all
+        views), "view" (from the smallest angle), "condition" (0 is normal walking), "clip".
         """
-        known = tuple(spec["subjects"])
-        if self._targets is None or self._targets[0] != known:
+        subjects = tuple(spec["subjects"])
+        if self._targets is None or self._targets[0] != subjects:
             clips, conditions = self.clips, self.clips["condition"].to_numpy(str)
-            others = sorted(set(conditions) - {NORMAL})
-            of_clip = {
-                "identity": pd.Index(known).get_indexer(clips["subject_id"].to_numpy(str)),
+            variations = sorted(set(conditions) - {NORMAL})
+            labels = {
+                "identity": pd.Index(subjects).get_indexer(clips["subject_id"].to_numpy(str)),
                 "subject": pd.factorize(clips["subject_id"], sort=True)[0],
                 "walk": clips.groupby(["subject_id", "sequence"]).ngroup().to_numpy(),
                 "view": pd.factorize(clips["view_deg"], sort=True)[0],
-                "condition": pd.Index([NORMAL, *others]).get_indexer(conditions),
+                "condition": pd.Index([NORMAL, *variations]).get_indexer(conditions),
                 "clip": np.arange(len(clips)),
             }
-            self._targets = known, {name: torch.from_numpy(codes.astype(np.int64)) for name, codes in of_clip.items()}
+            self._targets = subjects, {name: torch.from_numpy(codes.astype(np.int64)) for name, codes in labels.items()}
         return self._targets[1]
 
-    def frames(self, index: int, draw: np.random.Generator | None) -> Int[np.ndarray, " frame"]:
-        """The frames of a sample, as rows of the store: all of a clip's, or with `draw` consecutive ones from a random start.
-
-        After its last frame a clip that is shorter than that goes on with its first, as published.
+    def frames(self, index: int, generator: np.random.Generator | None) -> Int[np.ndarray, " frame"]:
+        """The frames of a sample, as rows of the store: all of a clip's, or with a `generator` consecutive ones from a random
+        start; a clip that is shorter than a sample is repeated, as published.
         """
         start, length = int(self._starts[index]), int(self._lengths[index])
-        if draw is None:
+        if generator is None:
             return start + np.arange(length)
-        wanted = self.config.frames
-        first = int(draw.integers(length - wanted + 1 if length > wanted else length))
-        return start + (first + np.arange(wanted)) % length
+        count = self.config.frames
+        first = int(generator.integers(length - count + 1 if length > count else length))
+        return start + (first + np.arange(count)) % length
 
     def batch(
         self,
@@ -91,79 +90,79 @@ class Samples:
         statistics: dict[str, Tensor],
         augment: np.random.Generator | None,
     ) -> dict[str, Tensor]:
-        """The targets of these clips and what the network sees of them.
+        """The targets of these clips and the network's inputs.
 
         "silhouette" (sample, frame, height, width) in [0, 1] and "keypoints" (sample, frame, 17, 3): x and y in [-1, 1] over
-        the picture, and the confidence; joints that were not found, and all where there are no poses, are (0, 0, 0). Clips of
-        different lengths are padded with zeros at the end, "length" (sample,) says from where.
+        the image, and the confidence; joints that were not found, and all where there are no poses, are (0, 0, 0). Clips of
+        different lengths are padded with zeros to the longest, "length" (sample,) counts the frames before the padding.
 
-        With `augment` a sample is `frames` consecutive frames. From where they are taken follows from the generator's state
-        and the index alone; an index beyond the last is the clip at its remainder, drawn once more.
+        With `augment` a sample is `frames` consecutive frames. Their start depends only on the generator's state and the
+        index; an index beyond the last is the clip at its remainder, with another start.
         """
         key = None if augment is None else int(augment.integers(2**63))
         clips = [index % len(self) for index in indices]
-        draws = [None if key is None else np.random.default_rng([key, index]) for index in indices]
-        chosen = [self.frames(clip, draw) for clip, draw in zip(clips, draws, strict=True)]
-        lengths = [len(frames) for frames in chosen]
-        rows, clips = torch.tensor(lengths), torch.tensor(clips)
+        generators = [None if key is None else np.random.default_rng([key, index]) for index in indices]
+        frames = [self.frames(clip, generator) for clip, generator in zip(clips, generators, strict=True)]
+        lengths = [len(sample) for sample in frames]
+        rows = torch.tensor(clips)
         return {
-            "silhouette": self._resized(padded(self._silhouettes, chosen, max(lengths))),
-            "keypoints": self._normalised(chosen, max(lengths)),
-            "length": rows,
-            **{name: values[clips] for name, values in self.targets(spec).items()},
+            "silhouette": self._resized(padded(self._silhouettes, frames, max(lengths))),
+            "keypoints": self._normalised(frames, max(lengths)),
+            "length": torch.tensor(lengths),
+            **{name: values[rows] for name, values in self.targets(spec).items()},
         }
 
     def _resized(self, stored: UInt8[np.ndarray, "sample frame _ _"]) -> Float[Tensor, "sample frame height width"]:
         """The mean of the stored pixels under each pixel, divided by 255."""
         return self._resize(torch.from_numpy(stored).float().div_(255))
 
-    def _normalised(self, chosen: list[Int[np.ndarray, " _"]], longest: int) -> Float[Tensor, "sample frame 17 3"]:
+    def _normalised(self, frames: list[Int[np.ndarray, " _"]], longest: int) -> Float[Tensor, "sample frame 17 3"]:
         if self._keypoints is None:
-            return torch.zeros(len(chosen), longest, 17, 3)
-        keypoints_px = torch.from_numpy(padded(self._keypoints, chosen, longest))
+            return torch.zeros(len(frames), longest, 17, 3)
+        keypoints_px = torch.from_numpy(padded(self._keypoints, frames, longest))
         height, width = self._silhouettes.shape[1:]
         confidence = keypoints_px[..., 2:]
-        placed = keypoints_px[..., :2] * torch.tensor([2 / width, 2 / height]) - 1
-        return torch.cat([placed * (confidence > 0), confidence], dim=-1)
+        position = keypoints_px[..., :2] * torch.tensor([2 / width, 2 / height]) - 1
+        return torch.cat([position * (confidence > 0), confidence], dim=-1)
 
 
-def padded(field: np.ndarray, chosen: list[Int[np.ndarray, " _"]], longest: int) -> np.ndarray:
-    """The frames of every sample, zeros behind the shorter ones; consecutive frames are read as one piece of the file."""
-    out = np.zeros((len(chosen), longest, *field.shape[1:]), field.dtype)
-    for sample, frames in zip(out, chosen, strict=True):
-        consecutive = frames[-1] - frames[0] == len(frames) - 1
-        sample[: len(frames)] = field[frames[0] : frames[-1] + 1] if consecutive else field[frames]
-    return out
+def padded(field: np.ndarray, frames: list[Int[np.ndarray, " _"]], longest: int) -> np.ndarray:
+    """The frames of every sample, zeros behind the shorter ones; consecutive frames are read as one slice of the file."""
+    samples = np.zeros((len(frames), longest, *field.shape[1:]), field.dtype)
+    for sample, rows in zip(samples, frames, strict=True):
+        consecutive = rows[-1] - rows[0] == len(rows) - 1
+        sample[: len(rows)] = field[rows[0] : rows[-1] + 1] if consecutive else field[rows]
+    return samples
 
 
 def open_samples(reads: dict[str, Path], config: Config, split: str, tasks: Collection[str]) -> Samples:
     """The clips of one split of the silhouettes at `reads["frames"]`, with the poses at `reads["poses"]` if they are read.
 
-    All tasks need the same. Validation people are told apart across views, without which no
-    epoch is better than another: two of them need normal walks, two each, seen from two sides.
+    All tasks need the same. Model selection identifies validation people across views: two of them need two normal walks each,
+    from two views.
     """
-    frames, poses = Path(reads["frames"]), Path(reads["poses"])
+    frames = reads["frames"]
     silhouettes = Store.open(frames)
-    keypoints = Store.open(poses) if config.keypoints else None
+    keypoints = Store.open(reads["poses"]) if config.keypoints else None
     columns = ["clip_id", "start", "length"]
     if keypoints is not None and not keypoints.clips[columns].equals(silhouettes.clips[columns]):
         raise ValueError(
-            f"{poses} must hold the clips of {frames} with the same frames, in the same order; it was made from other "
+            f"{keypoints.path} must hold the clips of {frames} with the same frames, in the same order; it was made from other "
             "silhouettes: run the stage poses again"
         )
     samples = Samples(silhouettes, keypoints, split, config)
     if len(samples) == 0:
         raise ValueError(f"the split {split!r} of {frames} must have clips, got none: provide subjects for it")
-    if split == "validation" and len(told_apart(samples.clips)) < 2:
+    if split == "validation" and len(cross_view_subjects(samples.clips)) < 2:
         raise ValueError(
             f"the validation split of {frames} must have two people with two normal walks ({NORMAL!r}) each, seen from two "
-            f"views, got {len(told_apart(samples.clips))}: provide more people, sequences or views"
+            f"views, got {len(cross_view_subjects(samples.clips))}: provide more people, sequences or views"
         )
     return samples
 
 
-def told_apart(clips: pd.DataFrame) -> list[str]:
-    """The people who can be identified across views: a normal walk of theirs was seen from one side, another from another."""
+def cross_view_subjects(clips: pd.DataFrame) -> list[str]:
+    """The people who can be identified across views: those with two normal walks, and normal walks from two views."""
     walks, views = ({} for _ in range(2))
     for subject, sequence, view_deg, condition in clips[["subject_id", "sequence", "view_deg", "condition"]].to_numpy():
         if condition == NORMAL:
@@ -173,12 +172,12 @@ def told_apart(clips: pd.DataFrame) -> list[str]:
 
 
 def statistics(train: Samples) -> dict[str, Tensor]:
-    """Nothing is subtracted from a silhouette."""
+    """None: nothing is subtracted from a silhouette."""
     return {}
 
 
 def spec(train: Samples) -> dict[str, Any]:
-    """What the network must know of the training data: who is in it, how large pictures are, and whether there are poses."""
+    """What the network must know of the training data: subjects, size of the silhouettes, and whether there are poses."""
     return {
         "subjects": sorted(train.clips["subject_id"].unique().tolist()),
         "size_hw": list(train.config.size_hw),

@@ -19,24 +19,24 @@ from people.nn.blocks import (
     SeparateLinear,
     TemporalAttention,
     frame_mask,
-    leaky,
-    maximum,
+    leaky_relu,
+    mask_padding,
+    max_pool,
     mean_plus_max,
-    silence,
     weighted_sum,
 )
 from people.nn.pretrained import Pretrained
 from people.records import COCO_KEYPOINTS
 
-SHORTEST = 3  # frames; shorter sequences are repeated, as GaitGL's are
+MIN_FRAMES = 3  # shorter sequences are repeated, as GaitGL's are
 
 
 @dataclass(frozen=True)
 class Config:
-    """What the network is made of; each of the paper's ingredients is a switch.
+    """Sizes and layers of the network; each of the paper's components can be switched off.
 
     `channels`: of the first convolution and of each GLConv, the last of which is GLConvB (eq. 5). `temporal_aggregation`:
-    GaitGL's, which makes every three frames one. `glconv`: off leaves 3x3x3 convolutions over the whole map. `parts`: the m
+    GaitGL's, which reduces T frames to ⌊T/3⌋. `glconv`: off leaves 3x3x3 convolutions over the whole map. `parts`: the m
     strips of the local convolution. `attention`: off takes the maximum over time. `clip_frames`: L of eq. 6, counted after
     the aggregation for silhouettes. `attention_channels`: between the two convolutions of eq. 8. `keypoint_strips`:
     as how many strips the feature of the poses is appended, where there are poses. `gem`: off is mean plus maximum.
@@ -70,7 +70,7 @@ def map_height(config: Config, size_hw: Sequence[int]) -> int:
     """Rows of the last map, each of which becomes a strip of the embedding, for silhouettes of `size_hw`."""
     height, width = size_hw
     if height % 2 or width < 6:
-        raise ValueError(f"silhouettes must have an even height and at least 6 columns, got {tuple(size_hw)}; choose another")
+        raise ValueError(f"silhouettes must have an even height and at least 6 columns, got {tuple(size_hw)}; change it")
     if not config.glconv:
         return height // 2
     if (height // 2) % config.parts:
@@ -82,7 +82,7 @@ def map_height(config: Config, size_hw: Sequence[int]) -> int:
 
 
 class Network(nn.Module):
-    """From the silhouettes and the poses of a sequence to its embedding f: one vector for each strip.
+    """From the silhouettes and the poses of a sequence to its embedding f, one vector for each strip.
 
     `spec`: "size_hw" of a silhouette, "subjects" (the training ids), "keypoints" (whether there are poses), "tasks" (with
     cross_entropy the embedding is classified as one of the training subjects, as GaitGL has it).
@@ -106,20 +106,20 @@ class Network(nn.Module):
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """Of each sample: "embedding" (sample, strip, channel) and, with a classifier, "logits" (sample, strip, subject).
+        """Outputs "embedding" (sample, strip, channel) and, with a classifier, "logits" (sample, strip, subject).
 
         `batch`: "silhouette" (sample, frame, height, width) in [0, 1], "keypoints" (sample, frame, 17, 3), and "length", the
-        true frames of each sample: what is behind them has no influence.
+        frames of each sample without its padding, which has no influence.
         """
         silhouette, length = batch["silhouette"], batch["length"]
         shortest = int(length.min())
         if shortest < 1:
-            raise ValueError("a sequence must have at least one frame, got one of none; leave it out of the data")
+            raise ValueError("a sequence must have at least one frame, got one without; remove it from the data")
         keypoints = batch["keypoints"] if self.keypoints is not None else None
-        if shortest < SHORTEST:
-            places, length = _repeated(length, silhouette.shape[1])
-            silhouette = _at(silhouette, places)
-            keypoints = _at(keypoints, places) if keypoints is not None else None
+        if shortest < MIN_FRAMES:
+            index, length = _repetition(length, silhouette.shape[1])
+            silhouette = _gather(silhouette, index)
+            keypoints = _gather(keypoints, index) if keypoints is not None else None
         ragged = shortest < silhouette.shape[1]
         features = self.silhouette_features(silhouette, length, ragged=ragged)
         if self.keypoints is not None and keypoints is not None:
@@ -142,38 +142,38 @@ class Network(nn.Module):
         """f_TGL, pooled over the width: GLConv layers, aggregation over time, generalised mean of each row (eqs. 1-10)."""
         maps, length = self.maps(silhouette, length, ragged=ragged)
         if self.attention is not None:
-            # The paper flattens the map and then pools it over space, which excludes each other: the frame's feature is the
-            # mean over the map, and its weight is that of the whole map.
+            # The paper flattens the map and then pools it over space, which contradict each other: here the frame's feature is
+            # the mean over the map, and its weight is applied to the map.
             weights = self.attention(maps.mean((2, 4)).mT, length)
             pooled = weighted_sum(maps, weights)
         else:
-            behind = ~frame_mask(length, maps.shape[3])[:, None, None, :, None]
-            pooled = maximum(maps.masked_fill(behind, -math.inf) if ragged else maps, (1, maps.shape[3], 1)).squeeze(3)
+            is_padding = ~frame_mask(length, maps.shape[3])[:, None, None, :, None]
+            pooled = max_pool(maps.masked_fill(is_padding, -math.inf) if ragged else maps, (1, maps.shape[3], 1)).squeeze(3)
         rows = self.pooling(pooled) if self.pooling is not None else mean_plus_max(pooled)  # (sample, channel, height)
         return rows.mT
 
     def maps(
         self, silhouette: Float[Tensor, "sample frame height width"], length: Int[Tensor, " sample"], *, ragged: bool
     ) -> tuple[Float[Tensor, "sample channel height2 frame2 width2"], Int[Tensor, " sample"]]:
-        """f_GL before it is flattened (eq. 5), with zeros behind each sample's end, and the frames that are left of each."""
+        """f_GL before it is flattened (eq. 5), with zeros in the padding, and the number of frames of each sample."""
 
-        def ended(maps: Tensor) -> Tensor:
-            return silence(maps, length) if ragged else maps
+        def masked(maps: Tensor) -> Tensor:
+            return mask_padding(maps, length) if ragged else maps
 
-        maps = ended(silhouette.movedim(1, 2)[:, None])  # (sample, 1, height, frame, width)
-        maps = ended(leaky(self.first(maps)))  # (sample, channel, height, frame, width)
+        maps = masked(silhouette.movedim(1, 2)[:, None])  # (sample, 1, height, frame, width)
+        maps = masked(leaky_relu(self.first(maps)))  # (sample, channel, height, frame, width)
         if self.aggregation is not None:
             maps, length = self.aggregation(maps), length // 3
-            maps = ended(maps)
+            maps = masked(maps)
         for number, layer in enumerate(self.layers):
-            maps = ended(layer(maps))
+            maps = masked(layer(maps))
             if number == 0:
-                maps = maximum(maps, (2, 1, 2))
+                maps = max_pool(maps, (2, 1, 2))
         return maps, length
 
 
 class Keypoints(nn.Module):
-    """The temporal aggregated human pose feature: a linear map of each frame's 17x3 numbers, then attention of its own."""
+    """The temporal aggregated human pose feature: a linear map of each frame's 17x3 numbers, then a separate attention."""
 
     def __init__(self, config: Config) -> None:
         super().__init__()
@@ -188,11 +188,11 @@ class Keypoints(nn.Module):
     def forward(
         self, keypoints: Float[Tensor, "sample frame joint 3"], length: Int[Tensor, " sample"]
     ) -> Float[Tensor, "sample strip channel"]:
-        frames = leaky(self.frame(keypoints.flatten(2)))  # (sample, frame, strip * channel)
+        features = leaky_relu(self.frame(keypoints.flatten(2)))  # (sample, frame, strip * channel)
         if self.attention is not None:
-            pooled = (self.attention(frames, length)[:, None, :] @ frames.float())[:, 0]
+            pooled = (self.attention(features, length)[:, None, :] @ features.float())[:, 0]
         else:
-            pooled = frames.masked_fill(~frame_mask(length, frames.shape[1])[:, :, None], -math.inf).amax(1)
+            pooled = features.masked_fill(~frame_mask(length, features.shape[1])[:, :, None], -math.inf).amax(1)
         return pooled.float().unflatten(1, (self.strips, -1))
 
 
@@ -203,24 +203,24 @@ def _attention(config: Config) -> TemporalAttention | None:
 
 
 def _layers(config: Config) -> list[nn.Module]:
-    made: list[nn.Module] = []
+    layers: list[nn.Module] = []
     last = len(config.channels) - 2
-    for number, (before, after) in enumerate(pairwise(config.channels)):
+    for number, (channels_in, channels_out) in enumerate(pairwise(config.channels)):
         if config.glconv:
-            made.append(GLConv(before, after, parts=config.parts, join="height" if number == last else "sum"))
+            layers.append(GLConv(channels_in, channels_out, parts=config.parts, join="height" if number == last else "sum"))
         else:
-            made.append(nn.Sequential(Convolution3d(before, after), nn.LeakyReLU(LEAK)))
-    return made
+            layers.append(nn.Sequential(Convolution3d(channels_in, channels_out), nn.LeakyReLU(LEAK)))
+    return layers
 
 
-def _repeated(length: Int[Tensor, " sample"], frames: int) -> tuple[Int[Tensor, "sample frame"], Int[Tensor, " sample"]]:
-    """Which frames to show when some samples have one or two: one frame three times, two frames twice."""
-    places = torch.arange(max(frames, SHORTEST + 1), device=length.device).expand(len(length), -1)
-    places = torch.where(length[:, None] < SHORTEST, places % length[:, None], places.clamp(max=frames - 1))
-    return places, length * -(-SHORTEST // length)
+def _repetition(length: Int[Tensor, " sample"], frames: int) -> tuple[Int[Tensor, "sample frame"], Int[Tensor, " sample"]]:
+    """The frame indices that repeat samples of one or two frames (three times, twice), and the new lengths."""
+    index = torch.arange(max(frames, MIN_FRAMES + 1), device=length.device).expand(len(length), -1)
+    index = torch.where(length[:, None] < MIN_FRAMES, index % length[:, None], index.clamp(max=frames - 1))
+    return index, length * -(-MIN_FRAMES // length)
 
 
-def _at(
-    frames: Float[Tensor, "sample frame *rest"], places: Int[Tensor, "sample place"]
-) -> Float[Tensor, "sample place *rest"]:
-    return frames[torch.arange(len(frames), device=places.device)[:, None], places]
+def _gather(
+    frames: Float[Tensor, "sample _ *feature"], index: Int[Tensor, "sample frame"]
+) -> Float[Tensor, "sample frame *feature"]:
+    return frames[torch.arange(len(frames), device=index.device)[:, None], index]

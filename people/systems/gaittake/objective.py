@@ -1,4 +1,4 @@
-"""What GaitTAKE minimises: L = L_weighted + λ L_batch_all (+ λ L_cross_entropy), and what its training watches."""
+"""What GaitTAKE minimises: L = L_weighted + λ L_batch_all (+ λ L_cross_entropy); its validation errors."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ AUXILIARIES = ("batch_all", "cross_entropy")
 class Config:
     """The weight λ of each further term, the margins of both triplet losses, and whether eq. 11 weights its pairs.
 
-    Without `weighting` every positive and every negative of an anchor counts the same.
+    Without `weighting` all positives of an anchor have equal weights, and all negatives.
     """
 
     lambdas: dict[str, float]
@@ -28,7 +28,7 @@ class Config:
     weighting: bool
 
     def __init__(self, *, margin: Mapping[str, float | int], weighting: bool, **weights: Any) -> None:
-        if set(weights) != {"lambda"}:  # a word of Python, therefore taken by name
+        if set(weights) != {"lambda"}:  # a keyword of Python, therefore not a parameter
             raise ValueError(f"gaittake.objective has the keys lambda, margin and weighting, got besides: {sorted(weights)}")
         object.__setattr__(self, "lambdas", {term: float(weight) for term, weight in weights["lambda"].items()})
         object.__setattr__(self, "margin", {term: float(distance) for term, distance in margin.items()})
@@ -45,7 +45,7 @@ class Config:
 
 
 class Objective(nn.Module):
-    """The named loss terms of GaitTAKE, unweighted, those whose weight is not 0; it keeps no state."""
+    """The named loss terms of GaitTAKE whose weight is not 0, unweighted; stateless."""
 
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ class Objective(nn.Module):
         self.weighting = Fixed({MAIN: 1.0, **{term: config.lambdas[term] for term in config.tasks[1:]}})
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A number with a graph for each term, every strip of the embedding for itself, the mean over strips."""
+        """The loss of each term, a scalar with a graph: computed for each strip of the embedding, averaged over strips."""
         embedding, subject, margin = outputs["embedding"], batch["subject"], self.config.margin
         terms = {MAIN: losses.weighted_triplet(embedding, subject, margin[MAIN], weighting=self.config.weighting)}
         if "batch_all" in self.config.tasks:
@@ -70,11 +70,11 @@ class Objective(nn.Module):
         return {"active_triplets": losses.active_triplets(outputs["embedding"], batch["subject"], margin)}
 
     def step_end(self) -> None:
-        """One optimisation step is done: nothing here counts them."""
+        """Nothing: there is no state."""
 
 
 def monitor(targets: Collection[str]) -> Concatenated:
-    """Keeps the embeddings and these targets of a split for `validate`."""
+    """An accumulator of a split's embeddings and of these targets, for `validate`."""
     return Concatenated(validate, targets)
 
 
@@ -82,8 +82,8 @@ def validate(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Validati
     """The errors of a whole split from its concatenated outputs and targets, and the score that selects the model.
 
     identity: 1 - rank-1 across views, one view as gallery at a time; ranking: 1 - mean average precision of the same
-    comparisons (`people.training.validation_errors.across_views`). The score is -identity, and of equally good identifications
-    the one that ranks better is ahead: - ranking / 1000.
+    comparisons (`people.training.validation_errors.across_views`). The score is -identity -
+    ranking / 1000: the mean average precision decides between equal ranks.
     """
     labels = (targets[name] for name in ("subject", "walk", "view", "condition"))
     identity, ranking = validation_errors.across_views(outputs["embedding"], *labels)

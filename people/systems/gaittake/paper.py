@@ -1,4 +1,4 @@
-"""What the paper reports, and how its methods and ours are called in tables."""
+"""The paper's figures, the titles of methods in tables, and captions."""
 
 from typing import NamedTuple
 
@@ -57,7 +57,7 @@ CAPTIONS = {
     "single_view": "Rank-1 accuracy in % for each probe view, one other view as gallery at a time, mean over gallery views; "
     "the identical view is excluded. The paper's rows were taken on recordings of real people, their mean over all of its "
     "views. Two of its numbers contradict their row: the mean of MT3D with a bag (93.0; the row gives 93.1), and GaitPart "
-    "with a bag at 90° (94.9; its mean asks for 84.9), which is left empty here.",
+    "with a bag at 90° (94.9; its mean implies 84.9), which is left empty here.",
     "single_view_pairs": "Rank-1 accuracy in % of ours for each probe view (rows) and gallery view (columns).",
     "single_view_intervals": "The same as fractions, with bootstrap intervals over subjects; map is mean average precision. "
     "Baseline: the nearest gait energy image (a clip's mean silhouette) under the same protocol.",
@@ -66,6 +66,6 @@ CAPTIONS = {
     "cross_view_intervals": "The gallery holds all other views at once; fractions with bootstrap intervals over subjects. "
     "Baseline: the nearest gait energy image.",
     "cross_view_missing": "As above, for the gallery of all other views.",
-    "silhouettes": "What the network sees of one test subject, a row for each condition: frames evenly spaced over the clip, "
+    "silhouettes": "The network's input for one test subject, a row for each condition: frames evenly spaced over the clip, "
     "with the keypoints of the poses where there are any, and on the right the gait energy image.",
 }

@@ -1,4 +1,4 @@
-"""What GaitTAKE offers to whoever serves it: silhouettes and the keypoints in them in, embeddings out."""
+"""Serving of GaitTAKE: from silhouettes and their keypoints to embeddings."""
 
 import numpy as np
 import torch
@@ -8,21 +8,21 @@ from people.training.system import Shapes, Spec, Statistics
 
 
 def shapes(network: nn.Module, spec: Spec) -> tuple[Shapes, Shapes]:
-    """The shape of each input and of the answer; -1 is the number of clips, and that of their frames."""
+    """The shape of each input and of the output; -1 is the number of clips, and that of their frames."""
     height, width = spec["size_hw"]
     with torch.no_grad():
-        nobody = {"silhouette": torch.zeros(1, 3, height, width), "keypoints": torch.zeros(1, 3, 17, 3)}
-        embedding = network(nobody | {"length": torch.tensor([3])})["embedding"]
-    takes = {"silhouette": (-1, -1, height, width), "keypoints": (-1, -1, 17, 3)}
-    return takes, {"embedding": (-1, *embedding.shape[1:])}
+        example = {"silhouette": torch.zeros(1, 3, height, width), "keypoints": torch.zeros(1, 3, 17, 3)}
+        embedding = network(example | {"length": torch.tensor([3])})["embedding"]
+    inputs = {"silhouette": (-1, -1, height, width), "keypoints": (-1, -1, 17, 3)}
+    return inputs, {"embedding": (-1, *embedding.shape[1:])}
 
 
 @torch.no_grad()
 def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The embedding (strip, channel) of each clip; two clips are as far apart as their strips are in the mean.
+    """The embedding (strip, channel) of each clip; the distance of two clips is the mean Euclidean distance of their strips.
 
     `arrays`: "silhouette" (clip, frame, height, width) in [0, 1]; "keypoints" (clip, frame, 17, 3), x and y in [-1, 1] over
-    the picture and the confidence, (0, 0, 0) where a joint was not found. All clips have the same number of frames.
+    the image and the confidence, (0, 0, 0) where a joint was not found. All clips have the same number of frames.
     """
     inputs = {name: torch.from_numpy(np.asarray(arrays[name], np.float32)) for name in ("silhouette", "keypoints")}
     sample, frames = inputs["silhouette"].shape[:2]

@@ -1,4 +1,4 @@
-"""What is minimised: triplets of photos, the mean of twelve cross-entropies, person or not; and what training watches."""
+"""What reid minimises: triplet loss, the mean of twelve cross-entropies, person or not; its validation errors."""
 
 import math
 from collections.abc import Collection, Mapping, Sequence
@@ -40,13 +40,13 @@ class Config:
     def __init__(
         self, *, margin: Mapping[str, float | int], uncertainty: str, bounds: Sequence[float | int], **weights: Any
     ) -> None:
-        if set(weights) != {"lambda"}:  # a word of Python, therefore taken by name
+        if set(weights) != {"lambda"}:  # a keyword of Python, therefore not a parameter
             raise ValueError(f"reid.objective has the keys lambda, margin, uncertainty and bounds, got {sorted(weights)} too")
-        given = {term: one if one == LEARNED else _number(term, one) for term, one in weights["lambda"].items()}
-        if set(given) != set(TERMS) or not (given["identity"] or given["attributes"]):
+        lambdas = {term: weight if weight == LEARNED else _number(term, weight) for term, weight in weights["lambda"].items()}
+        if set(lambdas) != set(TERMS) or not (lambdas["identity"] or lambdas["attributes"]):
             raise ValueError(
                 f"reid.objective.lambda must give {', '.join(TERMS)} a weight each, that of identity or attributes not 0, got "
-                f"{given}; correct params.yaml"
+                f"{lambdas}; correct params.yaml"
             )
         if set(margin) != {"identity"} or not margin["identity"] > 0:
             raise ValueError(
@@ -58,7 +58,7 @@ class Config:
             raise ValueError(
                 f"reid.objective.bounds must be [low, high], low < 0 < high, got {list(bounds)}; correct params.yaml"
             )
-        object.__setattr__(self, "lambdas", given)
+        object.__setattr__(self, "lambdas", lambdas)
         object.__setattr__(self, "margin", {term: float(distance) for term, distance in margin.items()})
         object.__setattr__(self, "uncertainty", uncertainty)
         object.__setattr__(self, "bounds", (float(bounds[0]), float(bounds[1])))
@@ -69,12 +69,12 @@ class Config:
         return tuple(term for term in TERMS if self.lambdas[term])
 
 
-def _number(term: str, given: Any) -> float:
-    if isinstance(given, bool) or not isinstance(given, (int, float)) or given < 0:
+def _number(term: str, weight: Any) -> float:
+    if isinstance(weight, bool) or not isinstance(weight, (int, float)) or weight < 0:
         raise ValueError(
-            f"reid.objective.lambda.{term} must be {LEARNED!r} or a number >= 0, got {given!r}; correct params.yaml"
+            f"reid.objective.lambda.{term} must be {LEARNED!r} or a number >= 0, got {weight!r}; correct params.yaml"
         )
-    return float(given)
+    return float(weight)
 
 
 class Objective(nn.Module):
@@ -87,22 +87,22 @@ class Objective(nn.Module):
         self.weighting = weighting(config)
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """A number with a graph for each term.
+        """The loss of each term, a scalar with a graph.
 
-        identity: the batch-all triplet loss (eq. 1) of people whose identity is known: junk is nobody, neither like nor unlike
-        anyone. attributes: the mean of the twelve cross-entropies, each over the photos whose class is known. junk: likewise.
+        identity: the batch-all triplet loss (eq. 1) of people whose identity is known: junk is in no triplet. attributes: the
+        mean of the twelve cross-entropies, each over the photos whose class is known. junk: one such cross-entropy.
         """
         return {term: getattr(self, f"_{term}")(outputs, batch) for term in self.config.tasks}
 
     def diagnostics(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The share of triplets that still violate the margin: the loss itself stays near the margin while it succeeds."""
+        """The share of triplets that still violate the margin; the loss itself stays near it even in successful runs."""
         if "embedding" not in outputs:
             return {}
         embedding, margin = outputs["embedding"][:, None], self.config.margin["identity"]
         return {"active_triplets": losses.active_triplets(embedding, batch["identity"], margin)}
 
     def step_end(self) -> None:
-        """One optimisation step is done: nothing here counts them."""
+        """Nothing: there is no state."""
 
     def _identity(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         embedding = outputs["embedding"][:, None]  # one strip
@@ -117,17 +117,17 @@ class Objective(nn.Module):
 
 
 def weighting(config: Config) -> Fixed | Uncertainty:
-    """How the terms are weighted: fixed weights, or uncertainty weighting where one is learned."""
-    asked = {term: weight for term, weight in config.lambdas.items() if weight}
-    fixed = {term: float(weight) for term, weight in asked.items() if weight != LEARNED}
-    if len(fixed) == len(asked):
+    """The weighting of the terms: fixed weights, or uncertainty weighting where one is learned."""
+    lambdas = {term: weight for term, weight in config.lambdas.items() if weight}
+    fixed = {term: float(weight) for term, weight in lambdas.items() if weight != LEARNED}
+    if len(fixed) == len(lambdas):
         return Fixed(fixed)
     scales = {term: (DISTANCE if term == "identity" else CLASSIFICATION)[config.uncertainty] for term in TERMS}
-    return Uncertainty({term: scales[term] for term in TERMS if asked.get(term) == LEARNED}, fixed, config.bounds)
+    return Uncertainty({term: scales[term] for term in TERMS if lambdas.get(term) == LEARNED}, fixed, config.bounds)
 
 
 def monitor(targets: Collection[str]) -> Concatenated:
-    """Keeps the outputs and these targets of a split for `validate`."""
+    """An accumulator of a split's outputs and of these targets, for `validate`."""
     return Concatenated(validate, targets)
 
 
@@ -136,18 +136,18 @@ def validate(outputs: dict[str, Tensor], targets: dict[str, Tensor]) -> Validati
 
     identity: 1 - mean average precision of people's photos, those of the query's person by the query's camera left out;
     attributes: 1 - the mean balanced accuracy; junk: the error of persons and of junk, each weighing a half. combined: 1 - the
-    geometric mean of what identity and attributes get right, where the model has both. The score is -combined.
+    geometric mean of 1 - identity and 1 - attributes, of those that are tasks. The score is -combined.
     """
     people = targets["person"] == 1
     errors = {}
     if "embedding" in outputs:
         labels = (targets[name][people] for name in ("subject", "camera"))
         errors["identity"] = 1 - validation_errors.mean_average_precision(outputs["embedding"][people], *labels)
-    if known := [name for name in ATTRIBUTES if name in outputs]:
-        balanced = [validation_errors.balanced_accuracy(outputs[name], targets[name]) for name in known]
+    if attributes := [name for name in ATTRIBUTES if name in outputs]:
+        balanced = [validation_errors.balanced_accuracy(outputs[name], targets[name]) for name in attributes]
         errors["attributes"] = 1 - torch.tensor(balanced, dtype=torch.float64).nanmean().item()
-    right = [1 - error for error in errors.values()]
+    scores = [1 - error for error in errors.values()]
     if "person" in outputs:
         errors["junk"] = 1 - validation_errors.balanced_accuracy(outputs["person"], targets["person"])
-    combined = 1 - math.prod(right) ** (1 / len(right))
+    combined = 1 - math.prod(scores) ** (1 / len(scores))
     return {"score": -combined, "errors": {MAIN_ERROR: combined, **errors}}

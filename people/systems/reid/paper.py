@@ -1,4 +1,4 @@
-"""What the paper reports, and how its methods and ours are called in tables."""
+"""The paper's figures, the titles of methods in tables, and captions."""
 
 OURS, BASELINE, PAPER = "ours", "baseline", "paper"
 MEAN = "mean"
@@ -35,11 +35,11 @@ CAPTIONS = {
     "queries against a gallery with distractors, without photos of the query's person by the query's camera. Junk is in "
     "neither; a query without a match is left out. Average precision is the step form; with trapezoids, as the first code of "
     "Market-1501, it is lower. The paper's rows are those of people of the course edition's training part (it names 225 who "
-    "validate), the published ones of the official test people: recordings of real people. Pictured: queries from the best "
-    "found to the worst (protocol official), each with the ten nearest photos, green where right; those by its own camera are "
-    "not compared.",
+    "validate), the published ones of the official test people: recordings of real people. Pictured: queries by falling "
+    "average precision (protocol official), each with the ten nearest photos, those of its person in a green frame; photos by "
+    "its own camera are not compared.",
     "retrieval_intervals": "The same as fractions, with bootstrap intervals over people. Baseline: the nearest histogram of "
-    "hue, saturation and value of the upper and lower half of a photo's middle columns, their mean colour made grey.",
+    "hue, saturation and value of the upper and lower half of a photo's middle columns, after a grey-world correction.",
     "retrieval_protocols": "What each protocol compares; a query without a match counts in no figure.",
     "attributes": "Attributes in % over the people's photos whose class is known (query and gallery alike); unknown ones are "
     "counted and left out (in the last row: labels of all attributes). Most frequent: the class that most training "
@@ -48,15 +48,15 @@ CAPTIONS = {
     "not known: among the 225 validation people that it names, the most frequent classes have other shares (age 82.9, upper "
     "colour 31.6) than it prints. The mean of its MFC column is 70.74, not the printed 70.70.",
     "attributes_intervals": "The same as fractions, with bootstrap intervals over people. Baseline: the most frequent class.",
-    "upper_colour_confusion": "Colour of the upper body: the true class at the left, what it is taken for above.",
-    "lower_colour_confusion": "Colour of the lower body: the true class at the left, what it is taken for above.",
-    "junk_intervals": "Junk told from people: area under the ROC curve, with bootstrap intervals. confidence: one minus the "
-    "mean over attributes of the highest probability; detector: one minus how sure a detector is of a person; head: what the "
-    "network's own task says, where it has that task.",
-    "photos": "What was judged.",
+    "upper_colour_confusion": "Colour of the upper body: the true class at the left, the predicted one above.",
+    "lower_colour_confusion": "Colour of the lower body: the true class at the left, the predicted one above.",
+    "junk_intervals": "Junk detection: area under the ROC curve, with bootstrap intervals. confidence: one minus the "
+    "mean over attributes of the highest probability; detector: one minus a detector's highest person score; head: the "
+    "probability by the network's own task, where it has that task.",
+    "photos": "The photos evaluated.",
     "retrieval_distances": "The distances from one query, that of median average precision (protocol official), to all photos "
     "that it is compared with, in order; points: photos of the same person.",
     "retrieval_official_ranks": "Share of queries with a match among the nearest photos, protocol official.",
     "retrieval_paper_ranks": "Share of queries with a match among the nearest photos, protocol paper.",
-    "junk_roc": "Junk told from people: the share of junk that is recognised against the share of people lost.",
+    "junk_roc": "Junk detection: the share of junk recognised against the share of people's photos taken for junk.",
 }

@@ -1,4 +1,4 @@
-"""What reid offers to whoever serves it: photos of pedestrians in, embeddings and attributes out."""
+"""Serving of reid: from photos of pedestrians to embeddings and attributes."""
 
 import numpy as np
 import torch
@@ -8,17 +8,17 @@ from people.training.system import Shapes, Spec, Statistics
 
 
 def shapes(network: nn.Module, spec: Spec) -> tuple[Shapes, Shapes]:
-    """The shape of the input and of each answer; -1 is the number of photos."""
+    """The shape of the input and of each output; -1 is the number of photos."""
     height, width = spec["size_hw"]
     with torch.no_grad():
-        answers = network({"image": torch.zeros(1, 3, height, width)})
-    return {"image": (-1, 3, height, width)}, {name: (-1, *answer.shape[1:]) for name, answer in answers.items()}
+        outputs = network({"image": torch.zeros(1, 3, height, width)})
+    return {"image": (-1, 3, height, width)}, {name: (-1, *output.shape[1:]) for name, output in outputs.items()}
 
 
 @torch.no_grad()
 def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Of each photo, what the network was trained for: its embedding, the probability of each class of every attribute by the
-    attribute's name, and of "person" (no, yes). Two people are as far apart as their embeddings are (Euclidean distance).
+    """For each photo the outputs of the network's tasks: its embedding, compared by Euclidean distance, the probability of each
+    class of every attribute by the attribute's name, and of "person" (no, yes).
 
     `arrays`: "image" (photo, 3, height, width), RGB in [0, 1]. Classes are in the order of the checkpoint's attributes.
     """

@@ -1,7 +1,7 @@
 """CMU motion-capture database (mocap.cs.cmu.edu): walks as Acclaim skeletons (`NN.asf`) and joint angles (`NN_KK.amc`).
 
-A skeleton gives every bone's direction (in the world, at rest), length and axis; a motion gives the root's place and the bones'
-angles at 120 Hz. y is up. Sex and age are not published.
+A skeleton file contains direction (world axes, rest pose), length and axis of every bone; a motion file contains the root's
+position and the bones' angles at 120 Hz. y is up. Sex and age are not published.
 """
 
 import re
@@ -16,18 +16,18 @@ from scipy.spatial.transform import Rotation
 from people.layouts.archives import members
 from people.layouts.motion import J, body_centred, low_pass, repair, resample, runs
 from people.records import JOINTS, Motion
-from people.synth.motion import Wanted
+from people.synth.motion import WalkRequest
 
 RECORDED_HZ = 120.0
 METRES_PER_INCH = 0.0254
-SHORTEST_S = 0.8  # many clips cross the studio in three seconds
+MIN_WALK_S = 0.8  # many clips last only three seconds
 SPEED_RANGE_M_S = (0.6, 2.5)
-FASTEST_TURN_RAD_S = 0.8
-SOLE_M = 0.08  # the ankle, where the skeleton's legs end, above the ground
+MAX_TURN_RAD_S = 0.8
+SOLE_M = 0.08  # height of the ankle, the end of the skeleton's legs, above the ground
 SMOOTH_S = 0.3
 _PATTERN = re.compile(r"/\d+(_\d+\.amc|\.asf)$")
 _EXPECTED = "skeletons NN/NN.asf and motions NN/NN_KK.amc"
-_ENDS = {"spine": "lowerback", "neck": "lowerneck"} | {
+_JOINT_BONES = {"spine": "lowerback", "neck": "lowerneck"} | {
     f"{side}_{joint}": f"{side[0]}{bone}"
     for side in ("left", "right")
     for joint, bone in {
@@ -45,25 +45,25 @@ _ENDS = {"spine": "lowerback", "neck": "lowerneck"} | {
 
 @dataclass(frozen=True, eq=False)
 class Bone:
-    """One bone of a skeleton: `rest` leads from its start to its end, `axis` turns its own axes into the world's."""
+    """One bone: `rest_m` is the vector from its start to its end, `axis` rotates its local axes to world axes."""
 
     name: str
     parent: str
     rest_m: Float[np.ndarray, " 3"]
     axis: Rotation
-    freedoms: tuple[str, ...]
+    dofs: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
 class Skeleton:
-    """Bones from the root outwards; `metres` is what a unit of length is."""
+    """Bones ordered from the root outwards; `unit_m` is the unit of length in metres."""
 
     bones: tuple[Bone, ...]
-    metres: float
+    unit_m: float
 
     @property
     def height_m(self) -> float:
-        """Standing height: both legs, the spine and the head stretched along one line."""
+        """Standing height: the lengths of leg, spine and head added up."""
         length = {bone.name: float(np.linalg.norm(bone.rest_m)) for bone in self.bones}
         hip = -np.mean([bone.rest_m[1] for bone in self.bones if bone.name in ("lhipjoint", "rhipjoint")])
         legs = np.mean([length[f"{side}{bone}"] for bone in ("femur", "tibia") for side in "lr"]) * 2
@@ -71,156 +71,166 @@ class Skeleton:
         return float(SOLE_M + legs + hip + trunk)
 
 
-def walks(wanted: Wanted) -> list[Motion]:
+def walks(request: WalkRequest) -> list[Motion]:
     """All walks of the archive."""
-    return read(wanted.archive, frame_rate_hz=wanted.frame_rate_hz)
+    return read(request.archive, frame_rate_hz=request.frame_rate_hz)
 
 
 def read(archive: Path, *, frame_rate_hz: float = 30.0) -> list[Motion]:
-    """Every straight stretch of every walk, by person, walk and time; walk "03a" is the first stretch of NN_03.amc."""
+    """The straight intervals of all walks, by person, walk and time; walk "03a" is the first interval of NN_03.amc."""
     files = members(archive, _PATTERN, expected=_EXPECTED)
     skeletons = {Path(name).stem: (name, content) for name, content in files.items() if name.endswith(".asf")}
-    walks = sorted(name for name in files if name.endswith(".amc"))
-    if not walks:
+    motion_files = sorted(name for name in files if name.endswith(".amc"))
+    if not motion_files:
         raise ValueError(f"{archive}: expected motions NN/NN_KK.amc, found skeletons only; name the whole archive")
     parsed = {subject: read_skeleton(f"{archive}/{name}", content) for subject, (name, content) in sorted(skeletons.items())}
     motions = []
-    for name in walks:
-        subject, walk = Path(name).stem.split("_")
+    for name in motion_files:
+        subject, walk_number = Path(name).stem.split("_")
         if subject not in parsed:
             raise ValueError(f"{archive}/{name}: expected a skeleton {subject}.asf, found none; restore it beside the motion")
         joints_m = read_joints(f"{archive}/{name}", files[name], parsed[subject])
-        motions += _motions(joints_m, subject, walk, parsed[subject].height_m, frame_rate_hz)
+        motions += _straight_motions(joints_m, subject, walk_number, parsed[subject].height_m, frame_rate_hz)
     return motions
 
 
-def read_skeleton(where: str, content: bytes) -> Skeleton:
-    """An Acclaim skeleton file; one unit of length is 1/scale inches."""
+def read_skeleton(source: str, content: bytes) -> Skeleton:
+    """Parse an Acclaim skeleton file; one unit of length is 1/scale inches."""
     text = re.sub(r"#.*", "", content.decode("latin-1"))
     sections = dict(re.findall(r"^:(\w+)(.*?)(?=^:|\Z)", text, flags=re.M | re.S))
     scale = re.search(r"length\s+([\d.eE+-]+)", sections.get("units", ""))
     if missing := sorted({"units", "bonedata", "hierarchy"} - set(sections)) or ([] if scale else ["length in :units"]):
-        raise ValueError(f"{where}: expected an Acclaim skeleton, missing {missing}; restore the file")
+        raise ValueError(f"{source}: expected an Acclaim skeleton, missing {missing}; restore the file")
     assert scale is not None
-    metres = METRES_PER_INCH / float(scale[1])
+    unit_m = METRES_PER_INCH / float(scale[1])
     lines = re.findall(r"^[^\S\n]*(\w+)((?:[^\S\n]+\w+)+)[^\S\n]*\r?$", sections["hierarchy"], flags=re.M)
     parents = {child: parent for parent, children in lines for child in children.split()}
     blocks = re.findall(r"\bbegin\b(.*?)\bend\b", sections["bonedata"], flags=re.S)
     try:
-        bones = {bone.name: bone for bone in (_bone(block, parents, metres) for block in blocks)}
+        bones = {bone.name: bone for bone in (_parse_bone(block, parents, unit_m) for block in blocks)}
     except (KeyError, ValueError) as error:
-        what = "name, direction, length and axis of every bone"
-        raise ValueError(f"{where}: expected {what}, reading them failed ({error!r}); restore the file") from error
-    if missing := sorted({*_ENDS.values(), "head"} - set(bones)):
-        raise ValueError(f"{where}: expected the bones of a CMU skeleton, missing {missing}; use another person's walks")
+        expected = "name, direction, length and axis of every bone"
+        raise ValueError(f"{source}: expected {expected}, reading them failed ({error!r}); restore the file") from error
+    if missing := sorted({*_JOINT_BONES.values(), "head"} - set(bones)):
+        raise ValueError(f"{source}: expected the bones of a CMU skeleton, missing {missing}; use another person's walks")
     ordered = [name for name in parents if name in bones]  # the hierarchy is written from the root outwards
-    return Skeleton(tuple(bones[name] for name in ordered), metres)
+    return Skeleton(tuple(bones[name] for name in ordered), unit_m)
 
 
-def _bone(block: str, parents: dict[str, str], metres: float) -> Bone:
-    fields = {key: rest.split() for key, rest in re.findall(r"^\s*(name|direction|length|axis|dof)\s+(.*)$", block, flags=re.M)}
+def _parse_bone(block: str, parents: dict[str, str], unit_m: float) -> Bone:
+    fields = {
+        key: values.split() for key, values in re.findall(r"^\s*(name|direction|length|axis|dof)\s+(.*)$", block, flags=re.M)
+    }
     direction = np.array(fields["direction"], dtype=float)
     angles = np.array(fields["axis"][:3], dtype=float)
     name = fields["name"][0]
-    length = float(fields["length"][0]) * metres
+    length = float(fields["length"][0]) * unit_m
     return Bone(
-        name, parents[name], direction / np.linalg.norm(direction) * length, _turn(angles), tuple(fields.get("dof", ()))
+        name,
+        parents[name],
+        direction / np.linalg.norm(direction) * length,
+        _euler_rotation(angles),
+        tuple(fields.get("dof", ())),
     )
 
 
-def _turn(degrees: Float[np.ndarray, "*frame 3"]) -> Rotation:
-    """Axis order XYZ: first about x, then about the fixed y, then about the fixed z."""
+def _euler_rotation(degrees: Float[np.ndarray, "*frame 3"]) -> Rotation:
+    """Rotation about the fixed axes x, y and z, in this order."""
     return Rotation.from_euler("xyz", degrees, degrees=True)
 
 
-def read_angles(where: str, content: bytes, skeleton: Skeleton) -> dict[str, Float[np.ndarray, "frame freedom"]]:
-    """An Acclaim motion file: the root's place and angles and every bone's angles, by bone."""
+def read_angles(source: str, content: bytes, skeleton: Skeleton) -> dict[str, Float[np.ndarray, "frame dof"]]:
+    """Parse an Acclaim motion file: position and angles of the root and angles of all bones, by bone."""
     lines = content.decode("latin-1").splitlines()
-    starts = [number for number, line in enumerate(lines) if line.strip().isdigit()]
-    if not starts:
-        raise ValueError(f"{where}: expected numbered frames, found none in {len(lines)} lines; restore the file")
-    freedoms = {"root": 6} | {bone.name: len(bone.freedoms) for bone in skeleton.bones if bone.freedoms}
-    order = [line.split()[0] for line in lines[starts[0] + 1 : starts[1] if len(starts) > 1 else None] if line.split()]
-    if sorted(order) != sorted(freedoms):
-        odd = sorted(set(order) ^ set(freedoms))
-        where = f"{where}, line {starts[0] + 1}"
-        raise ValueError(f"{where}: expected a line for every moving bone, these differ: {odd}; restore the file")
-    width = 1 + sum(1 + freedoms[name] for name in order)
-    tokens = " ".join(lines[starts[0] :]).split()
+    frame_lines = [number for number, line in enumerate(lines) if line.strip().isdigit()]
+    if not frame_lines:
+        raise ValueError(f"{source}: expected numbered frames, found none in {len(lines)} lines; restore the file")
+    dofs = {"root": 6} | {bone.name: len(bone.dofs) for bone in skeleton.bones if bone.dofs}
+    order = [
+        line.split()[0] for line in lines[frame_lines[0] + 1 : frame_lines[1] if len(frame_lines) > 1 else None] if line.split()
+    ]
+    if sorted(order) != sorted(dofs):
+        different = sorted(set(order) ^ set(dofs))
+        source = f"{source}, line {frame_lines[0] + 1}"
+        raise ValueError(f"{source}: expected a line for every moving bone, these differ: {different}; restore the file")
+    width = 1 + sum(1 + dofs[name] for name in order)
+    tokens = " ".join(lines[frame_lines[0] :]).split()
     try:
         table = np.array(tokens).reshape(-1, width)
-        places = np.cumsum([1] + [1 + freedoms[name] for name in order])[:-1]
-        spans = {name: slice(at + 1, at + 1 + freedoms[name]) for name, at in zip(order, places, strict=True)}
-        if (table[:, places] != np.array(order)).any():
+        name_columns = np.cumsum([1] + [1 + dofs[name] for name in order])[:-1]
+        columns = {name: slice(column + 1, column + 1 + dofs[name]) for name, column in zip(order, name_columns, strict=True)}
+        if (table[:, name_columns] != np.array(order)).any():
             raise ValueError("bones out of order")
-        angles = {name: table[:, span].astype(float) for name, span in spans.items()}
+        angles = {name: table[:, value_columns].astype(float) for name, value_columns in columns.items()}
         if not all(np.isfinite(values).all() for values in angles.values()):
             raise ValueError("an angle is not a finite number")
         return angles
     except ValueError as error:
-        line, came = _bad_line(lines, starts[0], ["", *order], freedoms)
-        raise ValueError(f"{where}, line {line}: expected a bone and its angles, got {came!r}; restore the file") from error
+        line_number, bad_line = _find_bad_line(lines, frame_lines[0], ["", *order], dofs)
+        raise ValueError(
+            f"{source}, line {line_number}: expected a bone and its angles, got {bad_line!r}; restore the file"
+        ) from error
 
 
-def _bad_line(lines: list[str], first: int, order: list[str], freedoms: dict[str, int]) -> tuple[int, str]:
-    """Where a motion file leaves its rhythm: a frame's number, then its bones in order."""
-    for number, line in enumerate(lines[first:]):
-        name, parts = order[number % len(order)], line.split()
-        numbers = parts[1:] if name else parts
-        right = len(numbers) == freedoms.get(name, 1) and (not name or parts[:1] == [name])
-        if not right or not all(re.fullmatch(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?", value) for value in numbers):
-            return first + number + 1, line
+def _find_bad_line(lines: list[str], first_frame_line: int, order: list[str], dofs: dict[str, int]) -> tuple[int, str]:
+    """Number and content of the first line that is not a frame number or the next bone with its angles."""
+    for index, line in enumerate(lines[first_frame_line:]):
+        bone, fields = order[index % len(order)], line.split()
+        values = fields[1:] if bone else fields
+        is_valid = len(values) == dofs.get(bone, 1) and (not bone or fields[:1] == [bone])
+        if not is_valid or not all(re.fullmatch(r"[-+]?[\d.]+(?:[eE][-+]?\d+)?", value) for value in values):
+            return first_frame_line + index + 1, line
     return len(lines), "the end of the file"
 
 
-def read_joints(where: str, content: bytes, skeleton: Skeleton) -> Float[np.ndarray, "frame joint 3"]:
-    """Forward kinematics: a bone's end is its start plus its rest direction, turned by C M C^-1 of it and of all before it.
+def read_joints(source: str, content: bytes, skeleton: Skeleton) -> Float[np.ndarray, "frame joint 3"]:
+    """Forward kinematics: a bone's end is its start plus its rest vector, rotated by C M C^-1 of all its ancestors and itself.
 
-    C is the bone's axis, M its angles. Joints are ordered as `JOINTS`, in metres, z up.
+    C is the bone's axis, M the rotation by its angles. Joints are ordered as `JOINTS`, in metres, z up.
     """
-    angles = read_angles(where, content, skeleton)
+    angles = read_angles(source, content, skeleton)
     root = angles["root"]  # TX TY TZ RX RY RZ
-    turns, ends = {"root": _turn(root[:, 3:])}, {"root": root[:, :3] * skeleton.metres}
+    rotations, bone_ends = {"root": _euler_rotation(root[:, 3:])}, {"root": root[:, :3] * skeleton.unit_m}
     for bone in skeleton.bones:
         degrees = np.zeros((len(root), 3))
-        for column, freedom in enumerate(bone.freedoms):
-            degrees[:, "xyz".index(freedom[1])] = angles[bone.name][:, column]
-        turns[bone.name] = turns[bone.parent] * bone.axis * _turn(degrees) * bone.axis.inv()
-        ends[bone.name] = ends[bone.parent] + turns[bone.name].apply(bone.rest_m)
-    ends = {joint: ends[bone] for joint, bone in _ENDS.items()} | {
-        "head": (ends["upperneck"] + ends["head"]) / 2,  # the middle of the head's bone
-        "pelvis": (ends["lhipjoint"] + ends["rhipjoint"]) / 2,
+        for column, dof in enumerate(bone.dofs):
+            degrees[:, "xyz".index(dof[1])] = angles[bone.name][:, column]
+        rotations[bone.name] = rotations[bone.parent] * bone.axis * _euler_rotation(degrees) * bone.axis.inv()
+        bone_ends[bone.name] = bone_ends[bone.parent] + rotations[bone.name].apply(bone.rest_m)
+    bone_ends = {joint: bone_ends[bone] for joint, bone in _JOINT_BONES.items()} | {
+        "head": (bone_ends["upperneck"] + bone_ends["head"]) / 2,  # the middle of the head's bone
+        "pelvis": (bone_ends["lhipjoint"] + bone_ends["rhipjoint"]) / 2,
     }
-    return np.stack([ends[joint] for joint in JOINTS], axis=1)[..., [2, 0, 1]]
+    return np.stack([bone_ends[joint] for joint in JOINTS], axis=1)[..., [2, 0, 1]]
 
 
-def _motions(
-    joints_m: Float[np.ndarray, "frame joint 3"], subject: str, walk: str, height_m: float, frame_rate_hz: float
+def _straight_motions(
+    joints_m: Float[np.ndarray, "frame joint 3"], subject: str, walk_number: str, height_m: float, frame_rate_hz: float
 ) -> list[Motion]:
-    """The stretches of a walk in which the person goes straight on, each as a motion record."""
-    fixed = repair(joints_m, RECORDED_HZ)
-    path = low_pass(fixed.joints_m[:, J["pelvis"], :2], RECORDED_HZ, 1 / SMOOTH_S / 4)
+    """The intervals of a walk in a straight line at walking speed, each as a motion record."""
+    repaired = repair(joints_m, RECORDED_HZ)
+    path = low_pass(repaired.joints_m[:, J["pelvis"], :2], RECORDED_HZ, 1 / SMOOTH_S / 4)
     velocity = np.gradient(path, axis=0) * RECORDED_HZ
     speed = np.linalg.norm(velocity, axis=1)
     heading = np.unwrap(np.arctan2(velocity[:, 1], velocity[:, 0]))
-    turning = np.abs(np.gradient(heading)) * RECORDED_HZ > FASTEST_TURN_RAD_S
-    steady = ~turning & ~fixed.lost & (speed > SPEED_RANGE_M_S[0]) & (speed < SPEED_RANGE_M_S[1])
-    found = [(start, stop) for start, stop in runs(steady) if stop - start >= SHORTEST_S * RECORDED_HZ]
+    turning = np.abs(np.gradient(heading)) * RECORDED_HZ > MAX_TURN_RAD_S
+    steady = ~turning & ~repaired.lost & (speed > SPEED_RANGE_M_S[0]) & (speed < SPEED_RANGE_M_S[1])
+    intervals = [(start, stop) for start, stop in runs(steady) if stop - start >= MIN_WALK_S * RECORDED_HZ]
     motions = []
-    for letter, (start, stop) in zip(ascii_lowercase, found, strict=False):
-        centred = body_centred(fixed.joints_m[start:stop], heading[start:stop], RECORDED_HZ)
-        pelvis = fixed.joints_m[start:stop, J["pelvis"], :2]
-        ahead = np.stack([np.cos(heading[start:stop]), np.sin(heading[start:stop])], axis=1)
-        forward_m = np.concatenate([[0.0], np.cumsum((np.diff(pelvis, axis=0) * ahead[1:]).sum(axis=1))])
+    for letter, (start, stop) in zip(ascii_lowercase, intervals, strict=False):
+        centred = body_centred(repaired.joints_m[start:stop], heading[start:stop], RECORDED_HZ)
+        pelvis = repaired.joints_m[start:stop, J["pelvis"], :2]
+        direction = np.stack([np.cos(heading[start:stop]), np.sin(heading[start:stop])], axis=1)
+        forward_m = np.concatenate([[0.0], np.cumsum((np.diff(pelvis, axis=0) * direction[1:]).sum(axis=1))])
         motions.append(
             Motion(
                 subject_id=subject,
-                walk_id=f"{walk}{letter}",
+                walk_id=f"{walk_number}{letter}",
                 joints_m=resample(centred, RECORDED_HZ, frame_rate_hz),
                 forward_m=resample(forward_m, RECORDED_HZ, frame_rate_hz),
                 frame_rate_hz=frame_rate_hz,
                 height_m=height_m,
-                repaired_frames=int(fixed.repaired[start:stop].sum()),
+                repaired_frames=int(repaired.repaired[start:stop].sum()),
             )
         )
     return motions

@@ -1,7 +1,7 @@
-"""The official archive of a dataset: it has frames of its own, so that there is no motion to render."""
+"""Official dataset archives: they contain frames, so that no motion is rendered."""
 
-from people.synth.motion import Wanted
+from people.synth.motion import WalkRequest
 
 
-def walks(wanted: Wanted) -> None:
-    """Nothing to render."""
+def walks(request: WalkRequest) -> None:
+    """No motion: the archive contains frames."""

@@ -1,44 +1,82 @@
-"""People who walk: joint angles as Fourier series over the gait cycle, forward kinematics, feet that stay where they step."""
+"""Parametric walks: joint angles as Fourier series over the gait cycle, forward kinematics, and feet that do not slide."""
+
+from dataclasses import dataclass
 
 import numpy as np
 
+from people.config import build, check
 from people.records import Motion
-from people.synth.motion import Wanted
+from people.synth.motion import WalkRequest
 from people.synth.motion.parametric.kinematics import walk_cycle
-from people.synth.motion.parametric.traits import AGES_YEARS, Traits, bent, draw_traits
+from people.synth.motion.parametric.traits import AGES_YEARS, Traits, draw_traits, perturb_curves
 
 
-def walks(wanted: Wanted) -> list[Motion]:
-    """As many people, walks and frames as are wanted; the archive is this source's own code."""
+def walks(request: WalkRequest) -> list[Motion]:
+    """Generated walks of the requested numbers of people, walks and frames; the archive is not read."""
     return motions(
-        wanted.people, walks=wanted.walks, frames=wanted.frames, frame_rate_hz=wanted.frame_rate_hz, seed=wanted.seed
+        request.people,
+        walks=request.walks,
+        frames=request.frames,
+        frame_rate_hz=request.frame_rate_hz,
+        seed=request.seed,
+        variation=build(Variation, request.variation),
     )
 
 
-def motions(count: int, *, walks: int, frames: int, frame_rate_hz: float | int, seed: int) -> list[Motion]:
-    """`count` people, every second a woman, aged 18 to 75, walking `walks` times for `frames` frames each."""
+@dataclass(frozen=True)
+class Variation:
+    """How much gait varies `between_subjects` and `within_subject`, from walk to walk; 1 and 1 is as studies report it."""
+
+    between_subjects: float | int
+    within_subject: float | int
+
+    def __post_init__(self) -> None:
+        rules = {name: (getattr(self, name) >= 0, "at least 0") for name in ("between_subjects", "within_subject")}
+        check("variation.", self, rules)
+
+
+def motions(
+    count: int,
+    *,
+    walks: int,
+    frames: int,
+    frame_rate_hz: float | int,
+    seed: int,
+    variation: Variation = Variation(1.0, 1.0),
+) -> list[Motion]:
+    """`walks` walks of `frames` frames of each of `count` people, alternately female and male, aged 18 to 75."""
     for name, value in (("count", count), ("walks", walks), ("frames", frames), ("frame_rate_hz", frame_rate_hz)):
         if not value > 0:
-            raise ValueError(f"{name} must be positive, came {value}; ask for at least one person, walk and frame")
-    walked = []
+            raise ValueError(f"{name} must be positive, got {value}; request at least one person, walk and frame")
+    generated = []
     for subject in range(count):
         rng = np.random.default_rng([seed, subject])
-        traits = draw_traits(rng, "female" if subject % 2 == 0 else "male", float(np.round(rng.uniform(*AGES_YEARS))))
+        sex, age_years = "female" if subject % 2 == 0 else "male", float(np.round(rng.uniform(*AGES_YEARS)))
+        traits = draw_traits(rng, sex, age_years, variation.between_subjects)
         for walk in range(walks):
-            drawn = np.random.default_rng([seed, subject, walk + 1])
-            walked.append(_walk(traits, f"w{subject + 1:03d}", walk, frames, float(frame_rate_hz), drawn))
-    return walked
+            walk_rng = np.random.default_rng([seed, subject, walk + 1])
+            name, spread = f"w{subject + 1:03d}", variation.within_subject
+            generated.append(_generate_walk(traits, name, walk, frames, float(frame_rate_hz), walk_rng, spread))
+    return generated
 
 
-def _walk(traits: Traits, subject_id: str, walk: int, frames: int, frame_rate_hz: float, rng: np.random.Generator) -> Motion:
-    """One walk: the person's gait, a little different each time, from a random point of the cycle on."""
-    curves = bent(rng, traits.curves, 0.02)
-    cycle_rate_hz = traits.step_rate_hz / 2 * (1 + 0.02 * rng.standard_normal())
-    # The rate wanders by about one per cent within a walk.
+def _generate_walk(
+    traits: Traits,
+    subject_id: str,
+    walk: int,
+    frames: int,
+    frame_rate_hz: float,
+    rng: np.random.Generator,
+    spread: float | int,
+) -> Motion:
+    """One walk: the person's gait with small random variation, times `spread`, starting at a random phase of the cycle."""
+    curves = perturb_curves(rng, traits.curves, 0.02 * spread)
+    cycle_rate_hz = traits.step_rate_hz / 2 * (1 + 0.02 * spread * rng.standard_normal())
+    # The step rate varies by about one per cent within a walk.
     seconds = np.arange(frames) / frame_rate_hz
-    wander = 0.06 * np.sin(2 * np.pi * (0.23 * seconds + rng.random()))
-    phase = 2 * np.pi * (cycle_rate_hz * seconds + rng.random()) + wander
-    stride_m = traits.stride_m * (1 + 0.015 * rng.standard_normal())
+    phase_drift = 0.06 * np.sin(2 * np.pi * (0.23 * seconds + rng.random()))
+    phase = 2 * np.pi * (cycle_rate_hz * seconds + rng.random()) + phase_drift
+    stride_m = traits.stride_m * (1 + 0.015 * spread * rng.standard_normal())
     joints_m, forward_m = walk_cycle(traits, curves, stride_m, phase)
     return Motion(
         subject_id=subject_id,

@@ -1,4 +1,4 @@
-"""Age where there is little to learn it from: predictions leave the centre only as far as validation subjects bear out."""
+"""Shrinkage of age predictions towards the centre of the training ages, chosen on validation subjects."""
 
 from dataclasses import dataclass
 
@@ -11,30 +11,30 @@ from people.systems.dmt.score.windows import Windows
 
 @dataclass(frozen=True)
 class Shrinkage:
-    """How far age predictions may leave the centre of the training ages: 0 not at all, 1 as far as the network says."""
+    """The factor by which predictions keep their distance from the centre of the training ages: 0 none of it, 1 all of it."""
 
     centre_years: float
     factor: float
 
     def __call__(self, predicted_years: Float[np.ndarray, " clip"]) -> Float[np.ndarray, " clip"]:
+        """The predictions, shrunk."""
         return self.centre_years + self.factor * (predicted_years - self.centre_years)
 
 
-def shrinkage(validation: Windows, centre_years: float) -> Shrinkage:
+def fit_shrinkage(validation: Windows, centre_years: float) -> Shrinkage:
     """The factor, in tenths, with the lowest error on validation subjects, the smallest of equals.
 
-    The error is the MAE over each subject's sequences, every subject counting once. 0 without any known age, and with one
-    subject alone. (The smallest factor within one standard error of the best one is too careful for a dozen subjects: on
-    rendered walkers it gave up a third of the error for nothing.)
+    The error is the MAE over each subject's sequences, every subject counting once. 0 with fewer than two subjects of
+    known age. (The smallest factor within one standard error of the best one is too small for a dozen subjects.)
     """
     true_years = validation.clips["age_years"].to_numpy(dtype=float)
-    known = ~np.isnan(true_years)
+    is_labelled = ~np.isnan(true_years)
     assert validation.age_years is not None
     predicted_years = metrics.group_mean(validation.age_years, validation.clip)
-    subjects, of_clip = np.unique(validation.clips["subject_id"].to_numpy(dtype=str)[known], return_inverse=True)
+    subjects, clip_subject = np.unique(validation.clips["subject_id"].to_numpy(dtype=str)[is_labelled], return_inverse=True)
     if len(subjects) < 2:
         return Shrinkage(centre_years, 0.0)
-    factors = [Shrinkage(centre_years, tenths / 10) for tenths in range(11)]
-    misses_years = [np.abs(shrunk(predicted_years) - true_years)[known] for shrunk in factors]
-    errors_years = [(np.bincount(of_clip, missed) / np.bincount(of_clip)).mean() for missed in misses_years]
-    return factors[int(np.argmin(np.round(errors_years, 9)))]
+    candidates = [Shrinkage(centre_years, tenths / 10) for tenths in range(11)]
+    clip_errors_years = [np.abs(shrunk(predicted_years) - true_years)[is_labelled] for shrunk in candidates]
+    errors_years = [(np.bincount(clip_subject, errors) / np.bincount(clip_subject)).mean() for errors in clip_errors_years]
+    return candidates[int(np.argmin(np.round(errors_years, 9)))]

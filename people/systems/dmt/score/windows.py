@@ -1,4 +1,4 @@
-"""The network's outputs for every window of a split, computed once and judged many ways."""
+"""The network's outputs for every window of a split, computed once for all metrics."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class Windows:
     age_years: Float[np.ndarray, " window"] | None
     mean_flow: Float[np.ndarray, "clip element"]
 
-    def of_clips(self, rows: Int[np.ndarray, " clip"]) -> tuple[Int[np.ndarray, " window"], Int[np.ndarray, " window"]]:
+    def select_clips(self, rows: Int[np.ndarray, " clip"]) -> tuple[Int[np.ndarray, " window"], Int[np.ndarray, " window"]]:
         """The windows of these clips, and for each the position of its clip in `rows`."""
         position = np.full(len(self.clips), -1)
         position[rows] = np.arange(len(rows))
@@ -36,23 +36,25 @@ class Windows:
         return windows, position[self.clip[windows]]
 
     def rows(self, clip_ids: Sequence[str]) -> Int[np.ndarray, " clip"]:
+        """The rows of these clips in `clips`."""
         return pd.Index(self.clips["clip_id"]).get_indexer(list(clip_ids))
 
     def subjects(self, rows: Int[np.ndarray, " clip"]) -> np.ndarray:
+        """The subjects of these rows of `clips`."""
         return self.clips["subject_id"].to_numpy(dtype=str)[rows]
 
 
 def extract(network: nn.Module, samples: data.Samples, spec: Spec, statistics: Statistics, batch_size: int) -> Windows:
-    """One pass over all windows: signatures, heads' outputs, and the mean over frames of the flow that went in."""
+    """One pass over all windows: signatures, heads' outputs, and each clip's mean flow."""
     clip, clips = samples.targets(spec)["clip"].numpy(), samples.clips
-    kept, flows, done = [], torch.zeros(0), 0
+    parts, flows, done = [], torch.zeros(0), 0
     for outputs, batch in over_split(network, samples, spec, statistics, batch_size):
         flow = batch["flow"].unflatten(1, (-1, 2)).mean(1).flatten(1).double().cpu()
         flows = flows if len(flows) else torch.zeros(len(clips), flow.shape[1], dtype=torch.float64)
         flows.index_add_(0, torch.from_numpy(clip[done : done + len(flow)]), flow)
         done += len(flow)
-        kept.append({name: value.cpu() for name, value in outputs.items() if name != "identity"})
-    outputs = joined(kept)
+        parts.append({name: value.cpu() for name, value in outputs.items() if name != "identity"})
+    outputs = joined(parts)
     return Windows(
         clips=clips,
         clip=clip,

@@ -1,6 +1,6 @@
-"""What the system of attributes and re-identification measures: retrieval, twelve attributes, and how junk is spotted.
+"""The metrics of re-identification and attributes: retrieval, twelve attributes, and junk detection.
 
-Nothing here is fitted to a test photo: the most frequent classes are the training photos', and embeddings are compared.
+Nothing is fitted to a test photo: the most frequent classes are the training photos', and embeddings are compared.
 """
 
 from collections.abc import Mapping, Sequence
@@ -20,9 +20,9 @@ from people.systems.reid.score.attributes import JUNK_METHODS
 from people.systems.reid.score.predictions import predict_split
 from people.training.system import Reads, Spec, Statistics
 
-PHOTOS_READ = 1024  # at a time
+PHOTO_BLOCK = 1024  # photos read at a time
 SPLITS = ("validation", "test")
-# What a table of several trainings shows: the metric, and that of the baseline.
+# By column of a table of several trainings: the metric, and that of the baseline.
 COLUMNS = {
     "mAP": ("retrieval.official.map", "retrieval.official.histogram_map"),
     "rank-1": ("retrieval.official.rank_1", "retrieval.official.histogram_rank_1"),
@@ -34,10 +34,10 @@ COLUMNS = {
 
 @dataclass(frozen=True)
 class Config:
-    """Whom the numbers are about, and what is measured besides retrieval and attributes.
+    """The split, and what is measured besides retrieval and attributes.
 
     `split`: test, or validation where there are no test people. `rerank`: k1, k2 and lambda of re-ranking, or None. `junk`:
-    ways to spot junk, of confidence, detector and head. `weights`: the detector's. `bootstrap`: resamples and confidence.
+    methods of its detection, of confidence, detector and head. `weights`: the detector's. `bootstrap`: resamples, confidence.
     """
 
     split: str
@@ -62,9 +62,9 @@ class Config:
         self.reranking()
 
     def reranking(self) -> reranking.Config | None:
-        """How to re-rank, None for not at all."""
-        asked = self.rerank
-        return None if asked is None else reranking.Config(k1=asked["k1"], k2=asked["k2"], share=asked["lambda"])
+        """The settings of re-ranking, None without it."""
+        block = self.rerank
+        return None if block is None else reranking.Config(k1=block["k1"], k2=block["k2"], share=block["lambda"])
 
 
 def evaluate(
@@ -85,26 +85,25 @@ def evaluate(
     results, resampling = Results(metrics={}), config.bootstrap | {"seed": seed}
     if "embedding" in predictions.outputs:
         protocol = dataset.protocol(predictions.clips, config.split)
-        parts = np.array_split(np.arange(len(predictions.clips)), -(-len(predictions.clips) // PHOTOS_READ))
-        histograms = np.concatenate([colour_histograms.histograms(predictions.shown(rows)) for rows in parts])
-        judged = [retrieval.judge(predictions, histograms, photo_set, config.reranking()) for photo_set in protocol]
-        retrieval.measure(judged, resampling, results)
-        retrieval.draw(predictions, judged[-1], results)
+        blocks = np.array_split(np.arange(len(predictions.clips)), -(-len(predictions.clips) // PHOTO_BLOCK))
+        histograms = np.concatenate([colour_histograms.histograms(predictions.stored_images(rows)) for rows in blocks])
+        ranks = [retrieval.rank_photo_set(predictions, histograms, photo_set, config.reranking()) for photo_set in protocol]
+        retrieval.record_measures(ranks, resampling, results)
+        retrieval.add_pictures(predictions, ranks[-1], results)
     if predictions.attributes:
         training_clips = data.open_samples(reads, data_config, "train", spec["tasks"]).clips
-        attributes.attributes(predictions, training_clips, resampling, results)
-    attributes.junk(predictions, config.junk, config.weights, resampling, results)
-    results.tables["photos"] = attributes.kinds(predictions)
+        attributes.record_attributes(predictions, training_clips, resampling, results)
+    attributes.record_junk(predictions, config.junk, config.weights, resampling, results)
+    results.tables["photos"] = attributes.photo_counts(predictions)
     results.captions.update(paper.CAPTIONS)
     return results
 
 
 def check_has_people(crops: Store, split: str) -> None:
     """An error where the split has no people: the course edition of Market-1501 has no test identities."""
-    found = set(crops.clips.loc[crops.clips["kind"] == data.PERSON, "split"])
-    if split not in found:
-        there = ", ".join(sorted(found))
+    splits = set(crops.clips.loc[crops.clips["kind"] == data.PERSON, "split"])
+    if split not in splits:
         raise ValueError(
-            f"the split {split!r} of {crops.path} has no photo of a person, those of {there} have: the course edition of "
-            "Market-1501 has no test identities; set reid.score.split to validation"
+            f"the split {split!r} of {crops.path} has no photo of a person, those of {', '.join(sorted(splits))} have: the "
+            "course edition of Market-1501 has no test identities; set reid.score.split to validation"
         )

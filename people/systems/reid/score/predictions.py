@@ -1,4 +1,4 @@
-"""The outputs of a network for every photo of a split, with the photo's labels."""
+"""A network's outputs for every photo of a split, with the photo's labels."""
 
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -26,33 +26,33 @@ class Predictions(NamedTuple):
 
     @property
     def subject(self) -> np.ndarray:
-        """Whose photo each is."""
+        """The subject of each photo."""
         return self.clips["subject_id"].to_numpy(str)
 
     @property
     def is_person(self) -> Bool[np.ndarray, " photo"]:
-        """Whose identity is known."""
+        """Which photos show a person: neither junk nor distractors."""
         return (self.clips["kind"] == PERSON).to_numpy()
 
     @property
     def attributes(self) -> list[str]:
-        """The attributes that the network tells."""
+        """The attributes among the network's outputs."""
         return [name for name in ATTRIBUTES if name in self.outputs]
 
     def rows(self, clip_ids: Sequence[str]) -> Int[np.ndarray, " photo"]:
-        """The rows of some photos."""
+        """The rows of these photos."""
         return pd.Index(self.clips["clip_id"]).get_indexer(list(clip_ids))
 
     def photos(self, rows: Int[np.ndarray, " photo"]) -> Photos:
-        """Some photos, as a protocol sees them."""
+        """Subjects, cameras and rows of these photos, for ranking."""
         return Photos(self.subject[rows], self.clips["camera"].to_numpy(int)[rows], rows)
 
-    def shown(self, rows: Int[np.ndarray, " photo"]) -> UInt8[np.ndarray, "photo height width 3"]:
-        """Some photos, read from the store."""
+    def stored_images(self, rows: Int[np.ndarray, " photo"]) -> UInt8[np.ndarray, "photo height width 3"]:
+        """These photos, read from the store."""
         return np.asarray(self.images_rgb[self.clips["start"].to_numpy()[rows]])
 
     def probabilities(self, name: str) -> Float[np.ndarray, "photo class"]:
-        """How likely each class of an output is of each photo."""
+        """The softmax of an output, for each photo."""
         return self.outputs[name].double().softmax(1).numpy()
 
 
@@ -66,7 +66,7 @@ def predict_split(
 ) -> Predictions:
     """One pass over all photos."""
     outputs = [
-        {name: value.cpu() for name, value in output.items()}
-        for output, _ in over_split(network, samples, spec, statistics, batch_size)
+        {name: value.cpu() for name, value in batch_outputs.items()}
+        for batch_outputs, _ in over_split(network, samples, spec, statistics, batch_size)
     ]
     return Predictions(samples.clips, joined(outputs), samples.targets(spec), images_rgb)

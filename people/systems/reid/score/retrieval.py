@@ -1,4 +1,4 @@
-"""Re-identification judged: every query against the gallery, under each protocol of the dataset, beside colour histograms."""
+"""Metrics of re-identification under each protocol of the dataset, with colour histograms as the baseline."""
 
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -10,109 +10,109 @@ from jaxtyping import Float, Int
 
 from people import distances
 from people.config import Block
-from people.evaluation import bootstrap, plots, reranking, retrieval
+from people.evaluation import PhotoSet, bootstrap, plots, reranking, retrieval
 from people.evaluation.bootstrap import record
 from people.evaluation.results import Results
-from people.evaluation.retrieval import Ranked
-from people.protocols import PhotoSet
+from people.evaluation.retrieval import MatchRanks
 from people.systems.reid import paper
 from people.systems.reid.paper import BASELINE, OURS, PAPER, PUBLISHED
 from people.systems.reid.score.predictions import Predictions
 
-MEASURES: dict[str, Callable[[Ranked], Float[np.ndarray, " query"]]] = {
-    "map": Ranked.precision,
-    "rank_1": lambda found: found.within(1),
-    "rank_5": lambda found: found.within(5),
-    "rank_10": lambda found: found.within(10),
+MEASURES: dict[str, Callable[[MatchRanks], Float[np.ndarray, " query"]]] = {
+    "map": MatchRanks.average_precision,
+    "rank_1": lambda ranks: ranks.hits_within(1),
+    "rank_5": lambda ranks: ranks.hits_within(5),
+    "rank_10": lambda ranks: ranks.hits_within(10),
 }
 COLUMNS = {"map": "mAP", "rank_1": "rank-1", "rank_5": "rank-5", "rank_10": "rank-10"}
-RANKS = 50
+MAX_RANK = 50  # of the curves of cumulative match
 QUERIES_SHOWN, PHOTOS_SHOWN = 6, 10
 GREEN, RED, WHITE = (40, 160, 60), (210, 50, 40), (255, 255, 255)
 
 
-class Judged(NamedTuple):
-    """One protocol: the rows of its queries and gallery, and what was found by our embedding, re-ranked, and by colours."""
+class PhotoSetRanks(NamedTuple):
+    """One protocol: the rows of its queries and gallery; ranks by embedding, re-ranked, and by colour histograms."""
 
     photo_set: PhotoSet
     query: Int[np.ndarray, " query"]
     gallery: Int[np.ndarray, " gallery"]
-    ours: Ranked
-    colours: Ranked
-    reranked: Ranked | None
+    embedding: MatchRanks
+    colours: MatchRanks
+    reranked: MatchRanks | None
 
     @property
-    def methods(self) -> dict[str, Ranked]:
-        """Everything that was found, by the method's name in tables."""
-        others = {} if self.reranked is None else {"reid, re-ranked": self.reranked}
-        return {"reid": self.ours, **others, "colour histograms": self.colours}
+    def methods(self) -> dict[str, MatchRanks]:
+        """The ranks by the method's name in tables."""
+        reranked = {} if self.reranked is None else {"reid, re-ranked": self.reranked}
+        return {"reid": self.embedding, **reranked, "colour histograms": self.colours}
 
 
-def judge(
+def rank_photo_set(
     predictions: Predictions, colours: Float[np.ndarray, "photo bin"], photo_set: PhotoSet, rerank: reranking.Config | None
-) -> Judged:
-    """One protocol, judged two or three times."""
+) -> PhotoSetRanks:
+    """The ranks of one protocol's queries."""
     query, gallery = predictions.rows(photo_set.queries), predictions.rows(photo_set.gallery)
-    known = predictions.photos(query), predictions.photos(gallery)
+    photos = predictions.photos(query), predictions.photos(gallery)
     cameras = {"same_camera_removed": photo_set.same_camera_removed}
     embedding, histograms = predictions.outputs["embedding"], torch.from_numpy(colours)
-    ours, theirs = (retrieval.rank(values[query], values[gallery], *known, **cameras) for values in (embedding, histograms))
-    if ours.without_match == len(query):
+    by_embedding, by_colours = (
+        retrieval.rank(values[query], values[gallery], *photos, **cameras) for values in (embedding, histograms)
+    )
+    if by_embedding.without_match == len(query):
         raise ValueError(
             f"no query of the protocol {photo_set.name} has a photo of its person in the gallery that counts; give people "
             "photos by more cameras"
         )
-    again = None
+    reranked = None
     if rerank is not None:
-        everybody = np.union1d(query, gallery)
-        asked, searched = (np.searchsorted(everybody, rows) for rows in (query, gallery))
-        blocks = reranking.blocks(embedding[everybody], asked, searched, rerank)
-        again = retrieval.rank_blocks(blocks, *known, **cameras)
-    return Judged(photo_set, query, gallery, ours, theirs, again)
+        union = np.union1d(query, gallery)
+        query_rows, gallery_rows = (np.searchsorted(union, rows) for rows in (query, gallery))
+        blocks = reranking.blocks(embedding[union], query_rows, gallery_rows, rerank)
+        reranked = retrieval.rank_blocks(blocks, *photos, **cameras)
+    return PhotoSetRanks(photo_set, query, gallery, by_embedding, by_colours, reranked)
 
 
-def measure(judged: list[Judged], resampling: Block, results: Results) -> None:
-    """Every number of every protocol with its interval over people, the tables, and the curves of one query and of ranks."""
-    for one in judged:
-        name = one.photo_set.name
-        for group, found in ((name, one.ours), (f"{name}_reranked", one.reranked)):
-            if found is None:
+def record_measures(protocols: list[PhotoSetRanks], resampling: Block, results: Results) -> None:
+    """Every metric of every protocol with its interval over people, the tables, and the curves of cumulative match."""
+    for protocol in protocols:
+        name = protocol.photo_set.name
+        for group, ranks in ((name, protocol.embedding), (f"{name}_reranked", protocol.reranked)):
+            if ranks is None:
                 continue
-            for measured, values in MEASURES.items():
-                baseline = {f"{name}.histogram_{measured}": mean(values(one.colours))} if group == name else {}
-                estimate = bootstrap.estimate(weighted(values(found)), found.subject, **resampling)
-                record(results, f"retrieval.{group}.{measured}", estimate, baseline)
-        results.metrics[f"retrieval.{name}.without_match"] = float(one.ours.without_match)
-        results.curves[f"retrieval_{name}_ranks"] = pd.DataFrame(
-            {"rank": np.arange(1, RANKS + 1)} | {method: found.cumulative(RANKS) for method, found in one.methods.items()}
-        )
-    results.tables["retrieval"] = pd.DataFrame([row for one in judged for row in rows_of(one)])
-    results.tables["retrieval_protocols"] = pd.DataFrame([size_of(one) for one in judged])
+            for measure, values in MEASURES.items():
+                baseline = {f"{name}.histogram_{measure}": mean(values(protocol.colours))} if group == name else {}
+                estimated = bootstrap.estimate(weighted_mean(values(ranks)), ranks.subject, **resampling)
+                record(results, f"retrieval.{group}.{measure}", estimated, baseline)
+        results.metrics[f"retrieval.{name}.without_match"] = float(protocol.embedding.without_match)
+        curves = {method: ranks.cumulative_match(MAX_RANK) for method, ranks in protocol.methods.items()}
+        results.curves[f"retrieval_{name}_ranks"] = pd.DataFrame({"rank": np.arange(1, MAX_RANK + 1)} | curves)
+    results.tables["retrieval"] = pd.DataFrame([row for protocol in protocols for row in table_rows(protocol)])
+    results.tables["retrieval_protocols"] = pd.DataFrame([protocol_size(protocol) for protocol in protocols])
 
 
-def weighted(values: Float[np.ndarray, " query"]) -> Callable[[Float[np.ndarray, " query"]], float]:
-    """The mean of the values that are known, each counting as often as its weight says."""
-    known = ~np.isnan(values)
+def weighted_mean(values: Float[np.ndarray, " query"]) -> Callable[[Float[np.ndarray, " query"]], float]:
+    """As a function of query weights the mean of the values that are not NaN."""
+    is_defined = ~np.isnan(values)
 
     def average(weights: Float[np.ndarray, " query"]) -> float:
-        total = weights[known].sum()
-        return float(np.dot(weights[known], values[known]) / total) if total > 0 else float("nan")
+        total = weights[is_defined].sum()
+        return float(np.dot(weights[is_defined], values[is_defined]) / total) if total > 0 else float("nan")
 
     return average
 
 
 def mean(values: Float[np.ndarray, " query"]) -> float:
-    """The mean of the known values."""
-    return weighted(values)(np.ones(len(values)))
+    """The mean of the values that are not NaN."""
+    return weighted_mean(values)(np.ones(len(values)))
 
 
-def rows_of(judged: Judged) -> list[dict[str, Any]]:
-    """The rows of the paper's second table in %: ours, the baseline, and what others reported of this protocol."""
-    name, rows = judged.photo_set.name, []
-    for method, found in judged.methods.items():
-        source = BASELINE if found is judged.colours else OURS
-        figures = {COLUMNS[measured]: round(100 * mean(values(found)), 2) for measured, values in MEASURES.items()}
-        trapezoid = round(100 * mean(found.precision(trapezoid=True)), 2)
+def table_rows(protocol: PhotoSetRanks) -> list[dict[str, Any]]:
+    """The rows of the paper's second table in %: ours, the baseline, and published figures of this protocol."""
+    name, rows = protocol.photo_set.name, []
+    for method, ranks in protocol.methods.items():
+        source = BASELINE if ranks is protocol.colours else OURS
+        figures = {COLUMNS[measure]: round(100 * mean(values(ranks)), 2) for measure, values in MEASURES.items()}
+        trapezoid = round(100 * mean(ranks.average_precision(trapezoid=True)), 2)
         rows.append({"protocol": name, "method": method, "source": source, **figures, "mAP, trapezoids": trapezoid})
     for method, value in paper.MAP.items() if name == "paper" else ():
         rows.append({"protocol": name, "method": method, "source": PAPER, "mAP": value})
@@ -121,45 +121,45 @@ def rows_of(judged: Judged) -> list[dict[str, Any]]:
     return rows
 
 
-def size_of(judged: Judged) -> dict[str, Any]:
-    """How much a protocol compares."""
-    sizes = {"protocol": judged.photo_set.name, "queries": len(judged.query), "gallery": len(judged.gallery)}
-    return sizes | {"queries without a match": judged.ours.without_match}
+def protocol_size(protocol: PhotoSetRanks) -> dict[str, Any]:
+    """The numbers of queries and gallery photos of a protocol."""
+    sizes = {"protocol": protocol.photo_set.name, "queries": len(protocol.query), "gallery": len(protocol.gallery)}
+    return sizes | {"queries without a match": protocol.embedding.without_match}
 
 
-def draw(predictions: Predictions, judged: Judged, results: Results) -> None:
-    """Some queries with what was found, from the best found to the worst, and the distances from the median one."""
-    precision = judged.ours.precision()
+def add_pictures(predictions: Predictions, protocol: PhotoSetRanks, results: Results) -> None:
+    """Queries by falling average precision with their nearest photos, and the distances from the median query."""
+    precision = protocol.embedding.average_precision()
     in_order = np.argsort(-precision, kind="stable")[: int((~np.isnan(precision)).sum())]
-    chosen = in_order[np.linspace(0, len(in_order) - 1, min(QUERIES_SHOWN, len(in_order))).round().astype(int)]
-    lines = [line(predictions, judged, query) for query in chosen.tolist()]
-    results.pictures["retrieval"] = plots.labelled(lines, [f"AP {100 * precision[query]:.0f} %" for query in chosen], 90)
-    distance, _, right = listing(predictions, judged, int(in_order[len(in_order) // 2]))
-    place = np.arange(1, len(distance) + 1)
+    queries = in_order[np.linspace(0, len(in_order) - 1, min(QUERIES_SHOWN, len(in_order))).round().astype(int)]
+    lines = [query_picture(predictions, protocol, query) for query in queries.tolist()]
+    results.pictures["retrieval"] = plots.labelled(lines, [f"AP {100 * precision[query]:.0f} %" for query in queries], 90)
+    distance, _, is_match = rank_gallery(predictions, protocol, int(in_order[len(in_order) // 2]))
+    rank = np.arange(1, len(distance) + 1)
     results.curves["retrieval_distances"] = pd.DataFrame(
-        {"place": place, "distance": distance, "same person_marked": np.where(right, distance, np.nan)}
+        {"place": rank, "distance": distance, "same person_marked": np.where(is_match, distance, np.nan)}
     )
 
 
-def line(predictions: Predictions, judged: Judged, query: int) -> plots.Picture:
-    """A query, then the nearest photos: framed green where right, red where wrong."""
-    _, rows, right = listing(predictions, judged, query)
-    shown, hits = predictions.shown(rows[:PHOTOS_SHOWN]), right[:PHOTOS_SHOWN]
-    asked = plots.framed(predictions.shown(judged.query[[query]])[0], WHITE)
-    found = [plots.framed(photo, GREEN if hit else RED) for photo, hit in zip(shown, hits, strict=True)]
-    blank = [np.full_like(asked, 255)] * (PHOTOS_SHOWN - len(found))
-    return plots.tiled([asked, *found, *blank], columns=PHOTOS_SHOWN + 1)
+def query_picture(predictions: Predictions, protocol: PhotoSetRanks, query: int) -> plots.Picture:
+    """A query, then the nearest photos: with a green frame if they are matches, else a red one."""
+    _, rows, is_match = rank_gallery(predictions, protocol, query)
+    images, hits = predictions.stored_images(rows[:PHOTOS_SHOWN]), is_match[:PHOTOS_SHOWN]
+    query_image = plots.framed(predictions.stored_images(protocol.query[[query]])[0], WHITE)
+    nearest = [plots.framed(image, GREEN if hit else RED) for image, hit in zip(images, hits, strict=True)]
+    blank = [np.full_like(query_image, 255)] * (PHOTOS_SHOWN - len(nearest))
+    return plots.tiled([query_image, *nearest, *blank], columns=PHOTOS_SHOWN + 1)
 
 
-def listing(predictions: Predictions, judged: Judged, query: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """What one query is compared with, nearest first: the distances, the rows of the index, and which are right."""
+def rank_gallery(predictions: Predictions, protocol: PhotoSetRanks, query: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """The compared gallery photos of one query, nearest first: distances, rows of the index, and which are matches."""
     embedding = predictions.outputs["embedding"]
-    row = judged.query[[query]]
-    away = distances.mean_strip_distance(embedding[row][:, None], embedding[judged.gallery][:, None])[0].numpy()
-    order, right = retrieval.listing(
-        away,
+    row = protocol.query[[query]]
+    distance = distances.mean_strip_distance(embedding[row][:, None], embedding[protocol.gallery][:, None])[0].numpy()
+    order, is_match = retrieval.rank_gallery(
+        distance,
         predictions.photos(row),
-        predictions.photos(judged.gallery),
-        same_camera_removed=judged.photo_set.same_camera_removed,
+        predictions.photos(protocol.gallery),
+        same_camera_removed=protocol.photo_set.same_camera_removed,
     )
-    return away[order], judged.gallery[order], right
+    return distance[order], protocol.gallery[order], is_match

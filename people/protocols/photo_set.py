@@ -1,16 +1,6 @@
-"""Who is compared with whom: what a dataset's protocol says of a split. Only evaluation reads it."""
+"""Retrieval: query photos, each of which ranks a gallery of photos."""
 
 from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class ProbeSet:
-    """One column of a protocol's table: the clips that are enrolled and the clips to be identified against them."""
-
-    name: str
-    group: str
-    gallery: tuple[str, ...]
-    probes: tuple[str, ...]
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,3 @@
+"""No paper: a toy."""
+
+CAPTIONS = {"photos": "Photos of the test split by camera."}

@@ -1,0 +1,68 @@
+"""One sample: the mean colours of a photo's cells."""
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from people.records import GENDERS
+from people.storage.store import Store
+from people.training.system import Batch, Reads, Spec, Statistics
+
+
+@dataclass(frozen=True)
+class Config:
+    cells_hw: Sequence[int]
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "cells_hw", tuple(self.cells_hw))
+
+
+class Samples:
+    def __init__(self, crops: Store, split: str, config: Config) -> None:
+        self.config, self.images = config, crops.field("image")
+        chosen = (crops.clips["split"] == split) & (crops.clips["kind"] == "person")
+        self.clips: pd.DataFrame = crops.clips.loc[chosen].reset_index(drop=True)
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def targets(self, spec: Spec) -> Batch:
+        subject = self.clips["subject_id"]
+        labels = {
+            "identity": pd.Index(spec["subjects"]).get_indexer(subject),
+            "subject": pd.factorize(subject, sort=True)[0],
+            "camera": self.clips["camera"].to_numpy(),
+            "gender": pd.Index(GENDERS).get_indexer(self.clips["gender"]),
+        }
+        return {name: torch.from_numpy(values.astype(np.int64)) for name, values in labels.items()}
+
+    def batch(
+        self, indices: Sequence[int], *, spec: Spec, statistics: Statistics, augment: np.random.Generator | None
+    ) -> Batch:
+        rows = [index % len(self) for index in indices]
+        images = torch.from_numpy(self.images[self.clips["start"].to_numpy()[rows]]).permute(0, 3, 1, 2).float() / 255
+        cells = functional.adaptive_avg_pool2d(images, self.config.cells_hw) - statistics["mean"]
+        if augment is not None:
+            cells = cells * torch.from_numpy(augment.uniform(0.9, 1.1, (len(rows), 1, 1, 1))).float()
+        chosen = torch.tensor(rows)
+        return {"cells": cells, **{name: values[chosen] for name, values in self.targets(spec).items()}}
+
+
+def open_samples(reads: Reads, config: Config, split: str, tasks: Collection[str]) -> Samples:
+    return Samples(Store.open(reads["frames"]), split, config)
+
+
+def spec(train: Samples) -> dict[str, Any]:
+    return {"subjects": sorted(set(train.clips["subject_id"])), "cells_hw": list(train.config.cells_hw)}
+
+
+def statistics(train: Samples) -> dict[str, Tensor]:
+    nothing = {"mean": torch.zeros(1)}
+    cells = train.batch(range(len(train)), spec=spec(train), statistics=nothing, augment=None)["cells"]
+    return {"mean": cells.mean(0)}
