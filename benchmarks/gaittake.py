@@ -61,7 +61,10 @@ class Plain(nn.Module):
     @staticmethod
     def _pairs(network: Network) -> list[Tensor]:
         return [
-            kernel(half.weight) for layer in network.layers if isinstance(layer, GLConv) for half in (layer.whole, layer.strip)
+            kernel(half.weight)
+            for layer in network.layers
+            if isinstance(layer, GLConv)
+            for half in (layer.global_convolution, layer.local_convolution)
         ]
 
     def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -43,12 +43,14 @@ def main() -> None:
     curves = []
     with Bar(epochs * len(seeds), name, shown=fabric.is_global_zero) as bar:
         for number, (variant, each) in enumerate(phases.items()):
-            for one in seeds:
-                run_folder = folder / f"{number}-{one}"
-                for epoch in loop.fit_phases(each, seed=one, fabric=fabric, checkpoint_folder=run_folder, on_step=bar.step):
+            for each_seed in seeds:
+                run_folder = folder / f"{number}-{each_seed}"
+                for epoch in loop.fit_phases(
+                    each, seed=each_seed, fabric=fabric, checkpoint_folder=run_folder, on_step=bar.step
+                ):
                     bar.epoch(epoch)
                     if epoch.phase == each[-1].problem.phase:
-                        curves.append(point(variant, one, epoch, each[-1].problem.objective.MAIN_ERROR))
+                        curves.append(point(variant, each_seed, epoch, each[-1].problem.objective.MAIN_ERROR))
     if fabric.is_global_zero:
         table = comparable(pd.DataFrame(curves))
         with output(Path("data/compare", name)) as written:

@@ -82,15 +82,15 @@ def configure(path: Path, changes: list[Change]) -> list[str]:
             lines += add(document, key[1:], value)
             continue
         block = document
-        for depth, part in enumerate(key):
-            if not isinstance(block, dict) or part not in block:
+        for depth, name in enumerate(key):
+            if not isinstance(block, dict) or name not in block:
                 there = ", ".join(block) if isinstance(block, dict) else "no block"
                 raise SystemExit(
                     f"{path} has no {'.'.join(key[: depth + 1])}; at that place there is {there}.{renamed(key)} Nothing was "
                     "changed."
                 )
             if depth < len(key) - 1:
-                block = block[part]
+                block = block[name]
         if block[key[-1]] != value:
             lines.append(f"{'.'.join(key)}: {block[key[-1]]} -> {value}")
             block[key[-1]] = on_one_line(value)

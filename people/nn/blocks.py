@@ -86,14 +86,14 @@ class GLConv(nn.Module):
     def __init__(self, channels_in: int, channels_out: int, *, parts: int, join: Literal["sum", "height"]) -> None:
         super().__init__()
         self.parts, self.join = parts, join
-        self.whole = Convolution3d(channels_in, channels_out)  # whole and strip are names in checkpoints
-        self.strip = Convolution3d(channels_in, channels_out)
+        self.global_convolution = Convolution3d(channels_in, channels_out)
+        self.local_convolution = Convolution3d(channels_in, channels_out)
 
     def forward(
         self, maps: Float[Tensor, "sample channel height frame width"]
     ) -> Float[Tensor, "sample channel_out height_out frame width"]:
-        global_maps = self.whole(maps)
-        local_maps = join_strips(self.strip(split_strips(maps, self.parts)), self.parts)
+        global_maps = self.global_convolution(maps)
+        local_maps = join_strips(self.local_convolution(split_strips(maps, self.parts)), self.parts)
         if self.join == "height":
             return leaky_relu(torch.cat([global_maps, local_maps], dim=2))
         return leaky_relu(global_maps) + leaky_relu(local_maps)

@@ -30,15 +30,15 @@ def load(path: Path, run_key: str) -> dict[str, Any]:
     if not content.startswith(MAGIC):
         raise ValueError(f"{path} is not a state file of this project (it begins with {content[:16]!r}); {remedy}")
     digest, content = content[len(MAGIC) :][:DIGEST_BYTES], content[len(MAGIC) + DIGEST_BYTES :]
-    found = hashlib.sha256(content).digest()
-    if found != digest:
+    actual = hashlib.sha256(content).digest()
+    if actual != digest:
         raise ValueError(
-            f"{path} is half-written or damaged: SHA-256 {digest.hex()[:12]} expected, {found.hex()[:12]} found "
+            f"{path} is half-written or damaged: SHA-256 {digest.hex()[:12]} expected, {actual.hex()[:12]} computed "
             f"in {len(content):,} bytes; {remedy}"
         )
     loaded = torch.load(io.BytesIO(content), map_location="cpu", weights_only=True)
     if loaded["key"] != run_key:
-        raise ValueError(f"{path} belongs to run {loaded['key'][:12]}, asked for was {run_key[:12]}; {remedy}")
+        raise ValueError(f"{path} belongs to run {loaded['key'][:12]}, expected {run_key[:12]}; {remedy}")
     return loaded["state"]
 
 
@@ -55,18 +55,18 @@ def source_digest(modules: Collection[str]) -> str:
 
 def reachable(modules: Collection[str]) -> dict[str, Path]:
     """The library's modules that these can import at any depth, in functions too, with their files; themselves among them."""
-    found: dict[str, Path] = {}
+    files: dict[str, Path] = {}
     waiting = list(modules)
     while waiting:
         name = waiting.pop()
         path = source_file(name)
-        if path is None or name in found:
+        if path is None or name in files:
             continue
-        found[name] = path
+        files[name] = path
         waiting += imported(name, path)
         if "." in name:
             waiting.append(name.rpartition(".")[0])  # a package is run before what is in it
-    return found
+    return files
 
 
 def source_file(module: str) -> Path | None:

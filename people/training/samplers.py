@@ -1,4 +1,4 @@
-"""Which samples make a batch: orders that depend on (seed, epoch) alone, so that a resumed run sees what it would have seen."""
+"""Which samples make a batch: orders that depend on (seed, epoch) alone, so that a resumed run draws what it would have."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -150,7 +150,7 @@ class PairBatches:
             )
         label, group = np.asarray(identity), np.asarray(condition)
         by_person = [
-            [np.flatnonzero((label == person) & (group == one)) for one in np.unique(group[label == person])]
+            [np.flatnonzero((label == person) & (group == value)) for value in np.unique(group[label == person])]
             for person in np.unique(label)
         ]
         self.samples_of = [by_condition for by_condition in by_person if len(by_condition) > 1]

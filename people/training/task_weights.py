@@ -1,4 +1,4 @@
-"""How the losses of several tasks become one, and when an auxiliary task has done its part.
+"""How the losses of several tasks become one, and when an auxiliary task stops.
 
 A weighting is a module: what it learns is trained, saved and resumed with the network, in a parameter group of its own that has
 no weight decay.

@@ -41,8 +41,8 @@ class Identities:
 
     def __post_init__(self) -> None:
         rules = {
-            "identities": (self.identities >= 2, "at least 2: one person alone has nobody to be told from"),
-            "samples_each": (self.samples_each >= 2, "at least 2: one sample alone has none to be like"),
+            "identities": (self.identities >= 2, "at least 2: a single person has no negatives"),
+            "samples_each": (self.samples_each >= 2, "at least 2: a single sample has no positives"),
             "per_epoch": (self.per_epoch >= 1, "at least 1"),
         }
         check("training.batches.", self, rules)

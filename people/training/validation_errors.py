@@ -19,18 +19,18 @@ QUERIES = 256  # at a time, against all photos: bounds memory
 
 def error_rate(logits: Float[Tensor, "sample class"], target: Int[Tensor, " sample"]) -> float:
     """The share of samples whose largest logit is not their class; -1 is unknown and does not count (NaN if all are)."""
-    known = target >= 0
-    return (logits.argmax(1) != target)[known].double().mean().item()
+    is_labelled = target >= 0
+    return (logits.argmax(1) != target)[is_labelled].double().mean().item()
 
 
 def balanced_accuracy(logits: Float[Tensor, "sample class"], target: Int[Tensor, " sample"]) -> float:
-    """The mean over the classes that occur of the share of their samples whose largest logit is theirs (the mean recall).
+    """The mean over the classes that occur of the share of their samples whose largest logit is that class (the mean recall).
 
     A target of -1 is unknown and does not count (NaN if all are).
     """
-    known = target >= 0
-    target, right = target[known], (logits.argmax(1) == target)[known]
-    recalls = [right[target == one].double().mean() for one in target.unique()]
+    is_labelled = target >= 0
+    target, right = target[is_labelled], (logits.argmax(1) == target)[is_labelled]
+    recalls = [right[target == label].double().mean() for label in target.unique()]
     return torch.stack(recalls).mean().item() if recalls else torch.nan
 
 
@@ -72,9 +72,9 @@ def equal_error_rate(
     All unordered pairs of samples of different clips count, of at most `PAIRED_WINDOWS` samples spread evenly over the split.
     """
     count = min(len(subject), PAIRED_WINDOWS)
-    taken = torch.linspace(0, len(subject) - 1, count, dtype=torch.float64).round().long().to(subject.device)
-    features, subject, clip = _centred(signature)[taken], subject[taken], clip[taken]
-    first, second = torch.triu_indices(len(taken), len(taken), offset=1, device=subject.device)
+    chosen = torch.linspace(0, len(subject) - 1, count, dtype=torch.float64).round().long().to(subject.device)
+    features, subject, clip = _centred(signature)[chosen], subject[chosen], clip[chosen]
+    first, second = torch.triu_indices(len(chosen), len(chosen), offset=1, device=subject.device)
     pairs = clip[first] != clip[second]
     distance = _squared_distance(features, features)[first[pairs], second[pairs]]
     same = (subject[first] == subject[second])[pairs]
@@ -97,26 +97,28 @@ def across_views(
     """1 - rank-1 across views, and 1 - mean average precision, with one view as gallery at a time.
 
     Every sample is a probe against the normal samples (condition 0) of each other view; its own walk, which other cameras saw
-    at the same time, is no gallery, and a view in which nothing else shows its person asks nothing. Both numbers are means
+    at the same time, is not in its gallery, and a view without another sample of its person is left out. Both numbers are means
     over the probes of a condition, then over the conditions, so that rare ones count as much. NaN where nothing is compared.
     Samples are as far apart as their strips are on average (`people.distances.mean_strip_distance`).
     """
     distance = mean_strip_distance(embedding, embedding)
     same_walk = walk[:, None] == walk[None, :]
     right_one = subject[:, None] == subject[None, :]
-    found: list[Tensor] = []
+    results: list[Tensor] = []
     for seen in view[condition == 0].unique():
         gallery = ((view == seen) & (condition == 0)).nonzero().squeeze(1)
         probes = (view != seen).nonzero().squeeze(1)
         allowed = ~same_walk[probes][:, gallery]
         right = right_one[probes][:, gallery] & allowed
-        asked = right.any(1)
-        order = distance[probes][:, gallery].double().masked_fill(~allowed, torch.inf)[asked].sort(dim=1, stable=True).indices
-        hit = right[asked].gather(1, order).double()
+        has_match = right.any(1)
+        order = (
+            distance[probes][:, gallery].double().masked_fill(~allowed, torch.inf)[has_match].sort(dim=1, stable=True).indices
+        )
+        hit = right[has_match].gather(1, order).double()
         precision = average_precision(hit)
-        found.append(torch.stack([condition[probes][asked].double(), hit[:, 0], precision], dim=1))
-    answers = torch.cat(found) if found else torch.zeros(0, 3)
-    by_condition = [answers[answers[:, 0] == name, 1:].mean(0) for name in answers[:, 0].unique()]
+        results.append(torch.stack([condition[probes][has_match].double(), hit[:, 0], precision], dim=1))
+    joined = torch.cat(results) if results else torch.zeros(0, 3)
+    by_condition = [joined[joined[:, 0] == name, 1:].mean(0) for name in joined[:, 0].unique()]
     rank_1, precision = torch.stack(by_condition).mean(0).tolist() if by_condition else (torch.nan, torch.nan)
     return 1 - rank_1, 1 - precision
 
@@ -127,15 +129,15 @@ def mean_average_precision(
     """Mean average precision (step form) of every photo as a query against all photos, by Euclidean distance.
 
     Photos of the query's person by the query's camera, itself among them, are left out; a query whose person no other camera
-    saw asks nothing. Of equally near photos the first counts as nearer. NaN where nothing is asked.
+    saw is left out. Of equally near photos the first counts as nearer. NaN where no query is left.
     """
     features, precisions = _centred(embedding), []
     for queries in torch.arange(len(subject), device=subject.device).split(QUERIES):
         same_person, same_camera = subject[queries, None] == subject, camera[queries, None] == camera
         right = same_person & ~same_camera
-        asked = right.any(1)
-        distance = _squared_distance(features[queries], features).masked_fill(same_person & same_camera, torch.inf)[asked]
-        precisions.append(average_precision(right[asked].gather(1, distance.sort(dim=1, stable=True).indices).double()))
+        has_match = right.any(1)
+        distance = _squared_distance(features[queries], features).masked_fill(same_person & same_camera, torch.inf)[has_match]
+        precisions.append(average_precision(right[has_match].gather(1, distance.sort(dim=1, stable=True).indices).double()))
     return torch.cat(precisions).mean().item()
 
 

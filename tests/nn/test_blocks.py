@@ -53,7 +53,9 @@ def naive_weights(attention: blocks.TemporalAttention, features: Tensor) -> Tens
 def test_glconv_a_is_leaky_global_plus_leaky_local_of_each_strip(layout: torch.memory_format, height: int, parts: int):
     layer = blocks.GLConv(3, 5, parts=parts, join="sum")
     maps = random(2, 3, height, 4, 5)
-    expected = leaky(naive_convolution(maps, layer.whole.weight)) + leaky(naive_local(maps, layer.strip.weight, parts))
+    expected = leaky(naive_convolution(maps, layer.global_convolution.weight)) + leaky(
+        naive_local(maps, layer.local_convolution.weight, parts)
+    )
     torch.testing.assert_close(layer(maps.contiguous(memory_format=layout)), expected, rtol=1e-5, atol=1e-5)
 
 
@@ -61,7 +63,7 @@ def test_glconv_a_is_leaky_global_plus_leaky_local_of_each_strip(layout: torch.m
 def test_glconv_b_puts_the_local_map_below_the_global_one(frames: int):
     layer = blocks.GLConv(3, 5, parts=2, join="height")
     maps = random(2, 3, 4, frames, 5)
-    both = [naive_convolution(maps, layer.whole.weight), naive_local(maps, layer.strip.weight, 2)]
+    both = [naive_convolution(maps, layer.global_convolution.weight), naive_local(maps, layer.local_convolution.weight, 2)]
     torch.testing.assert_close(layer(maps), leaky(torch.cat(both, 2)), rtol=1e-5, atol=1e-5)
 
 

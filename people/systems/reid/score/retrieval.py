@@ -37,25 +37,28 @@ class PhotoSetRanks(NamedTuple):
     query: Int[np.ndarray, " query"]
     gallery: Int[np.ndarray, " gallery"]
     embedding: MatchRanks
-    colours: MatchRanks
+    histograms: MatchRanks
     reranked: MatchRanks | None
 
     @property
     def methods(self) -> dict[str, MatchRanks]:
         """The ranks by the method's name in tables."""
         reranked = {} if self.reranked is None else {"reid, re-ranked": self.reranked}
-        return {"reid": self.embedding, **reranked, "colour histograms": self.colours}
+        return {"reid": self.embedding, **reranked, "colour histograms": self.histograms}
 
 
 def rank_photo_set(
-    predictions: Predictions, colours: Float[np.ndarray, "photo bin"], photo_set: PhotoSet, rerank: reranking.Config | None
+    predictions: Predictions,
+    colour_histograms: Float[np.ndarray, "photo bin"],
+    photo_set: PhotoSet,
+    rerank: reranking.Config | None,
 ) -> PhotoSetRanks:
     """The ranks of one protocol's queries."""
     query, gallery = predictions.rows(photo_set.queries), predictions.rows(photo_set.gallery)
     photos = predictions.photos(query), predictions.photos(gallery)
     cameras = {"same_camera_removed": photo_set.same_camera_removed}
-    embedding, histograms = predictions.outputs["embedding"], torch.from_numpy(colours)
-    by_embedding, by_colours = (
+    embedding, histograms = predictions.outputs["embedding"], torch.from_numpy(colour_histograms)
+    by_embedding, by_histogram = (
         retrieval.rank(values[query], values[gallery], *photos, **cameras) for values in (embedding, histograms)
     )
     if by_embedding.without_match == len(query):
@@ -69,7 +72,7 @@ def rank_photo_set(
         query_rows, gallery_rows = (np.searchsorted(union, rows) for rows in (query, gallery))
         blocks = reranking.blocks(embedding[union], query_rows, gallery_rows, rerank)
         reranked = retrieval.rank_blocks(blocks, *photos, **cameras)
-    return PhotoSetRanks(photo_set, query, gallery, by_embedding, by_colours, reranked)
+    return PhotoSetRanks(photo_set, query, gallery, by_embedding, by_histogram, reranked)
 
 
 def record_measures(protocols: list[PhotoSetRanks], resampling: Block, results: Results) -> None:
@@ -80,7 +83,7 @@ def record_measures(protocols: list[PhotoSetRanks], resampling: Block, results: 
             if ranks is None:
                 continue
             for measure, values in MEASURES.items():
-                baseline = {f"{name}.histogram_{measure}": mean(values(protocol.colours))} if group == name else {}
+                baseline = {f"{name}.histogram_{measure}": mean(values(protocol.histograms))} if group == name else {}
                 estimated = bootstrap.estimate(weighted_mean(values(ranks)), ranks.subject, **resampling)
                 record(results, f"retrieval.{group}.{measure}", estimated, baseline)
         results.metrics[f"retrieval.{name}.without_match"] = float(protocol.embedding.without_match)
@@ -110,7 +113,7 @@ def table_rows(protocol: PhotoSetRanks) -> list[dict[str, Any]]:
     """The rows of the paper's second table in %: ours, the baseline, and published figures of this protocol."""
     name, rows = protocol.photo_set.name, []
     for method, ranks in protocol.methods.items():
-        source = BASELINE if ranks is protocol.colours else OURS
+        source = BASELINE if ranks is protocol.histograms else OURS
         figures = {COLUMNS[measure]: round(100 * mean(values(ranks)), 2) for measure, values in MEASURES.items()}
         trapezoid = round(100 * mean(ranks.average_precision(trapezoid=True)), 2)
         rows.append({"protocol": name, "method": method, "source": source, **figures, "mAP, trapezoids": trapezoid})
