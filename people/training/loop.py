@@ -7,7 +7,7 @@ after each epoch is therefore all that a killed run needs to go on with the same
 import math
 import os
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -16,26 +16,22 @@ import numpy as np
 import pandas as pd
 import torch
 from lightning.fabric import Fabric
-from torch import Tensor, nn
 
 from people import inference
-from people.inference import Batch
 from people.nn import pretrained
 from people.storage.files import facts_digest
 from people.storage.serialization import canonical, serialize
 from people.training import resume
 from people.training.loader import InOrder, Loader, over_ranks
 from people.training.monitor import Validation
+from people.training.step import Diverged, Step, TermMeans
 from people.training.system import Phase, Problem, Samples
 from people.training.task_weights import TaskStopping
 from people.training.train_config import Config, resolve_precision
 
-STEPS_BETWEEN_CHECKS = 50  # each check waits for the device
+__all__ = ["Diverged", "Epoch", "Training", "fit", "fit_phases", "phases_key", "run_key"]
+
 STATE_FILE = "state.pt"
-
-
-class Diverged(ValueError):
-    """A loss term or the gradient is no longer a finite number."""
 
 
 class Training(NamedTuple):
@@ -158,64 +154,6 @@ def deterministic(fabric: Fabric) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-class _Step(nn.Module):
-    """Network and objective as one module: processes that train together share the buffers and the gradients of both."""
-
-    network: nn.Module
-    objective: Any
-
-    def __init__(self, network: nn.Module, objective: nn.Module, learns: Sequence[str]) -> None:
-        super().__init__()
-        self.network, self.objective, self.learns = network, objective, tuple(learns)
-        names = [name for name, _ in network.named_parameters()]
-        if unknown := [start for start in learns if not any(name.startswith(start) for name in names)]:
-            raise ValueError(
-                f"training.phases: {unknown[0]!r} in `learns` begins no parameter's name; there are {', '.join(names[:8])}, ..."
-            )
-        for name, parameter in network.named_parameters():
-            parameter.requires_grad_(not learns or name.startswith(self.learns))
-
-    def forward(self, batch: Batch, stopped: Collection[str]) -> "_StepResult":
-        outputs = inference.float32(self.network(batch))
-        device = next(self.network.parameters()).device.type
-        with torch.autocast(device, enabled=False):  # losses in float32, whatever the network computes in
-            terms = self.objective(outputs, batch)
-            loss = self.objective.weighting.total(terms, stopped)
-            with torch.no_grad():
-                diagnostics = self.objective.diagnostics(outputs, batch)
-        return _StepResult(outputs, terms, loss, diagnostics)
-
-    def train(self, mode: bool = True) -> "_Step":
-        """Training mode, but for modules that do not learn in this phase: their statistics and dropout stand still."""
-        super().train(mode)
-        if mode and self.learns:
-            for name, module in self.network.named_modules():
-                if (
-                    name
-                    and not f"{name}.".startswith(self.learns)
-                    and not any(part.startswith(f"{name}.") for part in self.learns)
-                ):
-                    module.eval()
-        return self
-
-    def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
-        """The parameters, those of the weighting in a group that does not decay: 0 is where a learned weight starts."""
-        learned = list(self.objective.weighting.parameters())
-        of_weighting = {id(parameter) for parameter in learned}
-        others = [parameter for parameter in self.parameters() if id(parameter) not in of_weighting and parameter.requires_grad]
-        groups = [{"params": others, "weight_decay": weight_decay}, {"params": learned, "weight_decay": 0.0}]
-        return [group for group in groups if group["params"]]
-
-
-class _StepResult(NamedTuple):
-    """What one step gave."""
-
-    outputs: Batch
-    terms: dict[str, Tensor]
-    loss: Tensor
-    diagnostics: dict[str, Tensor]
-
-
 class _Run:
     """The state of one training and its steps."""
 
@@ -228,7 +166,7 @@ class _Run:
         else:
             network.load_state_dict(problem.start["network"])
         objective = problem.objective.Objective(problem.objective.Config(**problem.config["objective"]), problem.spec)
-        self.step = _Step(network, objective, problem.learns)
+        self.step = Step(network, objective, problem.learns)
         self.plain_optimizer = config.optimizer.build(self.step.parameter_groups(config.weight_decay), config.learning_rate)
         self.schedule = config.schedule.build(self.plain_optimizer)
         self.stopping = TaskStopping(**asdict(config.task_stopping)) if config.task_stopping else None
@@ -289,7 +227,7 @@ class _Run:
     def _train(self, number: int, on_step: Callable[[int, int], None] | None) -> tuple[dict[str, float], dict[str, float]]:
         """One pass: the mean of each term, and the errors on the epoch's last samples, as many as there are to be validated."""
         self.module.train()
-        means, monitor = _TermMeans(number, self.fabric), self.problem.objective.monitor(self.targets)
+        means, monitor = TermMeans(number, self.fabric), self.problem.objective.monitor(self.targets)
         first_monitored = tail_start(self.batches.sizes(), len(self.in_order.share))
         stopped = frozenset(self._stopped())
         for done, batch in enumerate(self.training.epoch(number), start=1):
@@ -366,42 +304,6 @@ class _Run:
         if self.stopping:
             self.stopping.load_state_dict(state["stopping"])
         self.history, self.best = state["history"], state["best"]
-
-
-class _TermMeans:
-    """The terms of an epoch's steps, kept on the device and read now and then: reading waits for the device."""
-
-    def __init__(self, epoch: int, fabric: Fabric) -> None:
-        self.epoch, self.fabric = epoch, fabric
-        self.names: list[str] = []
-        self.pending: list[Tensor] = []
-        self.rows: list[list[float]] = []
-        self.weights: list[int] = []
-
-    def add(self, terms: dict[str, Tensor], samples: int) -> None:
-        self.names = list(terms)
-        self.pending.append(torch.stack([term.detach().float() for term in terms.values()]))
-        self.weights.append(samples)
-        if len(self.pending) == STEPS_BETWEEN_CHECKS:
-            self._check()
-
-    def _check(self) -> None:
-        for values in torch.stack(self.pending).tolist() if self.pending else []:
-            self.rows.append(values)
-            for name, value in zip(self.names, values, strict=True):
-                if not math.isfinite(value):
-                    raise Diverged(
-                        f"epoch {self.epoch}, step {len(self.rows)}: {name} must be a finite number, got {value}; lower "
-                        "training.learning_rate or training.clip_gradient_norm, or the weight of this term"
-                    )
-        self.pending = []
-
-    def read(self) -> dict[str, float]:
-        """The mean of each term over all samples of all ranks."""
-        self._check()
-        sums = torch.tensor(self.rows, dtype=torch.float64).T @ torch.tensor(self.weights, dtype=torch.float64)
-        *sums, count = over_ranks([*sums.tolist(), float(sum(self.weights))], self.fabric, reduce="sum")
-        return {name: value / count for name, value in zip(self.names, sums, strict=True)}
 
 
 def tail_start(sizes: Sequence[int], count: int) -> int:

@@ -18,6 +18,7 @@ from people.storage.files import write_atomic
 from people.storage.serialization import serialize
 from people.training import loop, resume, train_config
 from people.training.loader import InOrder
+from people.training.step import Step
 from people.training.system import Problem, Samples
 
 
@@ -336,7 +337,7 @@ def test_learned_weights_are_trained_without_weight_decay_saved_and_resumed(fit,
 
 @pytest.mark.parametrize("optimizer", [{"name": "sgd", "momentum": 0.9}, {"name": "adam"}])
 def test_a_learned_weight_that_the_loss_does_not_move_is_not_moved_by_decay(optimizer: dict):
-    step = loop._Step(nn.Linear(2, 1), toy_system.Objective(toy_system.ObjectiveConfig(None), {}), ())
+    step = Step(nn.Linear(2, 1), toy_system.Objective(toy_system.ObjectiveConfig(None), {}), ())
     with torch.no_grad():
         step.objective.weighting.s.fill_(1.0)
         step.network.weight.fill_(1.0)
