@@ -124,6 +124,7 @@ def changed(copy: Path) -> list[str]:
         "people/datasets/x.py",
         "people/datasets/x/__init__.py",
         "people/video/x.py",
+        "people/storage/x.py",
         "people/protocols/box_set.py",
         "people/synth/motion/x/__init__.py",
         "people/systems/x/model.py",
