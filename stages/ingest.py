@@ -51,6 +51,9 @@ def main(key: str) -> None:
 
 def walks(block: Block, sequences: int) -> list[Motion] | None:
     """Walks from the dataset's source, one for every sequence; None where the archive has frames."""
+    source = motion.find(block["source"])
+    if source.walks is None:
+        return None
     request = WalkRequest(
         archive=Path(block["archive"]),
         people=sum(block["subjects"][split] for split in ("train", "validation", "test")),
@@ -58,9 +61,9 @@ def walks(block: Block, sequences: int) -> list[Motion] | None:
         frames=block["frames_per_sequence"],
         frame_rate_hz=float(block["frame_rate_hz"]),
         seed=params("seed"),
-        variation=block["variation"],
+        variation=block.get("variation"),
     )
-    return motion.find(block["source"]).walks(request)
+    return source.walks(request)
 
 
 def write(key: str, folder: Path, motions: list[Motion], block: Block) -> None:

@@ -25,6 +25,7 @@ seed: 4
 datasets:
   tumgaid:
     source: parametric
+    variation: {between_subjects: 1.0, within_subject: 1.0}
     archive: nothing
     subjects: {train: 3, validation: 1, test: 2, elapsed: 1}
     frames_per_sequence: 30

@@ -20,6 +20,7 @@ seed: 4
 datasets:
   tumgaid:
     source: {source}
+    variation: {{between_subjects: 1.0, within_subject: 1.0}}
     archive: {archive}
     subjects: {{train: 3, validation: 1, test: 2, elapsed: 1}}
     frames_per_sequence: 30
@@ -34,6 +35,7 @@ seed: 4
 datasets:
   casiab:
     source: parametric
+    variation: {between_subjects: 1.0, within_subject: 1.0}
     archive: nothing
     subjects: {train: 1, validation: 1, test: 1}
     frames_per_sequence: 4
@@ -50,6 +52,7 @@ seed: 4
 datasets:
   market1501:
     source: parametric
+    variation: {between_subjects: 1.0, within_subject: 1.0}
     archive: nothing
     subjects: {train: 1, validation: 1, test: 1}
     cameras: 2

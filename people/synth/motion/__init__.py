@@ -1,6 +1,6 @@
 """Motion sources: one subpackage each, named as the `source` of a dataset in params.yaml.
 
-Each provides `walks(request)`, which returns a list of `Motion`, or None if the dataset's archive contains frames.
+Each provides `walks(request)`, which returns a list of `Motion`; `walks` is None if the dataset's archive contains frames.
 """
 
 import importlib
@@ -24,7 +24,7 @@ class WalkRequest(NamedTuple):
     frames: int
     frame_rate_hz: float
     seed: int
-    variation: Block
+    variation: Block | None
 
 
 def names() -> list[str]:

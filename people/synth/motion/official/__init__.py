@@ -1,7 +1,3 @@
-"""Official dataset archives: they contain frames, so that no motion is rendered."""
+"""The official archive of a dataset: it has frames of its own, so there is no walk to render."""
 
-from people.synth.motion import WalkRequest
-
-
-def walks(request: WalkRequest) -> None:
-    """No motion: the archive contains frames."""
+walks = None

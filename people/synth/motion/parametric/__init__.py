@@ -13,6 +13,11 @@ from people.synth.motion.parametric.traits import AGES_YEARS, Traits, draw_trait
 
 def walks(request: WalkRequest) -> list[Motion]:
     """Generated walks of the requested numbers of people, walks and frames; the archive is not read."""
+    if request.variation is None:
+        raise ValueError(
+            "a dataset whose source is parametric needs variation: {between_subjects: 1.0, within_subject: 1.0} in its block; "
+            "add it to params.yaml (1 and 1: as studies report)"
+        )
     return motions(
         request.people,
         walks=request.walks,

@@ -18,20 +18,25 @@ class Config:
 class Network(nn.Module):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
-        self.size = (3, *spec["cells_hw"])
-        self.person = nn.Linear(math.prod(self.size), config.channels)
-        self.appearance = nn.Linear(math.prod(self.size), config.channels)
-        self.decoder = nn.Linear(2 * config.channels, math.prod(self.size))
-        self.brightness = nn.Linear(config.channels, math.prod(spec["cells_hw"]))
+        self.size, tasks = (3, *spec["cells_hw"]), set(spec["tasks"])
+        pixels, rebuilds, brightens = math.prod(self.size), "reconstruction" in tasks, "brightness" in tasks
+        self.person = nn.Linear(pixels, config.channels) if tasks & {"reconstruction", "similarity"} else None
+        self.appearance = nn.Linear(pixels, config.channels) if rebuilds or brightens else None
+        self.decoder = nn.Linear(2 * config.channels, pixels) if rebuilds else None
+        self.brightness = nn.Linear(config.channels, math.prod(spec["cells_hw"])) if brightens else None
 
     def forward(self, batch: Batch) -> Batch:
-        flat = batch["cells"].flatten(1)
-        person, appearance = torch.tanh(self.person(flat)), torch.tanh(self.appearance(flat))
-        bright = self.brightness(appearance).unflatten(1, self.size[1:])
-        return {"embedding": person, "appearance": appearance, "bright": bright, "cells": self.decode(person, appearance)}
-
-    def decode(self, person: torch.Tensor, appearance: torch.Tensor) -> torch.Tensor:
-        return self.decoder(torch.cat([person, appearance], dim=1)).unflatten(1, self.size)
+        flat, outputs = batch["cells"].flatten(1), {}
+        if self.person is not None:
+            outputs["embedding"] = torch.tanh(self.person(flat))
+        if self.appearance is not None:
+            outputs["appearance"] = torch.tanh(self.appearance(flat))
+        if self.brightness is not None:
+            outputs["bright"] = self.brightness(outputs["appearance"]).unflatten(1, self.size[1:])
+        if self.decoder is not None:
+            codes = torch.cat([outputs["embedding"], outputs["appearance"]], dim=1)
+            outputs["cells"] = self.decoder(codes).unflatten(1, self.size)
+        return outputs
 
     def pretrained(self) -> dict[str, Pretrained]:
         return {}

@@ -35,13 +35,16 @@ class Objective(nn.Module):
         self.weighting = Fixed({task: config.lambdas[task] for task in config.tasks})
 
     def forward(self, outputs: Batch, batch: Batch) -> dict[str, Tensor]:
-        person = outputs["embedding"]
-        terms = {
-            "reconstruction": functional.mse_loss(outputs["cells"], batch["cells"]),
-            "similarity": functional.mse_loss(person[0::2], person[1::2]),
-            "brightness": functional.binary_cross_entropy_with_logits(outputs["bright"], self.bright(batch)),
-        }
-        return {task: terms[task] for task in self.config.tasks}
+        return {task: getattr(self, f"_{task}")(outputs, batch) for task in self.config.tasks}
+
+    def _reconstruction(self, outputs: Batch, batch: Batch) -> Tensor:
+        return functional.mse_loss(outputs["cells"], batch["cells"])
+
+    def _similarity(self, outputs: Batch, batch: Batch) -> Tensor:
+        return functional.mse_loss(outputs["embedding"][0::2], outputs["embedding"][1::2])
+
+    def _brightness(self, outputs: Batch, batch: Batch) -> Tensor:
+        return functional.binary_cross_entropy_with_logits(outputs["bright"], self.bright(batch))
 
     def bright(self, batch: Batch) -> Tensor:
         """The lists of bright cells as maps of 0 and 1."""

@@ -20,13 +20,15 @@ class Network(nn.Module):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         self.trunk = nn.Linear(3 * math.prod(spec["cells_hw"]), config.channels)
-        self.identity = nn.Linear(config.channels, len(spec["subjects"]))
-        self.gender = nn.Linear(config.channels, len(GENDERS)) if "gender" in spec["tasks"] else None
+        classes = {"identity": len(spec["subjects"]), "gender": len(GENDERS)}
+        for task, count in classes.items():
+            if task in spec["tasks"]:
+                self.add_module(task, nn.Linear(config.channels, count))
+        self.tasks = [task for task in classes if task in spec["tasks"]]
 
     def forward(self, batch: Batch) -> Batch:
         embedding = torch.tanh(self.trunk(batch["cells"].flatten(1)))
-        outputs = {"embedding": embedding, "identity": self.identity(embedding)}
-        return outputs if self.gender is None else outputs | {"gender": self.gender(embedding)}
+        return {"embedding": embedding, **{task: self.get_submodule(task)(embedding) for task in self.tasks}}
 
     def pretrained(self) -> dict[str, Pretrained]:
         return {}
