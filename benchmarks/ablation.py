@@ -25,6 +25,7 @@ from people.config import Block, build
 from people.storage.files import facts_digest, write_atomic
 from people.storage.serialization import serialize
 from people.training import loop
+from people.training.resume import source_digest
 from people.training.train_config import launch
 from stages.compare import FULL, variants
 from stages.shared.problem import Trainings
@@ -54,13 +55,15 @@ def main() -> None:
         parser.error(f"no such variant: {', '.join(unknown)}; params.yaml has {', '.join(changes)} ({FULL}: nothing changed)")
     length = lengthened(trainings, arguments.steps)
     phases = {name: trainings.phases(changes[name], **length) for name in names}
+    judging = ["people.checkpoints", f"people.systems.{system}.score", f"people.datasets.{trainings.block['dataset']}"]
+    code = source_digest(judging)
     fabric, seeds = launch(trainings.config), range(params("seed"), params("seed") + arguments.seeds)
     outcomes = {line["key"]: line for line in lines(results)}
     with Bar(sum(map(epochs_of, phases.values())) * len(seeds), system) as bar:
         keys = []
         for seed in seeds:  # one seed of every variant before the next: half of a run is a whole comparison
             for name, training in phases.items():
-                key = facts_digest(run=loop.phases_key(training, seed), score=params("systems", system, "score"))
+                key = facts_digest(run=loop.phases_key(training, seed), score=params("systems", system, "score"), code=code)
                 keys.append(key)
                 if key in outcomes:
                     bar.skip(epochs_of(training))

@@ -34,7 +34,7 @@ ALIAS = "champion"
 ERRORS = "validation.errors"  # a tag: the error measures from which the score is computed
 WRAPPER = "stages.shared.mlflow_model"  # its file is logged, not imported: the import would set this process's model
 LIBRARY = Path(checkpoints.__file__).parent
-REQUIREMENTS = ("torch", "torchvision", "numpy", "jaxtyping", "mlflow")
+REQUIREMENTS = ("torch", "torchvision", "numpy", "pandas", "jaxtyping", "mlflow")
 
 
 class IncompatibleVersion(ValueError):

@@ -176,7 +176,7 @@ def convergence(folder: Path) -> Markup:
         for variant, runs in curves.dropna(subset=error).groupby("variant", sort=False):
             seeds = runs.pivot_table(index="epoch", columns="seed", values=error)
             epochs, colour = seeds.index.to_numpy(), f"C{variants.index(variant)}"
-            axes.plot(epochs, seeds.mean(axis=1), color=colour, label=variant)
+            axes.plot(epochs, seeds.mean(axis=1), "o-" if len(epochs) == 1 else "-", color=colour, label=variant)
             axes.fill_between(epochs, seeds.min(axis=1), seeds.max(axis=1), color=colour, alpha=0.15, lw=0)
         axes.set(xlabel="epoch", ylabel=f"error of {error.removeprefix(ERROR)}, validation subjects")
         axes.legend()
@@ -215,14 +215,14 @@ def training_curves(history: Path) -> Markup:
     """The curves of the training: loss terms, validation errors, and the weights of loss terms where they change."""
     curves = pd.read_csv(history)
     weights = {name: curves[name].to_numpy(float) for name in curves.columns if name.startswith("lambda/")}
-    weights = {name: values for name, values in weights.items() if np.ptp(values) > 0}
+    weights = {name: values for name, values in weights.items() if np.nanmax(values) > np.nanmin(values)}
     figure = Figure(figsize=(13 if weights else 10, 4), layout="constrained")
     left, right, *third = figure.subplots(1, 3 if weights else 2)
     for name in curves.columns:
-        values = curves[name].to_numpy(float)
         if name.startswith("train/"):
-            left.plot(curves["epoch"], values, label=name.removeprefix("train/"))
+            left.plot(curves["epoch"], curves[name], label=name.removeprefix("train/"))
         elif name.startswith("error/"):
+            values = curves[name].to_numpy(float)
             highest = max(np.nanmax(values), 1e-9)
             right.plot(curves["epoch"], values / highest, label=f"{name.removeprefix('error/')} (maximum {highest:.3g})")
     left.set(xlabel="epoch", ylabel="training loss, unweighted", yscale="symlog")

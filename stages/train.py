@@ -24,8 +24,8 @@ def main() -> None:
     parser.add_argument("system")
     name = parser.parse_args().system
     trainings, seed = Trainings(name), params("seed")
-    fabric = launch(trainings.config)
     phases = trainings.phases()
+    fabric = launch(trainings.config, in_phases=len(phases) > 1)
     key = loop.phases_key(phases, seed)
     folder = state("checkpoints", "train", name, key[:16])
     bar = Bar(sum(phase.config.epochs for phase in phases), name, shown=fabric.is_global_zero)
@@ -44,22 +44,23 @@ def main() -> None:
         assert epoch is not None
         with output(Path("data/models", name)) as written:
             write_model(written, epoch)
-            (written / "summary.json").write_text(json.dumps(summary(phases[-1], epoch), indent=2) + "\n")
+            (written / "summary.json").write_text(json.dumps(summary(phases, epoch), indent=2) + "\n")
         run.tag(checkpoint__sha256=file_digest(Path("data/models", name, "checkpoint.pt")))
     remove(folder)
 
 
-def summary(training: loop.Training, epoch: loop.Epoch) -> dict[str, object]:
-    """What was trained on how much, and the validation of the epoch that is kept."""
-    problem = training.problem
+def summary(phases: list[loop.Training], epoch: loop.Epoch) -> dict[str, object]:
+    """What was trained on how much, and the validation of the epoch that is kept, numbered through all phases."""
+    problem, config = phases[-1]
+    before = sum(phase.config.epochs for phase in phases[:-1])
     return {
         "system": problem.system,
-        "best_epoch": epoch.best["epoch"],
+        "best_epoch": before + epoch.best["epoch"],
         "epochs": epoch.number,
         **epoch.best["validation"],
         "samples": {"train": len(problem.train), "validation": len(problem.validation)},
         "parameters": sum(weights.numel() for weights in epoch.best["network"].values()),
-        "precision": resolve_precision(training.config),
+        "precision": resolve_precision(config),
     }
 
 

@@ -4,6 +4,7 @@ Whatever happens in an epoch follows from (seed, epoch): the order of the sample
 after each epoch is therefore all that a killed run needs to go on with the same curve.
 """
 
+import hashlib
 import math
 import os
 import time
@@ -71,10 +72,11 @@ def run_key(problem: Problem, config: Config, seed: int) -> str:
         seed=seed,
         data=problem.data_digest,
         spec=problem.spec,
+        statistics=hashlib.sha256(serialize(problem.statistics)).hexdigest(),
         code=resume.source_digest(modules_of(problem)),
         torch=torch.__version__,
         phase=[problem.phase, problem.learns],
-        start=facts_digest(content=serialize(problem.start).hex()) if problem.start else None,
+        start=hashlib.sha256(serialize(problem.start)).hexdigest() if problem.start else None,
     )
 
 
@@ -213,7 +215,8 @@ class _Run:
             self.best = self._checkpoint(number, validation)
         self.config.schedule.step(self.schedule, validation["errors"][self.main_error])
         if self.stopping:
-            auxiliary = {task: error for task, error in train_errors.items() if task != self.main_error and task in lambdas}
+            main = {self.main_error, self.problem.objective.MAIN}
+            auxiliary = {task: error for task, error in train_errors.items() if task in lambdas.keys() - main}
             self.stopping.update(auxiliary, validation["errors"], lambdas)
         return is_best
 
@@ -253,6 +256,8 @@ class _Run:
     def validate(self) -> Validation:
         """The errors and the score on the whole validation split, the same on every rank."""
         self.module.eval()
+        for buffer in self.step.buffers() if self.fabric.world_size > 1 else ():
+            torch.distributed.broadcast(buffer, 0)  # the first process's are saved: all validate with them
         monitor = self.problem.objective.monitor(self.targets)
         with self.fabric.autocast():
             for outputs, batch in inference.forward(self.step.network, self.validation.epoch(0)):

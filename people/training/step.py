@@ -49,14 +49,10 @@ class Step(nn.Module):
     def train(self, mode: bool = True) -> "Step":
         """Training mode, but for modules that do not learn in this phase: their statistics and dropout stand still."""
         super().train(mode)
-        if mode and self.learns:
-            for name, module in self.network.named_modules():
-                if (
-                    name
-                    and not f"{name}.".startswith(self.learns)
-                    and not any(part.startswith(f"{name}.") for part in self.learns)
-                ):
-                    module.eval()
+        for module in self.network.modules() if mode and self.learns else ():
+            parameters = list(module.parameters())
+            if parameters and not any(parameter.requires_grad for parameter in parameters):
+                module.eval()
         return self
 
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor, nn
 
-from people.config import Block
+from people.config import Block, check
 from people.inference import Batch
 from people.nn.pretrained import Pretrained
 from people.training.monitor import Monitor
@@ -199,7 +199,8 @@ class Phase:
     """One of several trainings in a row: what learns, and what is otherwise than in the system's blocks.
 
     `learns`: the beginnings of the names of the parameters that learn; none named: all. `data`, `objective` and `training` are
-    laid over the system's own blocks.
+    laid over the system's own blocks; an entry of `training`, such as its schedule, is replaced whole. On which devices and in
+    which precision is the same in all phases.
     """
 
     name: str
@@ -208,6 +209,16 @@ class Phase:
     objective: Mapping[str, Any] | None = None
     training: Mapping[str, Any] | None = None
     SINGLE: ClassVar[str] = ""  # the name of the only phase of a system that trains in one
+
+    def __post_init__(self) -> None:
+        rules = {
+            "learns": (not isinstance(self.learns, str), "a list of beginnings of parameters' names"),
+            "training": (
+                not set(self.training or {}) & {"accelerator", "devices", "precision"},
+                "without devices or precision",
+            ),
+        }
+        check(f"training.phases, {self.name}: ", self, rules)
 
 
 @dataclass(frozen=True)

@@ -250,11 +250,15 @@ def uses_cuda(config: Config) -> bool:
     return config.accelerator in ("cuda", "gpu", "auto") and torch.cuda.is_available()
 
 
-def launch(config: Config) -> Fabric:
-    """Fabric on the devices of the configuration; over several, each process gets here (gloo on CPUs, NCCL on GPUs)."""
+def launch(config: Config, *, in_phases: bool = False) -> Fabric:
+    """Fabric on the devices of the configuration; over several, each process gets here (gloo on CPUs, NCCL on GPUs).
+
+    `in_phases`: the network has heads of tasks that are not trained in every phase, whose gradients are not waited for.
+    """
     strategy: Any = "auto"
     if config.devices not in (1, "auto"):
-        strategy = DDPStrategy(process_group_backend="nccl" if uses_cuda(config) else "gloo")
+        backend = "nccl" if uses_cuda(config) else "gloo"
+        strategy = DDPStrategy(process_group_backend=backend, find_unused_parameters=in_phases)
     precision: Any = resolve_precision(config)
     fabric = Fabric(accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=precision)
     fabric.launch()

@@ -47,9 +47,9 @@ class Trainings:
         """
         blocks = merged({part: self.block[part] for part in PARTS}, dict(changes or {}), self.system)
         trained = {**self.block["training"], **training}
-        phases = [build(Phase, phase) for phase in trained.pop("phases", None) or ()] or [Phase(Phase.SINGLE)]
+        phases = named_phases(trained.pop("phases", None) or [])
         objectives = [merged(blocks["objective"], dict(phase.objective or {}), f"{phase.name}.objective") for phase in phases]
-        tasks = self._tasks([blocks["objective"], *objectives])
+        tasks = self._tasks(objectives)
         spec, statistics = self._facts(blocks["data"], tasks)
         build(systems.find(self.system, "model").Config, blocks["model"])
         return [
@@ -63,6 +63,12 @@ class Trainings:
     def _problem(self, phase: Phase, blocks: Block, tasks: Sequence[str], spec: Any, statistics: Any) -> Problem:
         data = merged(blocks["data"], dict(phase.data or {}), f"{phase.name}.data")
         train, validation = (self._samples(data, split, tasks) for split in SPLITS)
+        own_spec = systems.find(self.system, "data").spec(train)
+        if changed := [name for name, value in own_spec.items() if value != spec[name]]:
+            raise ValueError(
+                f"training.phases, {phase.name}: its data have another {changed[0]} than the block data, by which the network "
+                f"is built ({own_spec[changed[0]]} and {spec[changed[0]]}); correct params.yaml"
+            )
         return Problem(
             system=self.system,
             model=systems.find(self.system, "model"),
@@ -80,7 +86,12 @@ class Trainings:
     def _tasks(self, objectives: Sequence[Block]) -> list[str]:
         """The tasks of all phases: the network has the heads of all of them throughout."""
         config = systems.find(self.system, "objective").Config
-        return list(dict.fromkeys(task for block in objectives for task in build(config, block).tasks))
+        tasks = [build(config, block).tasks for block in objectives]
+        if not all(tasks):
+            raise ValueError(
+                f"{self.system}: phase {tasks.index(()) + 1} has no task, all its weights are 0; correct params.yaml"
+            )
+        return list(dict.fromkeys(task for of_phase in tasks for task in of_phase))
 
     def _facts(self, data: Block, tasks: Sequence[str]) -> tuple[Any, Any]:
         """Spec and statistics of the training split, by the system's own data block."""
@@ -96,6 +107,15 @@ class Trainings:
             module = systems.find(self.system, "data")
             self._opened[key] = module.open_samples(self.reads, build(module.Config, data), split, tasks)
         return self._opened[key]
+
+
+def named_phases(blocks: Sequence[Block]) -> list[Phase]:
+    """The phases that `training.phases` lists, each with a name of its own; one without a name where it lists none."""
+    phases = [build(Phase, block) for block in blocks]
+    names = [phase.name for phase in phases]
+    if len(set(names)) < len(names) or Phase.SINGLE in names:
+        raise ValueError(f"training.phases must have a name each, and no two the same, got {names}; correct params.yaml")
+    return phases or [Phase(Phase.SINGLE)]
 
 
 def train_config(block: Mapping[str, Any]) -> Config:

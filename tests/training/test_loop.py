@@ -19,7 +19,7 @@ from people.storage.serialization import serialize
 from people.training import loop, resume, train_config
 from people.training.loader import InOrder
 from people.training.step import Step
-from people.training.system import Problem, Samples
+from people.training.system import Phase, Problem, Samples
 
 
 @pytest.fixture(scope="module")
@@ -429,6 +429,45 @@ def test_a_killed_training_in_phases_goes_on_in_its_phase(fabric: Fabric, tmp_pa
     assert [epoch.replayed for epoch in resumed] == [True] * 4 + [False]
     assert serialize(resumed[-1].best) == serialize(uninterrupted.best)
     pd.testing.assert_frame_equal(resumed[-1].history, uninterrupted.history, check_exact=True)
+
+
+def train_in_phases(devices: int) -> None:
+    """In a process of its own: two phases, in the first of which the head of age has no gradient; keep the best checkpoint."""
+    first, second = two_phases(batches={"samples": 30})
+    phases = [loop.Training(replace(first.problem, learns=()), toy_system.config(devices=devices, epochs=2)), second]
+    fabric = train_config.launch(phases[0].config, in_phases=True)
+    *_, epoch = loop.fit_phases(phases, seed=1, fabric=fabric)
+    write_atomic(Path(f"best-{fabric.global_rank}.pt"), serialize(epoch.best))
+
+
+def test_processes_train_in_phases_though_a_head_has_no_gradient(tmp_path: Path):
+    shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(killable.free_port()), "WORLD_SIZE": "2", "NODE_RANK": "0"}
+    ranks = [killable.start(train_in_phases, tmp_path, 2, LOCAL_RANK=str(rank), **shared) for rank in (0, 1)]
+    assert [killable.exit_code(process) for process in ranks] == [0, 0], (tmp_path / "output").read_text()
+    assert (tmp_path / "best-0.pt").read_bytes() == (tmp_path / "best-1.pt").read_bytes()
+
+
+def test_dropout_before_layers_that_learn_is_at_work_where_another_head_stands_still(fabric: Fabric):
+    run = loop._Run(toy_system.problem(learns=("trunk", "age")), toy_system.config(), 1, fabric)
+    run.module.train()
+    modes = {name: module.training for name, module in run.step.network.named_modules()}
+    assert modes["trunk.2"]
+    assert not modes["identity"]
+
+
+@pytest.mark.parametrize(
+    ("block", "reason"),
+    [({"learns": "trunk"}, "a list of beginnings"), ({"training": {"precision": "32-true"}}, "without devices or precision")],
+)
+def test_a_phase_that_cannot_be_as_it_is_asked_for_is_refused(block: dict[str, Any], reason: str):
+    with pytest.raises(ValueError, match=rf"training\.phases, first: \w+ must be {reason}"):
+        Phase(name="first", **block)
+
+
+def test_the_statistics_are_part_of_what_a_result_follows_from():
+    problem, config = toy_system.problem(), toy_system.config()
+    other = replace(problem, statistics={"mean": problem.statistics["mean"] + 1})
+    assert loop.run_key(problem, config, 1) != loop.run_key(other, config, 1)
 
 
 def test_the_phase_before_is_part_of_what_a_phase_s_result_follows_from():
