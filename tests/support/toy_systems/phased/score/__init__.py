@@ -63,4 +63,4 @@ def ranked(photo_set: Any, clips: pd.DataFrame, embedding: Any) -> Mapping[str, 
     )
     chance = 1 / clips["subject_id"].nunique()
     name = f"retrieval.{photo_set.name}"
-    return {f"{name}.map": float(np.nanmean(found.precision())), f"{name}.chance": float(chance)}
+    return {f"{name}.map": float(np.nanmean(found.average_precision())), f"{name}.chance": float(chance)}
