@@ -156,7 +156,11 @@ def judged(phases: Sequence[loop.Training], seed: int, fabric: Any, bar: Bar, ke
     )
     remove(folder)
     metrics = {name: value for name, value in results.metrics.items() if not name.endswith((".low", ".high"))}
-    return {"validation_score": epoch.best["validation"]["score"], "best_epoch": epoch.best["epoch"], "metrics": metrics}
+    return {
+        "validation_score": epoch.best["validation"]["score"],
+        "best_epoch": epochs_of(phases[:-1]) + epoch.best["epoch"],
+        "metrics": metrics,
+    }
 
 
 def table(outcomes: list[dict[str, Any]], columns: Columns) -> pd.DataFrame:
