@@ -14,13 +14,16 @@ import pandas as pd
 import pytest
 import torch
 from ruamel.yaml import YAML
+from same_batches import assert_same
 
 from people import datasets, systems
 from people.evaluation import PhotoSet
 from people.synth.motion import parametric
 from people.synth.render import render
+from people.training import loop, train_config
 from people.training.system import PROTOCOLS, Samples
 from stages.ingest import RENDERING_KEYS
+from stages.shared.problem import Trainings
 
 ROOT = Path(__file__).parent.parent
 FRAME_HW = (60, 80)
@@ -32,6 +35,7 @@ class Built:
     def __init__(self, system: str, workspace: Path):
         self.name = system
         block = YAML(typ="safe").load(workspace / "params.yaml")["systems"][system]
+        self.is_drawn_again = "samples" not in block["training"]["batches"]
         self.data, self.model, self.objective = (systems.find(system, part) for part in ("data", "model", "objective"))
         self.reads = {slot: workspace / path for slot, path in block["reads"].items()}
         objective_config = self.objective.Config(**block["objective"])
@@ -49,8 +53,10 @@ class Built:
         torch.manual_seed(seed)
         return self.model.Network(self.model_config, self.spec)
 
-    def batch(self, indices: list[int]) -> dict[str, torch.Tensor]:
-        return self.samples.batch(indices, spec=self.spec, statistics=self.statistics, augment=None)
+    def batch(self, indices: list[int], samples: Any = None, seed: int | None = None) -> dict[str, torch.Tensor]:
+        """A batch of the training samples or of others, varied where there is a seed."""
+        augment = None if seed is None else np.random.default_rng(seed)
+        return (samples or self.samples).batch(indices, spec=self.spec, statistics=self.statistics, augment=augment)
 
     def spread(self, count: int) -> list[int]:
         return [int(i) for i in np.linspace(0, len(self.samples) - 1, count)]
@@ -129,6 +135,7 @@ def test_validation_gives_the_main_error_and_a_score(built: Built):
             monitor.add(built.network().eval()(batch), batch)
     validation = monitor.result(dict)
     assert built.objective.MAIN_ERROR in validation["errors"]
+    assert set(validation["errors"]) <= set(built.objective.ERRORS)
     assert np.isfinite(validation["score"])
 
 
@@ -210,6 +217,55 @@ def test_a_system_refuses_a_parameter_that_it_does_not_know(built: Built):
         built.model.Config(**asdict(built.model_config), no_such_parameter=1)
 
 
+DEVICES = ["cpu", pytest.param("cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU"))]
+
+
+@pytest.mark.parametrize("device", DEVICES)
+@pytest.mark.parametrize("split", ["train", "validation"])
+def test_batches_are_the_same_where_the_data_lie_on_a_device(built: Built, split: str, device: str):
+    samples = built.opened(split)
+    moved, count = samples.to(device), len(samples)
+    assert isinstance(moved, Samples)
+    assert (len(moved), moved.nbytes) == (count, samples.nbytes)
+    assert samples.nbytes > 0
+    assert_same(samples.targets(built.spec), moved.targets(built.spec))
+    again = [count, 1 + 2 * count, count - 1 + count] if built.is_drawn_again else []
+    for indices in ([0], [count - 1, 1, 1, 0], [*range(0, count, max(1, count // 7)), *again]):
+        for seed in (None, 3):
+            batch = built.batch(indices, moved, seed)
+            assert all(value.device.type == device for value in batch.values() if isinstance(value, torch.Tensor))
+            tolerance = 0 if device == "cpu" else 1e-4  # a GPU adds and interpolates in another order
+            assert_same(built.batch(indices, samples, seed), batch, tolerance=tolerance)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_the_host_does_not_wait_for_the_device_on_which_it_makes_batches(built: Built):
+    moved = built.samples.to("cuda")
+    statistics = {name: value.to("cuda") for name, value in built.statistics.items()}
+    if any(isinstance(values, list) for values in moved.targets(built.spec).values()):
+        pytest.skip("shapes that differ from sample to sample must be known to the host")
+    try:
+        for mode in ("default", "error"):  # the second time with what the first has kept
+            torch.cuda.set_sync_debug_mode(mode)
+            moved.batch(built.spread(6), spec=built.spec, statistics=statistics, augment=np.random.default_rng(3))
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+
+
+def test_a_training_is_the_same_where_its_data_lie_on_the_device(
+    built: Built, small_run: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(small_run)
+    trainings = Trainings(built.name)
+
+    def curve(data_on_device: bool) -> pd.DataFrame:
+        phases = trainings.phases(epochs=1, accelerator="cpu", data_on_device=data_on_device)
+        *_, last = loop.fit_phases(phases, seed=1, fabric=train_config.launch(phases[0].config))
+        return last.history
+
+    pd.testing.assert_frame_equal(curve(True), curve(False), check_exact=True)
+
+
 FRAME_DATASETS = [name for name in datasets.names() if hasattr(datasets.find(name), "protocol")]
 
 
@@ -222,7 +278,7 @@ def plan_of(dataset: str) -> dict[str, Any]:
     ]
     assert blocks, f"neither params.yaml nor a profile has a block datasets.{dataset}"
     plan = {name: value for name, value in blocks[0].items() if name not in RENDERING_KEYS}
-    fewer = {"views_deg": lambda views: views[:2], "frames_per_sequence": lambda frames: min(frames, 30)}
+    fewer = {"views_deg": lambda views: views[:2], "frames_per_sequence": lambda frames: min(frames, 12)}
     small = {name: fewer.get(name, least)(value) for name, value in plan.items()}
     return {**small, "subjects": {"train": 3, "validation": 3, "test": 3, **least(small["subjects"])}}
 

@@ -1,6 +1,7 @@
 """Batches of a split on their way to the device, and outputs of a split on their way back from all devices."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from torch.utils.data import DataLoader
 from people.inference import Batch, to_device
 from people.training.samplers import Batches, augmentation
 from people.training.system import Samples
+from people.training.train_config import Loading
 
 
 class InOrder:
@@ -54,7 +56,11 @@ class InOrder:
 
 
 class Loader:
-    """The batches of one split on the device. Requests carry their epoch, so that worker processes live through all epochs."""
+    """The batches of one split on the device. Requests carry their epoch, so that worker processes live through all epochs.
+
+    Where `loading` says so, the split's data are copied to the device first, and no batch is sent there; on a GPU a thread puts
+    the next batch together while the network computes.
+    """
 
     def __init__(
         self,
@@ -64,17 +70,20 @@ class Loader:
         spec: dict[str, Any],
         statistics: dict[str, Tensor],
         augment_seed: int | None,
-        workers: int,
+        loading: Loading,
         fabric: Fabric,
     ) -> None:
+        if loading.on_device:
+            samples, statistics = samples.to(fabric.device), to_device(statistics, fabric.device)
         self.fabric, self.requests = fabric, _Requests(batches, augmented=augment_seed is not None)
+        self.ahead = loading.on_device and fabric.device.type == "cuda"
         self.loader = DataLoader(
             _Batches(samples, spec, statistics, augment_seed),  # type: ignore[arg-type]
             sampler=self.requests,
             batch_size=None,
-            num_workers=workers,
-            persistent_workers=workers > 0,
-            pin_memory=fabric.device.type == "cuda",
+            num_workers=loading.workers,
+            persistent_workers=loading.workers > 0,
+            pin_memory=fabric.device.type == "cuda" and not loading.on_device,
             generator=torch.Generator(),  # the loader's own draws leave the generator of dropout alone
         )
 
@@ -84,8 +93,18 @@ class Loader:
     def epoch(self, number: int) -> Iterator[Batch]:
         """All batches of one epoch."""
         self.requests.set_epoch(number)
-        for batch in self.loader:
+        for batch in one_ahead(self.loader) if self.ahead else self.loader:
             yield to_device(batch, self.fabric.device, non_blocking=True)
+
+
+def one_ahead(batches: Iterable[Batch]) -> Iterator[Batch]:
+    """The same batches in the same order, each made by a thread while the one before it is used; its errors are raised here."""
+    remaining = iter(batches)
+    with ThreadPoolExecutor(1, "next batch") as thread:
+        waiting = thread.submit(next, remaining, None)
+        while (batch := waiting.result()) is not None:
+            waiting = thread.submit(next, remaining, None)
+            yield batch
 
 
 def over_ranks(values: Sequence[float], fabric: Fabric, *, reduce: str) -> list[float]:

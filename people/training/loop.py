@@ -8,7 +8,7 @@ import hashlib
 import math
 import os
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,16 +19,17 @@ import torch
 from lightning.fabric import Fabric
 
 from people import inference
+from people.inference import Batch
 from people.nn import pretrained
 from people.storage.files import facts_digest
 from people.storage.serialization import canonical, serialize
 from people.training import resume
 from people.training.loader import InOrder, Loader, over_ranks
 from people.training.monitor import Validation
-from people.training.step import Diverged, Step, TermMeans
+from people.training.step import Diverged, Step, StepResult, TermMeans
 from people.training.system import Phase, Problem, Samples
 from people.training.task_weights import TaskStopping
-from people.training.train_config import Config, resolve_precision
+from people.training.train_config import Config, resolve_loading, resolve_precision
 
 __all__ = ["Diverged", "Epoch", "Training", "fit", "fit_phases", "phases_key", "run_key"]
 
@@ -179,6 +180,8 @@ class _Run:
         self.targets = tuple(targets)
         self.batches = config.batches.sampler(targets, len(problem.train), seed, rank=rank, world=world)
         self.in_order = InOrder(len(problem.validation), config.batches.samples, rank=rank, world=world)
+        data_bytes = problem.train.nbytes + problem.validation.nbytes
+        self.loading = resolve_loading(config, data_bytes, fabric.device, processes=world)
         self.training = self._loader(problem.train, self.batches, seed)
         self.validation = self._loader(problem.validation, self.in_order, None)
         self.history: list[dict[str, float]] = []
@@ -191,7 +194,7 @@ class _Run:
             spec=self.problem.spec,
             statistics=self.problem.statistics,
             augment_seed=augment_seed,
-            workers=self.config.loader_workers,
+            loading=self.loading,
             fabric=self.fabric,
         )
 
@@ -234,16 +237,8 @@ class _Run:
         first_monitored = tail_start(self.batches.sizes(), len(self.in_order.share))
         stopped = frozenset(self._stopped())
         for done, batch in enumerate(self.training.epoch(number), start=1):
-            result = self.module(batch, stopped)
-            self.optimizer.zero_grad()
-            self.fabric.backward(result.loss)
-            norm = self.fabric.clip_gradients(
-                self.module, self.optimizer, max_norm=self.config.clip_gradient_norm, error_if_nonfinite=False
-            )
-            self.optimizer.step()
-            self.step.objective.weighting.step_end()
-            self.step.objective.step_end()
-            logged = {**result.terms, "total": result.loss, **result.diagnostics, "gradient": torch.as_tensor(norm)}
+            result, norm = self.optimise(batch, stopped)
+            logged = {**result.terms, "total": result.loss, **result.diagnostics, "gradient": norm}
             means.add(logged, inference.count(batch))
             if done > first_monitored:
                 monitor.add(result.outputs, batch)
@@ -252,6 +247,19 @@ class _Run:
         terms = means.read()
         errors = monitor.result(dict)["errors"]
         return {name: value for name, value in terms.items() if name != "gradient"}, self._over_ranks(errors)
+
+    def optimise(self, batch: Batch, stopped: Collection[str] = ()) -> tuple[StepResult, torch.Tensor]:
+        """One optimisation step; the norm of the gradient is that before it was clipped."""
+        result = self.module(batch, stopped)
+        self.optimizer.zero_grad()
+        self.fabric.backward(result.loss)
+        norm = self.fabric.clip_gradients(
+            self.module, self.optimizer, max_norm=self.config.clip_gradient_norm, error_if_nonfinite=False
+        )
+        self.optimizer.step()
+        self.step.objective.weighting.step_end()
+        self.step.objective.step_end()
+        return result, torch.as_tensor(norm)
 
     def validate(self) -> Validation:
         """The errors and the score on the whole validation split, the same on every rank."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from people.config import Block, check
@@ -34,9 +35,21 @@ class Samples(Protocol):
 
     Where samples are drawn more than once an epoch, an index beyond the last sample is that of a sample which is drawn again:
     the index modulo the number of samples is the sample, what is varied follows the whole index.
+
+    `nbytes` is the size of what `batch` reads of the packed stores for this split, and so of what `to` copies.
     """
 
+    @property
+    def nbytes(self) -> int: ...
+
     def __len__(self) -> int: ...
+
+    def to(self, device: torch.device | str) -> "Samples":
+        """Other samples, whose packed data are on the device: `targets` and `batch` give the same values as tensors there.
+
+        What is drawn at random is drawn on the host, as without a device; only arithmetic on what is stored moves.
+        """
+        ...
 
     def targets(self, spec: Spec) -> Batch:
         """The labels of every sample by name; "subject" numbers the split's people. Validation keeps what is named here."""
@@ -124,7 +137,8 @@ class Objective(Protocol):
     """people/systems/<name>/objective.py: loss terms, their weights, and what validation measures.
 
     `MAIN` is the term of the main task; `MAIN_ERROR` names the validation error by which the learning rate falls and trainings
-    are compared. `Config.tasks` are the tasks whose weight is not 0.
+    are compared, `ERRORS` all that there may be: a task can stop before the others by the error of its name. `Config.tasks` are
+    the tasks whose weight is not 0.
     """
 
     @property
@@ -132,6 +146,9 @@ class Objective(Protocol):
 
     @property
     def MAIN_ERROR(self) -> str: ...
+
+    @property
+    def ERRORS(self) -> Sequence[str]: ...
 
     Config: Any
     Objective: Any

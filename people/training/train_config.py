@@ -1,8 +1,9 @@
 """How a network is trained: the numbers of a system's `training` block, and the devices that they are trained on."""
 
+import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from lightning.fabric import Fabric
@@ -15,6 +16,7 @@ from people.config import build, check, named
 from people.training.samplers import Batches, IdentityBatches, PairBatches, ShuffledBatches
 
 PRECISIONS = ("auto", "32-true", "bf16-mixed")
+MAX_LOADER_WORKERS = 8  # of those that `auto` starts on a machine
 
 
 @dataclass(frozen=True)
@@ -184,7 +186,8 @@ class Config:
 
     Blocks of params.yaml become what they describe: `batches` is {samples}, {identities, samples_each, per_epoch} or {pairs,
     across, per_epoch}; `optimizer` and `schedule` go by their `name`. `task_stopping` is null where no task stops before the
-    others. `clip_gradient_norm` bounds the norm of the whole gradient.
+    others. `clip_gradient_norm` bounds the norm of the whole gradient. `data_on_device` and `loader_workers`, see
+    `resolve_loading`, change where batches are made and may differ from phase to phase.
     """
 
     epochs: int
@@ -198,7 +201,8 @@ class Config:
     accelerator: str
     devices: int | Literal["auto"]
     precision: str
-    loader_workers: int
+    loader_workers: int | str
+    data_on_device: bool | str
 
     def __post_init__(self) -> None:
         if isinstance(self.batches, Mapping):
@@ -208,6 +212,7 @@ class Config:
                 object.__setattr__(self, name, named(f"training.{name}", block, kinds))
         if isinstance(self.task_stopping, Mapping):
             object.__setattr__(self, "task_stopping", build(Stopping, self.task_stopping))
+        workers, on_device = self.loader_workers, self.data_on_device
         rules = {
             "epochs": (self.epochs >= 1, "at least 1"),
             "learning_rate": (self.learning_rate > 0, "above 0"),
@@ -216,7 +221,8 @@ class Config:
             "accelerator": (self.accelerator in ("auto", "cpu", "cuda", "gpu", "mps"), "auto, cpu, cuda, gpu or mps"),
             "devices": (self.devices == "auto" or (isinstance(self.devices, int) and self.devices >= 1), "at least 1, or auto"),
             "precision": (self.precision in PRECISIONS, f"one of {', '.join(PRECISIONS)}"),
-            "loader_workers": (self.loader_workers >= 0, "at least 0"),
+            "loader_workers": (workers == "auto" or (isinstance(workers, int) and workers >= 0), "at least 0, or auto"),
+            "data_on_device": (isinstance(on_device, bool) or on_device == "auto", "auto, true or false"),
         }
         check("training.", self, rules)
 
@@ -248,6 +254,41 @@ def resolve_precision(config: Config) -> str:
 
 def uses_cuda(config: Config) -> bool:
     return config.accelerator in ("cuda", "gpu", "auto") and torch.cuda.is_available()
+
+
+class Loading(NamedTuple):
+    """Where a training's batches are made: on its device, from data that lie there, or on the host by so many processes.
+
+    0 processes: by the training's own.
+    """
+
+    on_device: bool
+    workers: int
+
+
+def resolve_loading(config: Config, nbytes: int, device: torch.device, *, processes: int = 1) -> Loading:
+    """`data_on_device` and `loader_workers` made definite for data of this size and so many trainings beside each other.
+
+    Data go to a GPU by themselves if they fill no more than half of its free memory. Otherwise up to `MAX_LOADER_WORKERS`
+    processes feed the GPUs, and one core stays free; a CPU trains best without others beside it.
+    """
+    on_gpu = device.type == "cuda"
+    fits = config.data_on_device == "auto" and on_gpu and nbytes <= free_bytes(device) / 2
+    if config.data_on_device is True or fits:
+        return Loading(on_device=True, workers=0)
+    if isinstance(config.loader_workers, int):
+        return Loading(on_device=False, workers=config.loader_workers)
+    return Loading(on_device=False, workers=min(MAX_LOADER_WORKERS, available_cores() - 1) // processes if on_gpu else 0)
+
+
+def free_bytes(device: torch.device) -> int:
+    """A GPU's memory that this process can still fill: what nobody has, and what PyTorch keeps of tensors that are gone."""
+    return torch.cuda.mem_get_info(device)[0] + torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+
+
+def available_cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def launch(config: Config, *, in_phases: bool = False) -> Fabric:

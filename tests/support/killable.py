@@ -12,7 +12,7 @@ from typing import Any
 
 ROOT = Path(__file__).parent.parent.parent
 SYSTEM = ["people.systems.dmt.data", "people.systems.dmt.model", "people.systems.dmt.objective"]
-PRELOADED = ["killable", "toy_system", "stages.train", "stages.compare", "stages.tune", *SYSTEM]
+PRELOADED = ["killable", "toy_system", "stages.train", "stages.compare", "stages.tune", "stages.evaluate", *SYSTEM]
 KILLED = -9
 
 

@@ -25,7 +25,7 @@ TRAINING_BLOCK: dict[str, Any] = {
     "epochs": 2, "batches": {"identities": 4, "samples_each": 3, "per_epoch": 4}, "optimizer": {"name": "adam"},
     "learning_rate": 1e-3, "weight_decay": 3e-3, "schedule": {"name": "milestones", "factor": 0.1, "epochs": [50]},
     "task_stopping": None, "clip_gradient_norm": 10.0, "accelerator": "cpu", "devices": 1, "precision": "32-true",
-    "loader_workers": 0,
+    "loader_workers": 0, "data_on_device": False,
 }  # fmt: skip
 
 

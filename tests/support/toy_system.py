@@ -1,5 +1,6 @@
 """The smallest system with every part that the training loop needs: who and how old, from eight noisy numbers."""
 
+import copy
 import types
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -29,15 +30,24 @@ class Samples:
         self.values = torch.from_numpy(scale * (centres[self.subject] + noise)).float()
         self.ages = 20 + 5.0 * self.subject
 
+    @property
+    def nbytes(self) -> int:
+        return self.values.nbytes
+
     def __len__(self) -> int:
         return len(self.subject)
+
+    def to(self, device: torch.device | str) -> "Samples":
+        moved = copy.copy(self)
+        moved.subject, moved.values, moved.ages = (kept.to(device) for kept in (self.subject, self.values, self.ages))
+        return moved
 
     def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]:
         return {
             "subject": self.subject,
             "identity": self.subject,
             "age_years": self.ages,
-            "session": torch.arange(len(self)) % 2,
+            "session": torch.arange(len(self), device=self.values.device) % 2,
             "marks": [self.values[i, : i % 3] for i in range(len(self))],  # of another length for each sample
         }
 
@@ -49,12 +59,13 @@ class Samples:
         statistics: dict[str, Tensor],
         augment: np.random.Generator | None,
     ) -> dict[str, Tensor]:
-        chosen = torch.as_tensor(list(indices), dtype=torch.long) % len(self)
-        values = self.values[chosen] - statistics["mean"]
+        rows, device = [index % len(self) for index in indices], self.values.device
+        chosen = torch.tensor(rows, device=device)
+        values = self.values[chosen] - statistics["mean"].to(device)
         if augment is not None:
             key = int(augment.integers(2**31))
-            values = values + torch.stack([torch.full((CHANNELS,), ((key + i) % 97) / 500) for i in indices])
-        marks = [self.values[i, : int(i) % 3] for i in chosen]
+            values = values + torch.stack([torch.full((CHANNELS,), ((key + i) % 97) / 500) for i in indices]).to(device)
+        marks = [self.values[row, : row % 3] for row in rows]
         targets = {"identity": self.subject, "subject": self.subject, "age_years": self.ages}
         return {"values": values, "marks": marks, **{name: value[chosen] for name, value in targets.items()}}
 
@@ -132,7 +143,13 @@ def module(name: str, **contents: Any) -> types.ModuleType:
 
 MODEL = module("toy_system", Config=ModelConfig, Network=Network)
 OBJECTIVE = module(
-    "toy_system", Config=ObjectiveConfig, Objective=Objective, monitor=monitor, MAIN="identity", MAIN_ERROR="identity"
+    "toy_system",
+    Config=ObjectiveConfig,
+    Objective=Objective,
+    monitor=monitor,
+    MAIN="identity",
+    MAIN_ERROR="identity",
+    ERRORS=("identity", "age"),
 )
 TRAINING = {
     "epochs": 4,
@@ -147,6 +164,7 @@ TRAINING = {
     "devices": 1,
     "precision": "32-true",
     "loader_workers": 0,
+    "data_on_device": False,
 }
 
 

@@ -1,6 +1,7 @@
 """DMT: windows and crops by hand, the network's layers, the objective's terms."""
 
 from collections.abc import Callable, Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from same_batches import assert_same
 
 from people import losses
 from people.storage.store import Field, StoreWriter
@@ -74,8 +76,14 @@ def spec_of(train: data.Samples) -> dict[str, Any]:
     return data.spec(train) | {"tasks": list(TASKS)}
 
 
+def given(train: data.Samples, seed: int | None = None) -> dict[str, Any]:
+    """What a batch is made with, beside its indices."""
+    augment = None if seed is None else np.random.default_rng(seed)
+    return {"spec": spec_of(train), "statistics": data.statistics(train), "augment": augment}
+
+
 def batch_of(train: data.Samples, indices: list[int], augment: np.random.Generator | None = None) -> dict[str, torch.Tensor]:
-    return train.batch(indices, spec=spec_of(train), statistics=data.statistics(train), augment=augment)
+    return train.batch(indices, **given(train) | {"augment": augment})
 
 
 @pytest.fixture(autouse=True)
@@ -229,6 +237,46 @@ def test_the_augmentation_of_a_window_does_not_depend_on_its_batch(train: data.S
     single = [batch_of(train, [index], np.random.default_rng(4))["flow"] for index in (0, 5, 7)]
     assert torch.equal(together, torch.cat(single))
     assert not torch.equal(together, batch_of(train, [0, 5, 7], np.random.default_rng(5))["flow"])
+
+
+def any_number(length: int) -> np.ndarray:
+    flow = np.random.default_rng(length).integers(-32768, 32768, (length, 2, 44, 64)).astype(np.int16)
+    flow[..., :2] = -32768  # the one number without an opposite
+    return flow
+
+
+@pytest.mark.parametrize("crop_px", [SIDE, 70], ids=["smaller than the map", "larger than the map"])
+def test_windows_cut_on_a_device_are_those_of_the_host_over_every_edge(
+    tmp_path: Path, crop_px: int, monkeypatch: pytest.MonkeyPatch
+):
+    centres = (10.0, 31.5, 60.0, -90.0, 200.0)
+    recordings = [
+        recording(f"p{number}", 1, 6 + number, split, centre_px=centre)
+        for number, centre in enumerate(centres)
+        for split in ("validation", "train", "test")
+    ]
+    config = data.Config(**{**WINDOWS, "crop_px": crop_px})
+    samples = data.open_samples(written(tmp_path, recordings, any_number), config, "train", TASKS)
+    every = list(product((-5, 0, 5), (-3, 0, 3), (0, 1)))
+    indices, draws = [index for index in range(len(samples)) for _ in every], np.array(every * len(samples))
+    monkeypatch.setattr(data.Samples, "_draws", lambda self, indices, augment: draws)
+    assert_same(batch_of(samples, indices), samples.to("cpu").batch(indices, **given(samples)))
+
+
+def test_only_the_clips_of_the_split_go_to_a_device(tmp_path: Path):
+    recordings = [
+        recording("p1", 1, 9, "test"),
+        recording("p1", 2, 7),
+        recording("p1", 3, 4),  # shorter than a window
+        recording("p2", 1, 30, "validation"),
+        recording("p2", 2, 5),
+    ]
+    samples = data.open_samples(written(tmp_path, recordings, noise), data.Config(**WINDOWS), "train", TASKS)
+    assert samples.nbytes == (7 + 5) * 2 * 44 * 64 * 2
+    moved = samples.to("cpu")
+    assert moved.nbytes == samples.nbytes
+    assert_same(batch_of(samples, [1, 2, 0, 2]), moved.batch([1, 2, 0, 2], **given(samples)))
+    assert_same(batch_of(samples, [2, 0], np.random.default_rng(3)), moved.batch([2, 0], **given(samples, seed=3)))
 
 
 # --- network

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import silhouette_stores
 import torch
+from same_batches import assert_same
 from silhouette_stores import DATA, DATA_BLOCK, FRAMES, HEIGHT, WIDTH
 
 from people.storage.store import Store
@@ -108,6 +109,23 @@ def test_poses_of_other_silhouettes_are_refused(reads: dict[str, Path], tmp_path
     other = silhouette_stores.write_stores(tmp_path, sequences=silhouette_stores.FEW, lengths=(7,))
     with pytest.raises(ValueError, match=r"must hold the clips of .* run the stage poses again"):
         data.open_samples({"frames": reads["frames"], "poses": other["poses"]}, DATA, "train", TASKS)
+
+
+@pytest.mark.parametrize("changes", [{}, {"size_hw": [HEIGHT // 2, WIDTH // 3]}, {"keypoints": False}])
+@pytest.mark.parametrize("seed", [None, 4])
+def test_clips_on_a_device_are_those_of_the_host_also_shorter_ones_than_a_sample(
+    reads: dict[str, Path], changes: dict[str, Any], seed: int | None
+):
+    samples = data.open_samples(reads, data.Config(**{**DATA_BLOCK, **changes}), "validation", TASKS)
+    moved, spec = samples.to("cpu"), data.spec(samples)
+    lengths = samples.clips["length"]
+    assert lengths.min() == 1 < DATA.frames < lengths.max()
+    for indices in ([0, 1, 2, 3, 4], [2], [4, 4, 2], [3 + len(samples), 3, 2 + 2 * len(samples)]):
+        augment = None if seed is None else np.random.default_rng(seed)
+        on_device = moved.batch(indices, spec=spec, statistics={}, augment=augment)
+        assert_same(batch_of(samples, indices, seed), on_device)
+    frame_bytes = HEIGHT * WIDTH + (17 * 3 * 4 if samples.has_keypoints else 0)
+    assert moved.nbytes == samples.nbytes == lengths.sum() * frame_bytes
 
 
 def test_targets_tell_person_walk_view_and_condition(train: data.Samples):

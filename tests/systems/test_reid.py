@@ -9,6 +9,7 @@ import numpy as np
 import photo_stores
 import pytest
 import torch
+from same_batches import assert_same
 from sklearn.metrics import balanced_accuracy_score
 from torchvision.transforms.functional import affine
 
@@ -122,6 +123,16 @@ def test_the_augmentation_of_a_photo_depends_only_on_the_generator_and_its_index
     assert not torch.equal(repeated["image"][0], together[0])
     assert repeated["clip"].item() == 3
     assert not torch.equal(batch_of(samples, [8], augment=5)["image"], single)
+
+
+@pytest.mark.parametrize("size_hw", [[32, 16], [16, 8]])
+@pytest.mark.parametrize("split", ["train", "test"])
+def test_photos_on_a_device_are_those_of_the_host(reads: dict[str, Path], split: str, size_hw: list[int]):
+    samples, moments = opened(reads, split, size_hw=size_hw), data.statistics(opened(reads, size_hw=size_hw))
+    moved, indices = samples.to("cpu"), [5, 0, 5, len(samples) - 1, 5 + len(samples), 2 * len(samples)]
+    for seed in (None, 4):
+        assert_same(batch_of(samples, indices, seed, **moments), batch_of(moved, indices, seed, **moments))
+    assert moved.nbytes == samples.nbytes == len(samples) * 32 * 16 * 3
 
 
 def smooth(height: int, width: int) -> torch.Tensor:

@@ -264,6 +264,8 @@ def test_bf16_is_chosen_where_the_processor_multiplies_matrices_in_it(
         ("devices", 0),
         ("precision", "16"),
         ("loader_workers", -1),
+        ("loader_workers", "many"),
+        ("data_on_device", "sometimes"),
     ],
 )
 def test_a_number_out_of_range_is_named_with_its_rule(key: str, value: Any):

@@ -1,5 +1,6 @@
 """One sample of DMT: 25 maps of optical flow, cropped around the person in the middle one, minus the training mean."""
 
+import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Int16
+from jaxtyping import Float, Int, Int16
 from torch import Tensor
 
 from people import losses
 from people.records import GENDERS
+from people.storage.device_frames import DeviceFrames, frame_bytes, on_device
 from people.storage.store import Store
 
 
@@ -44,7 +46,8 @@ class Samples:
     """The windows of one split. `clips` are the split's clips with a window, in the store's order; `clip` indexes its rows.
 
     A window starts every `step_frames` flow maps and ends within its clip; a clip that is shorter than one window gives none,
-    and no window is cut around a middle map without a person (`without_person` counts those).
+    and no window is cut around a middle map without a person (`without_person` counts those). `nbytes` is the size of the
+    clips' flow maps, which `to` copies.
     """
 
     def __init__(self, store: Store, clips: pd.DataFrame, config: Config) -> None:
@@ -63,10 +66,21 @@ class Samples:
         self.starts = starts[has_person]
         centres_px = (boxes_xyxy_px[has_person, 0] + boxes_xyxy_px[has_person, 2]) / 2
         self.left_px = np.floor(centres_px - config.crop_px / 2 + 0.5).astype(int)
+        self.nbytes = int(self.clips["length"].sum()) * frame_bytes(self._flow)
+        self._device = torch.device("cpu")
+        self._device_flow: DeviceFrames | None = None
         self._targets: tuple[tuple[str, ...], dict[str, Tensor]] | None = None
 
     def __len__(self) -> int:
         return len(self.starts)
+
+    def to(self, device: torch.device | str) -> "Samples":
+        """The same windows with their flow maps and targets on a device, where batches are then cut; equal values."""
+        moved = copy.copy(self)
+        moved._device, moved._targets = torch.device(device), None
+        starts, lengths = (self.clips[name].to_numpy() for name in ("start", "length"))
+        moved._device_flow = DeviceFrames(self._flow, starts, lengths, moved._device)
+        return moved
 
     def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]:
         """The labels of every window; `spec["subjects"]` are the people who have an identity.
@@ -83,7 +97,8 @@ class Samples:
                 "age_years": torch.from_numpy(self.clips["age_years"].to_numpy(np.float32).copy()),
                 "clip": torch.arange(len(self.clips)),
             }
-            self._targets = subjects, {name: values[torch.from_numpy(self.clip)] for name, values in clip_labels.items()}
+            windows = torch.from_numpy(self.clip)
+            self._targets = subjects, {name: values[windows].to(self._device) for name, values in clip_labels.items()}
         return self._targets[1]
 
     def crop(self, index: int, *, shift_x_px: int = 0, shift_y_px: int = 0) -> Int16[np.ndarray, "map 2 crop crop"]:
@@ -113,24 +128,64 @@ class Samples:
         generator and the window's index: with one made for (seed, epoch), neither the batch size nor the number of workers
         changes a sample.
         """
-        crops = [self.crop(index) for index in indices] if augment is None else self._augmented(indices, augment)
-        side, mean = self.config.crop_px, statistics["mean"]
-        flow = torch.empty(len(crops), 2 * self.config.window_frames, side, side)
-        for sample, cropped in zip(flow, crops, strict=True):  # one at a time: a sample fits the processor's cache
-            torch.mul(torch.from_numpy(cropped).view_as(sample), 1 / self.scale, out=sample)
-            sample -= mean
-        rows = torch.as_tensor(list(indices), dtype=torch.long)
+        draws, mean = self._draws(indices, augment), statistics["mean"]
+        if self._device_flow is None:
+            flow = self._cut_on_host(indices, draws, mean)
+        else:
+            flow = self._cut_on_device(self._device_flow, np.asarray(indices), draws, mean.to(self._device))
+        rows = on_device(np.asarray(indices, np.int64), self._device)
         return {"flow": flow, **{name: values[rows] for name, values in self.targets(spec).items()}}
 
-    def _augmented(self, indices: Sequence[int], augment: np.random.Generator) -> list[Int16[np.ndarray, "map 2 crop crop"]]:
-        key = int(augment.integers(2**63))
-        crops = []
-        for index in indices:
+    def _draws(self, indices: Sequence[int], augment: np.random.Generator | None) -> Int[np.ndarray, "sample 3"]:
+        """Of each window its shifts in x and y in px, and 1 if it is mirrored; all 0 without `augment`."""
+        draws = np.zeros((len(indices), 3), np.int64)
+        if augment is None:
+            return draws
+        key, shifts_px = int(augment.integers(2**63)), np.array(self.config.shifts_px)
+        for draw, index in zip(draws, indices, strict=True):
             generator = np.random.default_rng([key, int(index)])
-            shift_x_px, shift_y_px = generator.choice(self.config.shifts_px, 2)
-            cropped = self.crop(index, shift_x_px=int(shift_x_px), shift_y_px=int(shift_y_px))
-            crops.append(mirror_flow(cropped) if self.config.mirror and generator.random() < 0.5 else cropped)
-        return crops
+            draw[:2] = shifts_px[generator.integers(len(shifts_px), size=2)]
+            draw[2] = self.config.mirror and generator.random() < 0.5
+        return draws
+
+    def _cut_on_host(
+        self, indices: Sequence[int], draws: Int[np.ndarray, "sample 3"], mean: Float[Tensor, "channel crop crop"]
+    ) -> Float[Tensor, "sample channel crop crop"]:
+        side = self.config.crop_px
+        flow = torch.empty(len(indices), 2 * self.config.window_frames, side, side)
+        for sample, index, (shift_x_px, shift_y_px, is_mirrored) in zip(flow, indices, draws.tolist(), strict=True):
+            cropped = self.crop(index, shift_x_px=shift_x_px, shift_y_px=shift_y_px)
+            cropped = mirror_flow(cropped) if is_mirrored else cropped
+            # one at a time: a sample fits the processor's cache
+            torch.mul(torch.from_numpy(cropped).view_as(sample), 1 / self.scale, out=sample)
+            sample -= mean
+        return flow
+
+    def _cut_on_device(
+        self,
+        stored: DeviceFrames,
+        indices: Int[np.ndarray, " sample"],
+        draws: Int[np.ndarray, "sample 3"],
+        mean: Float[Tensor, "channel crop crop"],
+    ) -> Float[Tensor, "sample channel crop crop"]:
+        """The same, all windows at once: the rows of every map that a crop shows, and of these its columns."""
+        height, width = self._flow.shape[2:]
+        side = self.config.crop_px
+        shift_x_px, shift_y_px, is_mirrored = draws.T
+        first = 2 * stored.places(self.starts[indices])  # x and y of a map lie one behind the other
+        top, left = (height - side) // 2 - shift_y_px, self.left_px[indices] - shift_x_px
+        numbers = on_device(np.stack([first, top, left, is_mirrored]), self._device)
+        first, top, left, is_mirrored = (of_samples[:, None] for of_samples in numbers)
+        steps = torch.arange(side, device=self._device)
+        rows, columns = top + steps, left + torch.where(is_mirrored == 1, side - 1 - steps, steps)  # (sample, crop)
+        planes = first + torch.arange(2 * self.config.window_frames, device=self._device)  # (sample, channel)
+        inner_rows, inner_columns = rows.clamp(0, height - 1), columns.clamp(0, width - 1)
+        lines = planes[:, :, None] * height + inner_rows[:, None]  # (sample, channel, crop): rows of all maps end to end
+        crops = stored.values.flatten(0, 2)[lines].gather(3, inner_columns[:, None, None].expand(*lines.shape, side))
+        is_outside = (rows != inner_rows)[:, :, None] | (columns != inner_columns)[:, None]  # (sample, crop, crop)
+        crops.masked_fill_(is_outside[:, None], 0)
+        crops[:, ::2] *= (1 - 2 * is_mirrored).to(crops.dtype)[:, :, None, None]  # the x components
+        return crops.mul(1 / self.scale).sub_(mean)
 
 
 def mirror_flow(flow: Int16[np.ndarray, "map 2 height width"]) -> Int16[np.ndarray, "map 2 height width"]:

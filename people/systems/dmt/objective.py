@@ -15,6 +15,7 @@ from people.training.task_weights import Fixed
 MAIN = "identity"
 MAIN_ERROR = MAIN  # by which the learning rate falls and trainings are compared
 AUXILIARIES = ("gender", "age", "verification")
+ERRORS = (MAIN_ERROR, *AUXILIARIES)
 # The authors' published Tukey layer multiplies the MAD by 7 for its first 50 steps, while predictions are far off.
 WARM_UP_STEPS, WARM_UP_MAD_MULTIPLIER = 50, 7.0
 # Below half a year ages are not labelled: a batch in which more than half of the people are equally far off has no MAD.

@@ -1,5 +1,6 @@
 """One sample of GaitTAKE: one clip, as its silhouettes and the keypoints in them; in training a few frames in a row."""
 
+import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,10 +9,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import torch
-from jaxtyping import Float, Int, UInt8
+from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from people.nn.resize import AreaResize
+from people.storage.device_frames import NO_FRAME, DeviceFrames, frame_bytes, on_device
 from people.storage.store import Store
 
 NORMAL = "nm"
@@ -34,7 +36,10 @@ class Config:
 
 
 class Samples:
-    """The clips of one split; `clips` are their rows of the index. `poses` is None where the system reads no poses."""
+    """The clips of one split; `clips` are their rows of the index. `poses` is None where the system reads no poses.
+
+    `nbytes` is the size of the clips' silhouettes and keypoints, which `to` copies.
+    """
 
     def __init__(self, silhouettes: Store, poses: Store | None, split: str, config: Config) -> None:
         self.config, self.has_keypoints = config, poses is not None
@@ -45,10 +50,26 @@ class Samples:
         stored_hw = self._silhouettes.shape[1:]
         where = f"the silhouettes in {silhouettes.path}"
         self._resize = AreaResize(stored_hw, config.size_hw, setting="gaittake.data.size_hw", where=where)
+        self._two_sides_per_px = torch.tensor([2 / stored_hw[1], 2 / stored_hw[0]])
+        fields = [field for field in (self._silhouettes, self._keypoints) if field is not None]
+        self.nbytes = int(self._lengths.sum()) * sum(map(frame_bytes, fields))
+        self._device = torch.device("cpu")
+        self._device_silhouettes: DeviceFrames | None = None
+        self._device_keypoints: DeviceFrames | None = None
         self._targets: tuple[tuple[str, ...], dict[str, Tensor]] | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    def to(self, device: torch.device | str) -> "Samples":
+        """The same clips with their frames and targets on a device, where batches are then put together; equal values."""
+        moved = copy.copy(self)
+        moved._device, moved._targets = torch.device(device), None
+        moved._two_sides_per_px = self._two_sides_per_px.to(device)
+        moved._device_silhouettes = DeviceFrames(self._silhouettes, self._starts, self._lengths, moved._device)
+        if self._keypoints is not None:
+            moved._device_keypoints = DeviceFrames(self._keypoints, self._starts, self._lengths, moved._device)
+        return moved
 
     def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]:
         """The labels of every clip; `spec["subjects"]` are the people who have an identity.
@@ -68,7 +89,8 @@ class Samples:
                 "condition": pd.Index([NORMAL, *variations]).get_indexer(conditions),
                 "clip": np.arange(len(clips)),
             }
-            self._targets = subjects, {name: torch.from_numpy(codes.astype(np.int64)) for name, codes in labels.items()}
+            tensors = {name: torch.from_numpy(codes.astype(np.int64)).to(self._device) for name, codes in labels.items()}
+            self._targets = subjects, tensors
         return self._targets[1]
 
     def frames(self, index: int, generator: np.random.Generator | None) -> Int[np.ndarray, " frame"]:
@@ -104,26 +126,38 @@ class Samples:
         generators = [None if key is None else np.random.default_rng([key, index]) for index in indices]
         frames = [self.frames(clip, generator) for clip, generator in zip(clips, generators, strict=True)]
         lengths = [len(sample) for sample in frames]
-        rows = torch.tensor(clips)
+        rows = on_device(np.array(clips), self._device)
         return {
-            "silhouette": self._resized(padded(self._silhouettes, frames, max(lengths))),
+            "silhouette": self._resized(frames, max(lengths)),
             "keypoints": self._normalised(frames, max(lengths)),
-            "length": torch.tensor(lengths),
+            "length": on_device(np.array(lengths), self._device),
             **{name: values[rows] for name, values in self.targets(spec).items()},
         }
 
-    def _resized(self, stored: UInt8[np.ndarray, "sample frame _ _"]) -> Float[Tensor, "sample frame height width"]:
+    def _resized(self, frames: list[Int[np.ndarray, " _"]], longest: int) -> Float[Tensor, "sample frame height width"]:
         """The mean of the stored pixels under each pixel, divided by 255."""
-        return self._resize(torch.from_numpy(stored).float().div_(255))
+        stored = stacked(self._device_silhouettes or self._silhouettes, frames, longest)
+        return self._resize(stored.float().div_(255))
 
     def _normalised(self, frames: list[Int[np.ndarray, " _"]], longest: int) -> Float[Tensor, "sample frame 17 3"]:
         if self._keypoints is None:
-            return torch.zeros(len(frames), longest, 17, 3)
-        keypoints_px = torch.from_numpy(padded(self._keypoints, frames, longest))
-        height, width = self._silhouettes.shape[1:]
+            return torch.zeros(len(frames), longest, 17, 3, device=self._device)
+        keypoints_px = stacked(self._device_keypoints or self._keypoints, frames, longest)
         confidence = keypoints_px[..., 2:]
-        position = keypoints_px[..., :2] * torch.tensor([2 / width, 2 / height]) - 1
+        position = keypoints_px[..., :2] * self._two_sides_per_px - 1
         return torch.cat([position * (confidence > 0), confidence], dim=-1)
+
+
+def stacked(
+    field: np.ndarray | DeviceFrames, frames: list[Int[np.ndarray, " _"]], longest: int
+) -> Shaped[Tensor, "sample frame ..."]:
+    """The frames of every sample, zeros behind the shorter ones; gathered on the device on which the field is."""
+    if not isinstance(field, DeviceFrames):
+        return torch.from_numpy(padded(field, frames, longest))
+    rows = np.full((len(frames), longest), NO_FRAME)
+    for sample, own in zip(rows, frames, strict=True):
+        sample[: len(own)] = own
+    return field.take(rows)
 
 
 def padded(field: np.ndarray, frames: list[Int[np.ndarray, " _"]], longest: int) -> np.ndarray:

@@ -13,6 +13,7 @@ from people.training.task_weights import Fixed
 
 MAIN = "weighted"
 MAIN_ERROR = "identity"  # by which the learning rate falls and trainings are compared
+ERRORS = (MAIN_ERROR, "ranking")
 AUXILIARIES = ("batch_all", "cross_entropy")
 
 

@@ -1,5 +1,6 @@
 """One sample of reid: one photo, with the person in it, twelve attributes, the camera, and whether there is a person at all."""
 
+import copy
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
@@ -16,6 +17,7 @@ from torch.nn import functional
 from people.config import check
 from people.nn.resize import AreaResize
 from people.records import ATTRIBUTES
+from people.storage.device_frames import DeviceFrames, frame_bytes, on_device
 from people.storage.store import Store
 
 PERSON, DISTRACTOR, JUNK = "person", "distractor", "junk"
@@ -60,7 +62,7 @@ def sample_kinds(split: str, tasks: Collection[str]) -> tuple[str, ...]:
 
 
 class Samples:
-    """The photos of one split; `clips` are their rows of the index."""
+    """The photos of one split; `clips` are their rows of the index. `nbytes` is the size of the photos, which `to` copies."""
 
     def __init__(self, crops: Store, split: str, config: Config, tasks: Collection[str]) -> None:
         self.config, self._images = config, crops.field("image")
@@ -70,10 +72,20 @@ class Samples:
         stored_hw = self._images.shape[1:3]
         where = f"the photos in {crops.path}"
         self._resize = AreaResize(stored_hw, config.size_hw, setting="reid.data.size_hw", where=where)
+        self.nbytes = len(self._rows) * frame_bytes(self._images)
+        self._device = torch.device("cpu")
+        self._device_images: DeviceFrames | None = None
         self._targets: tuple[tuple[str, ...], dict[str, Tensor]] | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    def to(self, device: torch.device | str) -> "Samples":
+        """The same photos, and their targets, on a device, where they are then reduced and warped; equal values."""
+        moved = copy.copy(self)
+        moved._device, moved._targets = torch.device(device), None
+        moved._device_images = DeviceFrames(self._images, self._rows, np.ones_like(self._rows), moved._device)
+        return moved
 
     def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]:
         """The labels of every photo; `spec["subjects"]` are the people who have an identity.
@@ -93,13 +105,15 @@ class Samples:
                 "person": np.array([IS_PERSON[kind] for kind in self.clips["kind"]]),
                 **{name: encode(self.clips[name].to_list(), name, classes) for name, classes in spec["attributes"].items()},
             }
-            self._targets = known_subjects, {name: torch.from_numpy(values.astype(np.int64)) for name, values in labels.items()}
+            tensors = {name: torch.from_numpy(values.astype(np.int64)).to(self._device) for name, values in labels.items()}
+            self._targets = known_subjects, tensors
         return self._targets[1]
 
     def images(self, photos: Sequence[int]) -> Float[Tensor, "sample 3 height width"]:
         """These photos, RGB in [0, 1]: each pixel is the mean of the stored pixels under it."""
-        stored = torch.from_numpy(self._images[self._rows[list(photos)]]).permute(0, 3, 1, 2)
-        return self._resize(stored.float().div_(255))
+        rows = self._rows[list(photos)]
+        stored = self._device_images.take(rows) if self._device_images else torch.from_numpy(self._images[rows])
+        return self._resize(stored.permute(0, 3, 1, 2).float().div_(255))
 
     def batch(
         self,
@@ -115,12 +129,13 @@ class Samples:
         last is the photo at its remainder, with another warp. Pixels from outside the photo have the mean colour.
         """
         photos = [index % len(self) for index in indices]
-        image = (self.images(photos) - statistics["mean"]) / statistics["std"]
+        mean, std = (statistics[name].to(self._device) for name in ("mean", "std"))
+        image = (self.images(photos) - mean) / std
         if augment is not None:
             key = int(augment.integers(2**63))
             warps = [self.random_warp(np.random.default_rng([key, index])) for index in indices]
             image = warp_affine(image, np.stack(warps))
-        rows = torch.tensor(photos)
+        rows = on_device(np.array(photos), self._device)
         return {"image": image, **{name: values[rows] for name, values in self.targets(spec).items()}}
 
     def random_warp(self, generator: np.random.Generator) -> Float[np.ndarray, " 4"]:
@@ -147,8 +162,8 @@ def warp_affine(
     # from coordinates in the result, in [-1, 1] over the image, to coordinates in the source
     linear = np.array([[mirror * cosine, mirror * -sine * height / width], [sine * width / height, cosine]])  # (2, 2, sample)
     offset = -np.einsum("ijs,js->is", linear, np.stack([2 * right, 2 * down]))
-    theta = torch.from_numpy(np.concatenate([linear, offset[:, None]], axis=1).transpose(2, 0, 1)).to(image)
-    grid = functional.affine_grid(theta, list(image.shape), align_corners=False)
+    theta = torch.from_numpy(np.concatenate([linear, offset[:, None]], axis=1).transpose(2, 0, 1)).to(image.dtype)
+    grid = functional.affine_grid(on_device(theta, image.device), list(image.shape), align_corners=False)
     return functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
 

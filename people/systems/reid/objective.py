@@ -17,6 +17,7 @@ from people.training.task_weights import Fixed, Scale, Uncertainty
 MAIN = "identity"
 MAIN_ERROR = validation_errors.COMBINED  # by which the learning rate falls and trainings are compared
 TERMS = ("identity", "attributes", "junk")
+ERRORS = (MAIN_ERROR, *TERMS)
 LEARNED = "learned"
 # The paper's eq. 2 is 1/σ² of a cross-entropy and 1/(2σ²) of the triplet loss with s = log σ; its eq. 3 as printed is no
 # re-parametrisation of it. Person or not is a cross-entropy as the attributes are.

@@ -13,7 +13,7 @@ from people.training.monitor import Concatenated, Validation
 from people.training.system import Batch, Spec
 from people.training.task_weights import Fixed
 
-MAIN, MAIN_ERROR = "reconstruction", "ranking"
+MAIN, MAIN_ERROR, ERRORS = "reconstruction", "ranking", ("ranking", "bright_cells")
 
 
 @dataclass(frozen=True, init=False)

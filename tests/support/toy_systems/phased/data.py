@@ -1,5 +1,6 @@
 """One sample: the mean colours of a photo's cells."""
 
+import copy
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from people.records import GENDERS
+from people.storage.device_frames import DeviceFrames, frame_bytes, on_device
 from people.storage.store import Store
 from people.training.system import Batch, Reads, Spec, Statistics
 
@@ -28,9 +30,23 @@ class Samples:
         self.config, self.images = config, crops.field("image")
         chosen = (crops.clips["split"] == split) & (crops.clips["kind"] == "person")
         self.clips: pd.DataFrame = crops.clips.loc[chosen].reset_index(drop=True)
+        self.starts, self.device = self.clips["start"].to_numpy(), torch.device("cpu")
+        self.nbytes = len(self.clips) * frame_bytes(self.images)
+        self.device_images: DeviceFrames | None = None
 
     def __len__(self) -> int:
         return len(self.clips)
+
+    def to(self, device: torch.device | str) -> "Samples":
+        moved = copy.copy(self)
+        moved.device = torch.device(device)
+        moved.device_images = DeviceFrames(self.images, self.starts, np.ones_like(self.starts), moved.device)
+        return moved
+
+    def stored(self, rows: Sequence[int]) -> Tensor:
+        """Photos as they are in the store (photo, height, width, 3)."""
+        starts = self.starts[list(rows)]
+        return self.device_images.take(starts) if self.device_images else torch.from_numpy(self.images[starts])
 
     def targets(self, spec: Spec) -> Batch:
         subject = self.clips["subject_id"]
@@ -40,17 +56,17 @@ class Samples:
             "camera": self.clips["camera"].to_numpy(),
             "gender": pd.Index(GENDERS).get_indexer(self.clips["gender"]),
         }
-        return {name: torch.from_numpy(values.astype(np.int64)) for name, values in labels.items()}
+        return {name: on_device(values.astype(np.int64), self.device) for name, values in labels.items()}
 
     def batch(
         self, indices: Sequence[int], *, spec: Spec, statistics: Statistics, augment: np.random.Generator | None
     ) -> Batch:
         rows = [index % len(self) for index in indices]
-        images = torch.from_numpy(self.images[self.clips["start"].to_numpy()[rows]]).permute(0, 3, 1, 2).float() / 255
-        cells = functional.adaptive_avg_pool2d(images, self.config.cells_hw) - statistics["mean"]
+        images = self.stored(rows).permute(0, 3, 1, 2).float() / 255
+        cells = functional.adaptive_avg_pool2d(images, self.config.cells_hw) - statistics["mean"].to(self.device)
         if augment is not None:
-            cells = cells * torch.from_numpy(augment.uniform(0.9, 1.1, (len(rows), 1, 1, 1))).float()
-        chosen = torch.tensor(rows)
+            cells = cells * on_device(augment.uniform(0.9, 1.1, (len(rows), 1, 1, 1)).astype(np.float32), self.device)
+        chosen = on_device(np.array(rows), self.device)
         return {"cells": cells, **{name: values[chosen] for name, values in self.targets(spec).items()}}
 
 

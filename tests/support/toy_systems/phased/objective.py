@@ -12,7 +12,7 @@ from people.training.monitor import Concatenated, Validation
 from people.training.system import Batch, Spec
 from people.training.task_weights import Fixed
 
-MAIN, MAIN_ERROR = "identity", "ranking"
+MAIN, MAIN_ERROR, ERRORS = "identity", "ranking", ("ranking", "gender")
 
 
 @dataclass(frozen=True, init=False)
