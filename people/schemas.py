@@ -14,10 +14,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pandera.pandas as pa
-from pandera.typing import Series
 
-from people.records import ATTRIBUTES, GENDERS
+from people.records import ATTRIBUTES
 
 Rule = Callable[[pd.DataFrame], pd.DataFrame]
 Frames = Callable[[Path, str], Iterator[np.ndarray]]
@@ -38,42 +36,6 @@ TEXT_COLUMNS = (
     *LOCATION_COLUMNS,
 )
 FLOAT_COLUMNS = ("view_deg", "age_years", "frame_rate_hz")
-
-
-class Clips(pa.DataFrameModel):
-    """The index: one row per clip. Empty gender, age, view or frame rate, or another attribute, means that it is not known."""
-
-    dataset: Series[str]
-    clip_id: Series[str] = pa.Field(str_length={"min_value": 1})
-    subject_id: Series[str] = pa.Field(str_length={"min_value": 1})
-    split: Series[str] = pa.Field(isin=["train", "validation", "test"])
-    sequence: Series[str]
-    condition: Series[str]
-    session: Series[int] = pa.Field(ge=0)
-    view_deg: Series[float] = pa.Field(in_range={"min_value": 0, "max_value": 360, "include_max": False}, nullable=True)
-    gender: Series[str] = pa.Field(isin=list(GENDERS), nullable=True)
-    age_years: Series[float] = pa.Field(in_range={"min_value": 0, "max_value": 130}, nullable=True)
-    frames: Series[str] = pa.Field(str_length={"min_value": 1})
-    frame_count: Series[int] = pa.Field(ge=1)
-    frame_rate_hz: Series[float] = pa.Field(gt=0, nullable=True)
-    height_px: Series[int] = pa.Field(ge=0)  # 0 where the first image does not decode, which `decodable` then names
-    width_px: Series[int] = pa.Field(ge=0)
-    root: Series[str]
-    masks: Series[str] | None  # locations, in datasets with silhouettes, true keypoints and empty scenes
-    keypoints: Series[str] | None
-    background: Series[str] | None
-    kind: Series[str] | None = pa.Field(isin=["person", "distractor", "junk"])  # in datasets of photos
-    role: Series[str] | None = pa.Field(isin=["train", "query", "gallery"])
-    camera: Series[int] | None = pa.Field(ge=1)
-
-
-CLIPS = Clips.to_schema().add_columns(
-    {
-        name: pa.Column(str, pa.Check.isin(classes), nullable=True, required=False)
-        for name, classes in ATTRIBUTES.items()
-        if name != "gender"
-    }
-)
 
 REMEDY = "correct the dataset's files or the reader that wrote this value, then ingest again"
 REMEDIES = {
@@ -125,9 +87,13 @@ def _within_and_across_rows(clips: pd.DataFrame) -> pd.DataFrame:
 
 def in_schema(clips: pd.DataFrame) -> pd.DataFrame:
     """The faults of single rows against `CLIPS`; a column that is missing or of another type is an error of the whole table."""
+    from pandera.errors import SchemaErrors
+
+    from people.index_schema import CLIPS  # pandera takes a second to import, which processes that read frames would spend too
+
     try:
         CLIPS.validate(clips, lazy=True)
-    except pa.errors.SchemaErrors as errors:
+    except SchemaErrors as errors:
         cases = errors.failure_cases
         of_table = cases[cases["index"].isna()]
         if len(of_table):

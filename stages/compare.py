@@ -34,7 +34,10 @@ def main() -> None:
     parser.add_argument("system")
     name = parser.parse_args().system
     settings, seed, trainings = params("systems", name, "compare"), params("seed"), Trainings(name)
-    phases = {variant: trainings.phases(changes, epochs=settings["epochs"]) for variant, changes in selected(settings).items()}
+    phases = {
+        variant: trainings.phases(changes, changed_by=f"compare.variants.{variant}", epochs=settings["epochs"])
+        for variant, changes in selected(settings).items()
+    }
     fabric = launch(trainings.config, in_phases=any(len(each) > 1 for each in phases.values()))
     seeds = range(seed, seed + settings["seeds"])
     key = facts_digest(settings=settings, runs=[loop.phases_key(each, seed) for each in phases.values()])

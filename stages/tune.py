@@ -24,7 +24,7 @@ from people.storage.files import facts_digest, file_digest
 from people.training import loop
 from people.training.train_config import launch
 from stages.shared import tracking
-from stages.shared.problem import Trainings, merged, write_model
+from stages.shared.problem import Trainings, merged, refuse_overridden, write_model
 from stages.shared.progress import Bar
 from stages.shared.project import output, params, remove, state
 from stages.shared.study import FINISHED, REASON, SLOT, Search, nested_blocks, open_study, run_trials, slots
@@ -57,6 +57,8 @@ class Tuning:
         self.name, self.search, self.seed = name, search, seed
         self.trainings = Trainings(name)
         self.objective_block = self.trainings.block["objective"]
+        for key in search.ranges:
+            refuse_overridden(("objective", *key.split(".")), self.trainings.listed_phases, f"search.ranges.{key}")
         self.phases = self.trainings.phases(**self.changes)
         self.fabric = launch(self.phases[-1].config)
         self.baseline = search.baseline(self.objective_block)
@@ -84,7 +86,7 @@ class Tuning:
 
     def epochs(self, trial: FrozenTrial | Trial) -> Any:
         """The epochs of the trial's training, those of an interrupted process first."""
-        phases = self.trainings.phases({"objective": self.objective(trial)}, **self.changes)
+        phases = self.trainings.phases({"objective": nested_blocks(trial.params)}, **self.changes)
         return loop.fit_phases(
             phases,
             seed=self.seed,

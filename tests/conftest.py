@@ -16,6 +16,7 @@ ROOT = Path(__file__).parent.parent
 OF_SMALL_RUN = ("test_contracts.py", "test_pipeline.py", "test_toy_systems.py")
 _hook = install_import_hook("people", "beartype.beartype")
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles the libraries for seconds
 os.environ.setdefault("DO_NOT_TRACK", "true")
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same bytes in this process and in those it starts; often as many as cores
 
@@ -28,6 +29,7 @@ class ByFile(LoadScopeScheduling):
         return "small_run" if file in OF_SMALL_RUN else file
 
 
+@pytest.hookimpl(optionalhook=True)  # without xdist there is no such hook, as with `-p no:xdist`
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> ByFile:
     """Files in the order of their collection."""
     config.option.loadscopereorder = False
@@ -81,7 +83,7 @@ def workspace(copy: Path) -> Path:
 
 
 def only(folder: Path, system: str) -> None:
-    """Leave a workspace's params.yaml with this system and the dataset that it reads: a test of flows needs no others."""
+    """Leave a workspace with one system and its dataset, in params.yaml and in a dvc.lock: a test of flows needs no others."""
     yaml, path = YAML(), folder / "params.yaml"
     params = yaml.load(path)
     kept = {system, params["systems"][system]["dataset"]}
@@ -89,6 +91,10 @@ def only(folder: Path, system: str) -> None:
         for name in [name for name in block if name not in kept] if isinstance(block, dict) else ():
             del block[name]
     yaml.dump(params, path)
+    if (lock := folder / "dvc.lock").exists():
+        done = yaml.load(lock)
+        done["stages"] = {name: stage for name, stage in done["stages"].items() if name.split("@")[1] in kept}
+        yaml.dump(done, lock)
 
 
 def fewest(folder: Path) -> None:

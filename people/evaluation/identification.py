@@ -12,8 +12,6 @@ import numpy as np
 import torch
 from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
-from sklearn.decomposition import PCA
-from sklearn.svm import LinearSVC
 from torch import Tensor, nn
 
 
@@ -26,6 +24,8 @@ def svm_scores(
     seed: int,
 ) -> Float[np.ndarray, "probe identity"]:
     """Distance to the hyperplane of a linear SVM, one against the rest, on centred signatures of mean squared length 1."""
+    from sklearn.svm import LinearSVC  # scikit-learn takes a second to import, and few systems need it
+
     centre, spread = centre_and_spread(gallery)
     spread *= np.sqrt(gallery.shape[1])
     svm = LinearSVC(C=cost, random_state=seed, dual="auto", max_iter=10_000).fit((gallery - centre) / spread, labels)
@@ -64,6 +64,8 @@ def project(
     gallery: Float[np.ndarray, "gallery channel"], probes: Float[np.ndarray, "probe channel"], components: int
 ) -> tuple[Float[np.ndarray, "gallery component"], Float[np.ndarray, "probe component"]]:
     """Principal components of the gallery, of which there are fewer than gallery items, for both."""
+    from sklearn.decomposition import PCA
+
     components = max(1, min(components, len(gallery) - 1, gallery.shape[1]))
     pca = PCA(components, svd_solver="full").fit(gallery.astype(np.float64))
     return pca.transform(gallery.astype(np.float64)), pca.transform(probes.astype(np.float64))

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 from jaxtyping import Float
 from torch import Tensor, nn
-from torchvision.models.resnet import BasicBlock
 
 
 class ResNetTrunk(nn.Module):
@@ -39,6 +38,8 @@ class ResNetTrunk(nn.Module):
 
 
 def _stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:
+    from torchvision.models.resnet import BasicBlock  # torchvision takes seconds to import, and few networks need it
+
     shortcut = None
     if stride != 1 or channels_in != channels_out:
         shortcut = nn.Sequential(

@@ -1,6 +1,6 @@
 """A system's trainings, as its block in params.yaml describes them: what train, compare and tune start from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,32 +33,48 @@ class Trainings:
     @property
     def config(self) -> Config:
         """The block training, without its phases: on which devices they all run."""
-        return train_config({key: value for key, value in self.block["training"].items() if key != "phases"})
+        return train_config(self._common)
+
+    @property
+    def listed_phases(self) -> list[Phase]:
+        """The phases as `training.phases` lists them."""
+        return named_phases(self.block["training"].get("phases") or [])
 
     @property
     def facts(self) -> Block:
         """The blocks from which a training follows, as they are in params.yaml."""
         return {part: self.block[part] for part in (*PARTS, "training")}
 
-    def phases(self, changes: Mapping[str, Any] | None = None, **training: Any) -> list[Training]:
+    def phases(
+        self, changes: Mapping[str, Any] | None = None, *, changed_by: str = "a variant", **training: Any
+    ) -> list[Training]:
         """A problem and its training configuration for each phase; one, where `training.phases` lists none.
 
-        `changes` are laid over the blocks data, model and objective, `training` over the block training of every phase.
+        `changes` are laid over the blocks data, model and objective, `training` over the block training of every phase;
+        `changed_by` says in an error where the changes are from.
         """
         blocks = merged({part: self.block[part] for part in PARTS}, dict(changes or {}), self.system)
-        trained = {**self.block["training"], **training}
-        phases = named_phases(trained.pop("phases", None) or [])
+        phases = self.listed_phases
+        for path in leaves(changes or {}):
+            refuse_overridden(path, phases, changed_by)
         objectives = [merged(blocks["objective"], dict(phase.objective or {}), f"{phase.name}.objective") for phase in phases]
         tasks = self._tasks(objectives)
         spec, statistics = self._facts(blocks["data"], tasks)
         build(systems.find(self.system, "model").Config, blocks["model"])
-        return [
+        trainings = [
             Training(
                 self._problem(phase, {**blocks, "objective": objective}, tasks, spec, statistics),
-                train_config({**trained, **(phase.training or {}), **training}),
+                train_config({**self._common, **(phase.training or {}), **training}),
             )
             for phase, objective in zip(phases, objectives, strict=True)
         ]
+        for each in trainings:
+            refuse_idle_stopping(each)
+        return trainings
+
+    @property
+    def _common(self) -> Block:
+        return {name: value for name, value in self.block["training"].items() if name != "phases"}
 
     def _problem(self, phase: Phase, blocks: Block, tasks: Sequence[str], spec: Any, statistics: Any) -> Problem:
         data = merged(blocks["data"], dict(phase.data or {}), f"{phase.name}.data")
@@ -118,6 +134,38 @@ def named_phases(blocks: Sequence[Block]) -> list[Phase]:
     return phases or [Phase(Phase.SINGLE)]
 
 
+def refuse_overridden(path: Sequence[str], phases: Sequence[Phase], changed_by: str) -> None:
+    """Refuse to change a value in whose place a phase has its own: there the change would do nothing, and nobody would notice.
+
+    A weight of 0 leaves a task out of a phase: the change may then be for the other phases, if there are any.
+    """
+    name, blocks = ".".join(path), {phase.name: {"data": phase.data, "objective": phase.objective} for phase in phases}
+    own = {phase: value for phase, block in blocks.items() for value in values_at(block, path)}
+    if path[:2] == ("objective", "lambda"):
+        weighted = {phase: value for phase, value in own.items() if value != 0}
+        own = weighted if len(own) < len(phases) else weighted or own
+    if own:
+        phase, value = next(iter(own.items()))
+        raise ValueError(
+            f"{changed_by} changes {name}, but phase {phase} of training.phases has its own, {value}, and would not follow; "
+            f"take {name} out of one of the two in params.yaml"
+        )
+
+
+def refuse_idle_stopping(training: Training) -> None:
+    """Refuse to stop tasks by their errors where no auxiliary task has one; without auxiliary tasks there is none to stop."""
+    problem, config = training
+    objective = problem.objective
+    tasks = build(objective.Config, problem.config["objective"]).tasks
+    auxiliary = [task for task in tasks if task not in (objective.MAIN, objective.MAIN_ERROR)]
+    if config.task_stopping and auxiliary and not set(auxiliary) & set(objective.ERRORS):
+        raise ValueError(
+            f"training.task_stopping would stop nothing in {problem.system}: a task stops by its validation error, and the "
+            f"auxiliary tasks are {', '.join(auxiliary)}, the errors {', '.join(objective.ERRORS)}; set task_stopping: null in "
+            "params.yaml"
+        )
+
+
 def train_config(block: Mapping[str, Any]) -> Config:
     """How a network is trained, by a block `training` without its phases."""
     return build(Config, block)
@@ -136,6 +184,24 @@ def merged(block: dict[str, Any], changes: dict[str, Any], where: str) -> dict[s
             raise ValueError(f"{where}.{key} must be {'a block' if nested else 'a value'} as in params.yaml, got {value!r}")
         result[key] = merged(block[key], value, f"{where}.{key}") if nested else value
     return result
+
+
+def leaves(block: Mapping[str, Any], *parents: str) -> Iterator[tuple[str, ...]]:
+    """The keys, from the outermost on, of each value in nested blocks."""
+    for key, value in block.items():
+        if isinstance(value, Mapping):
+            yield from leaves(value, *parents, key)
+        else:
+            yield (*parents, key)
+
+
+def values_at(block: Any, path: Sequence[str]) -> list[Any]:
+    """The value at these keys, if there is one."""
+    for key in path:
+        if not isinstance(block, Mapping) or key not in block:
+            return []
+        block = block[key]
+    return [block]
 
 
 def write_model(folder: Path, epoch: Epoch) -> None:

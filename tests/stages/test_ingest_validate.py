@@ -128,13 +128,18 @@ def damage(archive: Path) -> None:
         (archive / name).write_text("\n".join(entries))
 
 
+def ingest_twice_and_validate(dataset: str) -> None:
+    """The second time writes equal bytes."""
+    ingest.main(dataset)
+    first = files(Path("data"))
+    ingest.main(dataset)
+    assert files(Path("data")) == first
+    validate.main(dataset)
+
+
 def test_rendered_people_pass_through_both_stages_and_a_second_time_with_equal_bytes(project: Path):
     configure()
-    ingest.main("tumgaid")
-    first = files(project / "data")
-    ingest.main("tumgaid")
-    assert files(project / "data") == first
-    validate.main("tumgaid")
+    ingest_twice_and_validate("tumgaid")
     clips = pd.read_csv("data/valid/tumgaid/clips.csv")
     assert len(clips) == 70
     assert set(clips["root"]) == {"data/raw/tumgaid"}
@@ -151,8 +156,7 @@ def test_rendered_people_pass_through_both_stages_and_a_second_time_with_equal_b
 
 def test_people_seen_from_two_views_pass_through_both_stages_with_silhouettes_keypoints_and_empty_scenes(project: Path):
     Path("params.yaml").write_text(VIEWS)
-    ingest.main("casiab")
-    validate.main("casiab")
+    ingest_twice_and_validate("casiab")
     valid = schemas.load(Path("data/valid/casiab/clips.csv"))
     assert len(valid) == 3 * 10 * 2
     assert (valid[list(schemas.LOCATION_COLUMNS)] != "").all(axis=None)
@@ -162,8 +166,7 @@ def test_people_seen_from_two_views_pass_through_both_stages_with_silhouettes_ke
 
 def test_photos_pass_through_both_stages_by_the_rules_that_their_block_names(project: Path):
     Path("params.yaml").write_text(PHOTOS)
-    ingest.main("market1501")
-    validate.main("market1501")
+    ingest_twice_and_validate("market1501")
     valid = schemas.load(Path("data/valid/market1501/clips.csv"))
     assert valid["kind"].value_counts().to_dict() == {"person": 12, "junk": 5, "distractor": 1}
     summary = json.loads(Path("data/valid/market1501/summary.json").read_text())
