@@ -3,13 +3,17 @@
 A batch without any known target (or without any pair) gives 0 with a graph and zero gradients, not NaN.
 """
 
+from typing import Any
+
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 TUKEY_C = 4.6851  # 95 % of the efficiency of least squares when the residuals are normal
 MAD_TO_STANDARD_DEVIATION = 1.4826
+TRIPLETS_AT_ONCE = 2**26  # on a GPU, where not all of these are triplets: half a gigabyte
 
 
 def cross_entropy(logits: Float[Tensor, "sample class"], target: Int[Tensor, " sample"]) -> Float[Tensor, ""]:
@@ -124,9 +128,8 @@ def batch_all_triplet(
     No sample is its own positive; identity -1 is unknown. The value stays near the margin while training succeeds, because
     satisfied triplets leave the mean: `active_triplets` tells the fraction that is left.
     """
-    hinge, valid = _triplets(embedding, identity, margin)
-    violated = (hinge > 0) & valid
-    return ((hinge * violated).sum((1, 2)) / violated.sum((1, 2)).clamp(min=1)).mean()
+    hinge, violated, _ = _triplets(embedding, identity, margin)
+    return (hinge / violated.clamp(min=1)).mean()
 
 
 @torch.no_grad()
@@ -134,24 +137,85 @@ def active_triplets(
     embedding: Float[Tensor, "sample strip channel"], identity: Int[Tensor, " sample"], margin: float
 ) -> Float[Tensor, ""]:
     """The fraction of all triplets of all strips that still violate the margin; 0 where there is no triplet."""
-    hinge, valid = _triplets(embedding, identity, margin)
-    return ((hinge > 0) & valid).sum() / (len(hinge) * valid.sum()).clamp(min=1)
+    _, violated, triplets = _triplets(embedding, identity, margin)
+    return violated.sum() / (len(violated) * triplets).clamp(min=1)
 
 
 def _triplets(
     embedding: Float[Tensor, "sample strip channel"], identity: Int[Tensor, " sample"], margin: float
-) -> tuple[Float[Tensor, "strip pair sample"], Bool[Tensor, "pair sample"]]:
-    """m + D_ap - D_an of each anchor and positive with each sample, and whether that sample is a negative."""
+) -> tuple[Float[Tensor, " strip"], Int[Tensor, " strip"], Int[Tensor, ""]]:
+    """Of each strip Σ [m + D_ap - D_an]₊ over all triplets and how many violate the margin; how many triplets there are."""
     distance = _strip_distances(embedding)
     positive, negative = _relations(identity)
-    anchors, positives = positive.nonzero(as_tuple=True)
-    return margin + distance[:, anchors, positives, None] - distance[:, anchors], negative[anchors]
+    most = max(len(identity) - 1, 1)
+    if not distance.is_cuda or distance.numel() * most > TRIPLETS_AT_ONCE:
+        most = max(int(positive.sum(1).max()), 1)  # waits for a GPU
+    hinge, violated = _HingeSum.apply(distance, positive, negative, margin, most)
+    return hinge, violated, (positive.sum(1) * negative.sum(1)).sum()
+
+
+class _HingeSum(torch.autograd.Function):
+    """Of each strip Σ [m + D_ap - D_an]₊ and the number of its terms above 0; the gradient counts in how many a distance is."""
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        distance: Float[Tensor, "strip anchor sample"],
+        positive: Bool[Tensor, "anchor sample"],
+        negative: Bool[Tensor, "anchor sample"],
+        margin: float,
+        most: int,
+    ) -> tuple[Float[Tensor, " strip"], Int[Tensor, " strip"]]:
+        """`most`: no anchor has more positives."""
+        is_positive, place = (value[:, :most] for value in positive.to(torch.int8).sort(dim=1, descending=True, stable=True))
+        place = place.expand(len(distance), -1, -1)  # (strip, anchor, positive)
+        reach = (margin + distance.gather(2, place)).masked_fill_(is_positive == 0, -torch.inf)
+        hinge = (reach[..., None] - distance.masked_fill(~negative, torch.inf)[:, :, None]).relu_()
+        violated = hinge > 0  # (strip, anchor, positive, sample)
+        as_positive, as_negative = (violated.sum(axis, dtype=torch.int32).to(distance.dtype) for axis in (3, 2))
+        ctx.save_for_backward(torch.zeros_like(distance).scatter_(2, place, as_positive).sub_(as_negative))
+        count = as_positive.sum((1, 2), dtype=torch.float64).long()
+        ctx.mark_non_differentiable(count)
+        return hinge.sum((1, 2, 3)), count
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor, None, None, None, None]:  # type: ignore[override]
+        return gradient[:, None, None] * ctx.saved_tensors[0], None, None, None, None
 
 
 def _strip_distances(embedding: Float[Tensor, "sample strip channel"]) -> Float[Tensor, "strip sample sample"]:
-    """Euclidean distances of all samples in each strip, without a matrix product: exactly 0 for equal features, gradient 0."""
+    """Euclidean distances of all samples in each strip; 0 for equal features, and its gradient there 0."""
     strips = embedding.transpose(0, 1)
-    return torch.cdist(strips, strips, compute_mode="donot_use_mm_for_euclid_dist")
+    if embedding.device.type == "mps":  # has no float64
+        return torch.cdist(strips, strips, compute_mode="donot_use_mm_for_euclid_dist")
+    return _Distances.apply(strips)
+
+
+class _Distances(torch.autograd.Function):
+    """Euclidean distances from products of matrices, in float64: in float32 ‖a‖² + ‖b‖² - 2ab has no digit left where a ≈ b.
+
+    What is below the rounding of that sum is 0.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, strips: Float[Tensor, "strip sample channel"]) -> Float[Tensor, "strip sample sample"]:
+        centred = strips.double() - strips.double().mean(1, keepdim=True)
+        products = centred @ centred.mT
+        squares = products.diagonal(dim1=1, dim2=2)
+        sums = squares[:, :, None] + squares[:, None]
+        squared = sums.sub(products, alpha=2)
+        rounding = strips.shape[2] * torch.finfo(torch.float64).eps
+        distance = squared.masked_fill_(squared <= sums.mul_(rounding), 0).to(strips.dtype).sqrt_()
+        ctx.save_for_backward(centred, distance)
+        return distance
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:  # type: ignore[override]
+        centred, distance = ctx.saved_tensors
+        weight = ((gradient + gradient.mT) / distance).masked_fill_(distance == 0, 0).double()
+        return (centred * weight.sum(2, keepdim=True)).sub_(weight @ centred).to(gradient.dtype)
 
 
 def _relations(identity: Int[Tensor, " sample"]) -> tuple[Bool[Tensor, "sample sample"], Bool[Tensor, "sample sample"]]:

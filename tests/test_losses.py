@@ -291,3 +291,38 @@ def test_without_a_triplet_the_loss_is_zero_with_a_zero_gradient(loss: Callable[
     assert embedding.grad is not None
     assert (embedding.grad == 0).all()
     assert losses.active_triplets(embedding, torch.tensor(identity), 0.2) == 0
+
+
+@pytest.mark.parametrize("offset", [0.0, 1000.0])
+def test_distances_of_strips_are_right_where_features_are_far_from_zero_and_near_each_other(offset: float):
+    draw = torch.Generator().manual_seed(0)
+    near = torch.randn(1, 3, 64, generator=draw) + offset + 1e-3 * torch.randn(6, 3, 64, generator=draw)
+    embedding = torch.cat([near, near[:2], torch.randn(4, 3, 64, generator=draw) + offset]).requires_grad_()
+    exact = torch.cdist(*[embedding.detach().transpose(0, 1).double()] * 2, compute_mode="donot_use_mm_for_euclid_dist")
+    distance = losses._strip_distances(embedding)
+    assert distance.double().numpy(force=True) == pytest.approx(exact.numpy(), rel=1e-5, abs=1e-9)
+    assert (distance[:, [0, 1], [6, 7]] == 0).all()
+    assert (distance.diagonal(dim1=1, dim2=2) == 0).all()
+
+
+def test_the_gradient_of_distances_is_that_of_direct_differences():
+    draw = torch.Generator().manual_seed(1)
+    embedding = (torch.randn(8, 2, 16, generator=draw) + 30).requires_grad_()
+    weight = torch.randn(2, 8, 8, generator=draw)
+    (ours,) = torch.autograd.grad((losses._strip_distances(embedding) * weight).sum(), embedding)
+    strips = embedding.transpose(0, 1).double()
+    direct = torch.cdist(strips, strips, compute_mode="donot_use_mm_for_euclid_dist")
+    (expected,) = torch.autograd.grad((direct * weight).sum(), embedding)
+    assert ours.numpy() == pytest.approx(expected.numpy(), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.parametrize("identity", [[0, 0, 0, 0, 1, 1, 2, -1], [0, 0, 1, 1, 2, 2, 3, 3], [0, 0, 0, 0, 0, 0, 0, 1]])
+def test_the_hinges_of_a_batch_do_not_depend_on_how_many_places_there_are_for_positives(identity: list[int]):
+    distance = torch.rand(3, 8, 8, generator=torch.Generator().manual_seed(2), requires_grad=True)
+    relations = losses._relations(torch.tensor(identity))
+    found = []
+    for most in (int(relations[0].sum(1).max()), len(identity) - 1):
+        hinge, violated = losses._HingeSum.apply(distance, *relations, 0.2, most)
+        found.append((hinge, violated, torch.autograd.grad(hinge.square().sum(), distance)[0]))
+    for least, all_places in zip(*found, strict=True):
+        assert torch.equal(least, all_places) or torch.allclose(least, all_places, rtol=1e-6)

@@ -2,8 +2,12 @@
 
 from collections.abc import Sequence
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
+
+FEWEST_CHANNELS = 8  # of a 1x1 convolution's input that oneDNN handles with the channels innermost
 
 
 class ResNetTrunk(nn.Module):
@@ -37,13 +41,30 @@ class ResNetTrunk(nn.Module):
         return stage_maps
 
 
+class Convolution1x1(nn.Conv2d):
+    """1x1 without bias; torch's start.
+
+    With fewer than 8 input channels that lie innermost, oneDNN 3.13 of torch 2.15 writes beyond its buffers on a CPU with AVX2
+    when it computes the gradient of the weight: wrong gradients, a hang or a crash. Such an input is taken with the channels
+    outermost, where it is right.
+    """
+
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__(channels_in, channels_out, 1, stride=stride, bias=False)
+
+    def forward(self, input: Float[Tensor, "sample channel _ _"]) -> Float[Tensor, "sample channel_out _ _"]:
+        if input.device.type != "cpu" or self.in_channels >= FEWEST_CHANNELS:
+            return super().forward(input)
+        weight = self.weight.flatten(1)[:, :, None, None]  # strides that no layout with the channels innermost has
+        maps = functional.conv2d(input.contiguous(memory_format=torch.contiguous_format), weight, stride=self.stride)
+        return maps.contiguous(memory_format=torch.channels_last)
+
+
 def _stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:
     from torchvision.models.resnet import BasicBlock  # torchvision takes seconds to import, and few networks need it
 
     shortcut = None
     if stride != 1 or channels_in != channels_out:
-        shortcut = nn.Sequential(
-            nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False), nn.BatchNorm2d(channels_out)
-        )
+        shortcut = nn.Sequential(Convolution1x1(channels_in, channels_out, stride), nn.BatchNorm2d(channels_out))
     first = BasicBlock(channels_in, channels_out, stride, shortcut)
     return nn.Sequential(first, *(BasicBlock(channels_out, channels_out) for _ in range(blocks - 1)))
