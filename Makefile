@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run real test test-all check serve environment clean
+.PHONY: run real test test-all torture check serve environment clean
 
 run: $(READY) ## the whole pipeline, from rendered people to the registered model
 	dvc repro
@@ -27,10 +27,13 @@ real: $(READY) ## the same on recordings of real walks: make real ARCHIVE=path/t
 	@python -m stages.report --where
 
 test: $(READY) ## every test but those of servers and workers; those on real recordings skip where the recordings are absent
-	python -m pytest --numprocesses auto -m "not servers"
+	python -m pytest --numprocesses auto -m "not servers and not torture"
 
 test-all: test ## then these, which have the cores for themselves: Prefect, MLflow, PostgreSQL, OpenSSH and workers as real processes
 	python -m pytest -m servers
+
+torture: $(READY) ## stages killed at random moments, a disk that fills, helpers that die: a quarter of an hour
+	python -m pytest -m torture -s
 
 check: $(READY) ## format, lint, types, architecture
 	ruff format --check .
