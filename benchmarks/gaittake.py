@@ -139,6 +139,7 @@ def network_of(setting: Setting) -> Network:
         keypoint_strips=1,
         gem=True,
         batch_norm=True,
+        start="per_strip",
     )
     spec = {"size_hw": setting.size_hw, "subjects": list(range(setting.subjects)), "keypoints": False}
     return Network(config, spec | {"tasks": ["batch_all", "cross_entropy"]})

@@ -76,9 +76,8 @@ def paper(query: torch.Tensor, gallery: torch.Tensor, query_photos: Photos, gall
 
 def rerank(query: torch.Tensor, gallery: torch.Tensor, query_photos: Photos, gallery_photos: Photos) -> str:
     rows = np.arange(len(query) + len(gallery))
-    blocks = reranking.blocks(
-        torch.cat([query, gallery]), rows[: len(query)], rows[len(query) :], reranking.Config(k1=20, k2=6, share=0.3)
-    )
+    config = reranking.Config(k1=20, k2=6, share=0.3, reading="published")
+    blocks = reranking.blocks(torch.cat([query, gallery]), rows[: len(query)], rows[len(query) :], config)
     return summary(retrieval.rank_blocks(blocks, query_photos, gallery_photos, same_camera_removed=True))
 
 

@@ -34,6 +34,7 @@ MODEL = Config(
     keypoint_strips=1,
     gem=True,
     batch_norm=True,
+    start="per_strip",
 )
 TERMS = {
     "lambda": {"batch_all": 1.0, "cross_entropy": 1.0},

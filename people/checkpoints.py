@@ -1,13 +1,12 @@
 """What a trained network is on disk: written whole, read back without running anything that the file brings along."""
 
-import pickle
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
 from people import config, systems
+from people.storage.trained_weights import read_tensors
 
 KEYS = {"system", "config", "spec", "statistics", "network", "objective", "epoch", "validation"}
 
@@ -17,10 +16,9 @@ def read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise ValueError(f"no checkpoint at {path}; train the system first (dvc repro train)")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, pickle.UnpicklingError, OSError, ValueError, KeyError) as error:
-        first_line = (str(error).splitlines() or ["empty file"])[0]
-        raise ValueError(f"{path} is no readable checkpoint ({first_line}); delete it and train again") from error
+        checkpoint = read_tensors(path)
+    except ValueError as error:
+        raise ValueError(f"{path} is no readable checkpoint ({error}); delete it and train again") from error
     missing = sorted(KEYS - checkpoint.keys()) if isinstance(checkpoint, dict) else sorted(KEYS)
     if missing:
         raise ValueError(f"{path} is not a checkpoint of this project: it lacks {', '.join(missing)}; train again")

@@ -25,6 +25,7 @@ class Clips(pa.DataFrameModel):
     height_px: Series[int] = pa.Field(ge=0)  # 0 where the first image does not decode, which `decodable` then names
     width_px: Series[int] = pa.Field(ge=0)
     root: Series[str]
+    content: Series[str] | None  # digest of the clip's files
     masks: Series[str] | None  # locations, in datasets with silhouettes, true keypoints and empty scenes
     keypoints: Series[str] | None
     background: Series[str] | None

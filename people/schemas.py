@@ -30,6 +30,7 @@ TEXT_COLUMNS = (
     "condition",
     "frames",
     "root",
+    "content",
     "kind",
     "role",
     *ATTRIBUTES,

@@ -1,12 +1,14 @@
 """The databases of Prefect, MLflow and Optuna: SQLite files of the project, or three databases on a PostgreSQL server."""
 
+import os
+import subprocess
+import sys
 from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg2
 import psycopg2.errors
-from optuna.storages import RDBStorage
 from psycopg2 import sql
 from psycopg2.extensions import connection as Connection
 from sqlalchemy.engine import URL, make_url
@@ -14,6 +16,7 @@ from sqlalchemy.exc import ArgumentError
 
 ADDRESS_FORMAT = "postgresql://user:password@host:port/name"
 CONNECT_TIMEOUT_S = 10
+PROJECT_ROOT = Path(__file__).parent.parent
 SERVICES = ("prefect", "mlflow", "optuna")
 
 
@@ -33,11 +36,10 @@ class Databases:
 def sqlite(folder: Path) -> Databases:
     """Files in the state folder; MLflow's and Optuna's are those that the stages use without a server."""
     folder = folder.resolve()
-    return Databases(
-        prefect=f"sqlite+aiosqlite:///{folder / 'prefect' / 'prefect.db'}",
-        mlflow=f"sqlite:///{folder / 'mlflow.db'}",
-        optuna=f"sqlite:///{folder / 'optuna.db'}",
-    )
+    files = {"prefect": ("sqlite+aiosqlite", "prefect/prefect.db"), "mlflow": ("sqlite", "mlflow.db")}
+    files["optuna"] = ("sqlite", "optuna.db")
+    urls = {service: URL.create(driver, database=str(folder / file)) for service, (driver, file) in files.items()}
+    return Databases(**{service: url.render_as_string() for service, url in urls.items()})
 
 
 def postgresql(address: str) -> Databases:
@@ -97,6 +99,15 @@ def connect(url: URL) -> Connection:
     return connection
 
 
-def create_optuna_tables(address: str) -> None:
-    """Create Optuna's tables, which its dashboard expects and does not create."""
-    RDBStorage(address).engine.dispose()
+def create_tables(addresses: Databases) -> None:
+    """Create the tables of Optuna, whose dashboard creates none, and those of MLflow in an SQLite file.
+
+    A server that is killed while it creates them leaves a file that no server or stage can use.
+    """
+    environment = {**os.environ, "MLFLOW_TRACKING_URI": addresses.mlflow, "OPTUNA_STORAGE": addresses.optuna}
+    command = [sys.executable, "-m", "stages.shared.databases"]
+    done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
+    print(done.stderr if done.returncode == 0 else "", end="", flush=True)
+    if done.returncode:
+        reason = (done.stderr.strip().splitlines() or [f"it ended with code {done.returncode}"])[-1]
+        raise ValueError(f"the tables of MLflow and Optuna could not be created in {addresses.redacted('optuna')}: {reason}")

@@ -3,12 +3,14 @@
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from threading import Semaphore
-from typing import Any
+from typing import Annotated, Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
+from prefect.client.schemas.objects import State
 from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
+from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -16,6 +18,11 @@ from pipelines import artifacts, commands, graph, versions, work, workspace
 from pipelines.work import Outcome
 
 TUNE = "tune"
+MAX_REASON_CHARS = 300
+
+Key = Annotated[str, Field(pattern=f"^{graph.KEY}$")]
+Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")]
+Result = list[Outcome] | State[Any]
 
 
 class RunOptions(BaseModel):
@@ -23,7 +30,7 @@ class RunOptions(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    pools: dict[str, str] = Field(
+    pools: dict[Name, Name] = Field(
         default={}, description="stage to work pool, such as train: gpu; other stages run in the flow's workspace"
     )
     side_by_side: int = Field(default=1, ge=1, description="how many stages at a time run in the flow's own workspace")
@@ -45,36 +52,44 @@ COORDINATOR: Any = {
 
 
 @flow(**COORDINATOR)
-def reproduce(systems: Sequence[str] = (), options: RunOptions = RunOptions()) -> list[Outcome]:  # noqa: B008 - it is frozen
+def reproduce(systems: Sequence[Key] = (), options: RunOptions = RunOptions()) -> Result:  # noqa: B008 - it is frozen
     """Bring the whole graph up to date, or the part of it that belongs to these systems with all that it needs."""
     return run_stages((), systems, options)
 
 
 @flow(**COORDINATOR)
-def train(systems: Sequence[str] = (), options: RunOptions = RunOptions()) -> list[Outcome]:  # noqa: B008
+def train(systems: Sequence[Key] = (), options: RunOptions = RunOptions()) -> Result:  # noqa: B008
     """Train these systems, or all of them, on up-to-date data."""
     return run_stages(("train",), systems, options)
 
 
 @flow(**COORDINATOR)
-def evaluate(systems: Sequence[str] = (), options: RunOptions = RunOptions()) -> list[Outcome]:  # noqa: B008
+def evaluate(systems: Sequence[Key] = (), options: RunOptions = RunOptions()) -> Result:  # noqa: B008
     """Evaluate these systems, or all of them, after training and tuning what has changed."""
     return run_stages(("evaluate",), systems, options)
 
 
 @flow(**COORDINATOR)
-def register(systems: Sequence[str] = (), options: RunOptions = RunOptions()) -> list[Outcome]:  # noqa: B008
+def register(systems: Sequence[Key] = (), options: RunOptions = RunOptions()) -> Result:  # noqa: B008
     """Register the best checkpoints of these systems, or of all of them."""
     return run_stages(("register",), systems, options)
 
 
 @flow(**COORDINATOR)
-def tune(systems: Sequence[str] = (), trials: int = 0, workers: int = 1, options: RunOptions = RunOptions()) -> list[Outcome]:  # noqa: B008
+def tune(systems: Sequence[Key] = (), trials: int = 0, workers: int = 1, options: RunOptions = RunOptions()) -> Result:  # noqa: B008
     """Search the task weights of these systems, or of all, with `trials` trials (0: as in params.yaml) by `workers` workers.
 
     A number of trials is written to params.yaml. The workers are runs on the pool that `options.pools` names for `tune`, or
     processes in this workspace; they share each study at OPTUNA_STORAGE.
     """
+    try:
+        return run_search(systems, trials, workers, options)
+    except commands.Failed as error:
+        return failed(error)
+
+
+def run_search(systems: Sequence[str], trials: int, workers: int, options: RunOptions) -> list[Outcome]:
+    """Search with so many trials and workers, and record the resulting version."""
     log = get_run_logger().info
     with workspace.locked(log):
         order = graph.read()
@@ -88,13 +103,23 @@ def tune(systems: Sequence[str] = (), trials: int = 0, workers: int = 1, options
     return outcomes
 
 
-def run_stages(stages: Sequence[str], systems: Sequence[str], options: RunOptions) -> list[Outcome]:
+def run_stages(stages: Sequence[str], systems: Sequence[str], options: RunOptions) -> Result:
     """Run these stages of these systems with all that they need, and record the resulting version."""
-    with workspace.locked(get_run_logger().info):
-        order = graph.read()
-        outcomes = run_in_order(order, graph.select(order, stages, systems), options)
-        record_version(outcomes, options)
-    return outcomes
+    try:
+        with workspace.locked(get_run_logger().info):
+            order = graph.read()
+            outcomes = run_in_order(order, graph.select(order, stages, systems), options)
+            record_version(outcomes, options)
+        return outcomes
+    except commands.Failed as error:
+        return failed(error)
+
+
+def failed(error: commands.Failed) -> State[Any]:
+    """The state of a run that failed, named by the first line of the reason: `--watch` prints the name and no message."""
+    get_run_logger().error(str(error))
+    reason = str(error).partition("\n")[0]
+    return Failed(name=f"Failed: {reason}"[:MAX_REASON_CHARS], message=str(error))
 
 
 def run_in_order(
@@ -121,10 +146,12 @@ def run_in_order(
     for name, future in helper_futures:
         if not future.state.is_completed():
             get_run_logger().warning(f"a helper of {name} failed, other processes ran its trials: {future.state.message}")
-    failed = {name: future.state for name, future in futures.items() if not future.state.is_completed()}
-    if failed:
-        reasons = [f"{name}: {state.message}" for name, state in failed.items() if state.name != "NotReady"]
-        raise commands.Failed("\n".join([f"{len(failed)} of {len(selected)} stages failed or were not started", *reasons]))
+    failures = {name: future.state for name, future in futures.items() if not future.state.is_completed()}
+    if failures:
+        reasons = [f"{name}: {state.message}" for name, state in failures.items() if state.name != "NotReady"]
+        culprits = ", ".join(name for name, state in failures.items() if state.name != "NotReady")
+        first = f"{culprits} failed; {len(failures)} of {len(selected)} stages failed or were not started"
+        raise commands.Failed("\n".join([first, *reasons]))
     return [future.result() for future in futures.values()]
 
 

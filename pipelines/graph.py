@@ -1,22 +1,28 @@
 """The graph of the stages, as DVC reads it from dvc.yaml; there is no second list."""
 
+import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipelines import commands
 
 Graph = Mapping[str, tuple[str, ...]]  # each stage's direct upstream stages, in topological order
 
-LOCK = Path("dvc.lock")
+LOCK, PARAMS, STAGES = Path("dvc.lock"), Path("params.yaml"), Path("dvc.yaml")
+KEY = r"[a-z][a-z0-9_]*"  # of a dataset or a system: dvc.yaml puts it into commands of a shell
+STAGE_NAME = rf"[a-z][a-z0-9_-]*(@{KEY})?"
 _EDGE = re.compile(r'^"(?P<before>[^"]+)"(?: -> "(?P<after>[^"]+)")?;$')
 
 
 def read() -> Graph:
     """The graph of the workspace, from `dvc dag`."""
+    check_keys()
+    read_lock()
     return parse(commands.run(["dvc", "dag", "--dot"], lambda _: None))
 
 
@@ -67,9 +73,33 @@ def _matches(name: str, accepted: Collection[str], index: int) -> bool:
     return not accepted or name.partition("@")[index] in accepted
 
 
+def check_keys() -> None:
+    """Raise `Failed` for a key of params.yaml that is no plain word: dvc.yaml puts such keys into commands of a shell."""
+    yaml = YAML(typ="safe", pure=True)
+    stages, params = yaml.load(STAGES).get("stages") or {}, yaml.load(PARAMS) if PARAMS.is_file() else {}
+    for stage in stages.values():
+        block = re.fullmatch(r"\$\{(\w+)\}", str(stage.get("foreach") or ""))
+        for key in (params or {}).get(block[1]) or () if block else ():
+            if not re.fullmatch(KEY, str(key)):
+                rule = "must be lower-case letters, digits and _, beginning with a letter"
+                raise commands.Failed(f"params.yaml, {stage['foreach']}: {key!r} {rule}; rename it")
+
+
 def read_lock() -> dict[str, Any]:
-    """The record of every stage in dvc.lock; empty before the first run."""
-    return YAML(typ="safe").load(LOCK)["stages"] if LOCK.is_file() else {}
+    """The record of every stage in dvc.lock; empty before the first run, `Failed` with the remedy where it is damaged."""
+    if not LOCK.is_file():
+        return {}
+    try:
+        content = YAML(typ="safe").load(LOCK)
+    except (YAMLError, UnicodeDecodeError):
+        content = None
+    if not isinstance(content, dict) or not isinstance(content.get("stages"), dict):
+        raise commands.Failed(
+            f"{LOCK} is empty or cut off, as a full disk or a kill leaves it: DVC writes it in place. Make room, then either "
+            f"`git checkout -- {LOCK}` if git has it, or remove it: `dvc repro` takes what was computed from its run cache. "
+            "Unfinished files named *.tmp in .dvc/cache can be removed too"
+        )
+    return content["stages"]
 
 
 def outs(record: Mapping[str, Any]) -> list[Path]:
@@ -83,6 +113,8 @@ def metrics(record: Mapping[str, Any]) -> list[Path]:
 
 
 def write_lock(stages: Mapping[str, Any]) -> None:
-    """Write a dvc.lock with these records."""
-    with LOCK.open("w") as file:
+    """Write a dvc.lock with these records, whole or not at all."""
+    partial = LOCK.with_name(f"{LOCK.name}.partial")
+    with partial.open("w") as file:
         YAML().dump({"schema": "2.0", "stages": dict(stages)}, file)
+    os.replace(partial, LOCK)

@@ -1,4 +1,4 @@
-"""The servers of a team on one machine: Prefect, MLflow, Optuna dashboard, and a CPU worker, bound to 127.0.0.1.
+"""The servers of a team on one machine: Prefect with its deployments, MLflow, Optuna dashboard, a CPU worker, on 127.0.0.1.
 
 python -m pipelines.serve [--prefect-port 4200] [--mlflow-port 5000] [--optuna-port 8080] [--limit 2]
 
@@ -13,6 +13,7 @@ import os
 import shlex
 import signal
 import socket
+import subprocess
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -22,9 +23,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
-from pipelines import databases
+from pipelines import databases, lost_runs
 from pipelines.databases import Databases
-from pipelines.services import Service, ServiceDown, ServiceGroup, request
+from pipelines.services import LOG_TAIL_LINES, Service, ServiceDown, ServiceGroup, request
 
 HOST = "127.0.0.1"
 POOL = "cpu"
@@ -63,13 +64,15 @@ def serve(folder: Path, ports: Mapping[str, int], limit: int) -> None:
         address = os.environ.get("DATABASE_URL")
         addresses = databases.postgresql(address) if address else databases.sqlite(folder)
         environment = client_environment(ports, addresses)
-        databases.create_optuna_tables(addresses.optuna)
         print("starting (the first time takes a minute) ...", flush=True)
+        databases.create_tables(addresses)
         with ServiceGroup(folder, temporary_files=[file]) as group:
             for server in servers(folder, ports, addresses, environment):
                 group.start(server)
             group.wait_healthy()
             create_automations(environment)
+            deploy(folder, environment)
+            end_lost_runs(environment, group.mark)
             group.start(worker(folder, limit, environment))
             group.wait_healthy()
             write_private(file, "".join(f"{key}={shlex.quote(value)}\n" for key, value in environment.items()))
@@ -127,7 +130,7 @@ def servers(folder: Path, ports: Mapping[str, int], addresses: Databases, enviro
 
 def worker(folder: Path, limit: int, environment: Mapping[str, str]) -> Service:
     """A worker of type `process` for the pool `cpu`, which it creates; healthy when the server has its heartbeat."""
-    name = f"{socket.gethostname()}-{POOL}"
+    name = worker_name()
     started_at = datetime.now(UTC)
 
     def is_online() -> bool:
@@ -164,6 +167,34 @@ def create_automations(environment: Mapping[str, str]) -> None:
                 request(f"{url}/", automation, login=login)
     except OSError as error:
         raise ServiceDown(f"the Prefect server did not accept the automations of {AUTOMATIONS}: {error}") from error
+
+
+def end_lost_runs(environment: Mapping[str, str], mark: str) -> None:
+    """End the runs that an earlier `make serve` was killed with, before its worker's successor starts."""
+    try:
+        login = environment.get("PREFECT_API_AUTH_STRING")
+        names = lost_runs.end_lost_runs(environment["PREFECT_API_URL"], worker_name(), mark, login)
+    except OSError as error:
+        raise ServiceDown(f"the Prefect server did not tell which runs are under way: {error}") from error
+    if names:
+        print(f"an earlier start was killed with these runs under way, they are Crashed now: {', '.join(names)}", flush=True)
+
+
+def worker_name() -> str:
+    """The name of this machine's worker."""
+    return f"{socket.gethostname()}-{POOL}"
+
+
+def deploy(folder: Path, environment: Mapping[str, str]) -> None:
+    """Create the pools and the deployments of prefect.yaml, or bring them up to date."""
+    variables = {**os.environ, **environment, "PREFECT_HOME": str((folder / "prefect").resolve())}
+    done = subprocess.run(
+        [sys.executable, "-m", "pipelines.deploy"], env=variables, capture_output=True, text=True, check=False
+    )
+    (folder / "logs" / "deploy.log").write_text(done.stdout + done.stderr)
+    if done.returncode:
+        last = "\n".join(f"  | {line}" for line in (done.stdout + done.stderr).splitlines()[-LOG_TAIL_LINES:])
+        raise ServiceDown(f"the deployments of prefect.yaml could not be created; the end of {folder}/logs/deploy.log:\n{last}")
 
 
 def check_ports(ports: Mapping[str, int]) -> None:
@@ -213,8 +244,8 @@ def table(ports: Mapping[str, int], addresses: Databases, limit: int) -> str:
 def usage(file: Path) -> str:
     """The commands for another terminal."""
     activate = os.path.relpath(Path(sys.prefix) / "bin" / "activate")
-    lines = [f". {activate}", f"set -a; . {shlex.quote(str(file))}; set +a", "prefect deploy --all"]
-    lines += ["prefect deployment run reproduce/local"]
+    lines = [f". {activate}", f"set -a; . {shlex.quote(str(file))}; set +a"]
+    lines += ["prefect deployment run reproduce/local --watch"]
     return "\n".join(["In another terminal:", *(f"  {line}" for line in lines), "Ctrl-C here stops all services."])
 
 

@@ -142,7 +142,8 @@ def read(ref: str) -> Version:
 
 def find(name: str) -> Version:
     """The version of this name."""
-    if workspace.query("git", "rev-parse", "--verify", "--quiet", f"{REFS}/{name}") is None:
+    is_name = name and not _INVALID.search(name)
+    if not is_name or workspace.query("git", "rev-parse", "--verify", "--quiet", f"{REFS}/{name}") is None:
         existing = ", ".join(version.name for version in list_versions()[:10]) or "none yet"
         raise SystemExit(
             f"there is no version {name!r}; there are {existing} (published ones: git fetch origin '{REFS}/*:{REFS}/*')"
@@ -171,7 +172,9 @@ def _is_recorded(file: Path) -> bool:
     """Whether a version or the checked-out commit has this params.yaml or dvc.lock."""
     if any(digest(file) in (version.lock_md5, version.params_md5) for version in list_versions()):
         return True
-    return workspace.query("git", "rev-parse", "--verify", "--quiet", f"HEAD:{file}") == workspace.git("hash-object", str(file))
+    return workspace.query("git", "rev-parse", "--verify", "--quiet", f"HEAD:{file}") == workspace.git(
+        "hash-object", "--", str(file)
+    )
 
 
 def metric_changes(old: Version | None, new: Version) -> list[dict[str, Any]]:

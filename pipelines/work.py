@@ -1,12 +1,13 @@
 """One DVC stage as a Prefect task: run in this workspace, or by a worker that shares its result through the DVC remote."""
 
 import os
+import re
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 from uuid import UUID
 
 from prefect import flow, get_run_logger, task
@@ -17,12 +18,14 @@ from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.runtime import flow_run, task_run
 from prefect.states import Cancelling
+from pydantic import Field
 
 from pipelines import artifacts, commands, graph, workspace
 
 UP_TO_DATE = "up to date"
 POLL_S = 2.0
 STATE = Path.home() / ".local/state/people-in-video"  # of a worker without PEOPLE_STATE
+StageName = Annotated[str, Field(pattern=f"^{graph.STAGE_NAME}$")]
 SENT_BY = "sent-by:"  # prefix of the tag of the runs that a coordinator sent to workers
 
 
@@ -44,6 +47,13 @@ class Inputs:
     commit: str
     params: str
     lock: dict[str, Any]
+
+    def check(self) -> None:
+        """Raise `Failed` for a commit that is no SHA-1 or SHA-256, or for what is no name of a stage."""
+        if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", self.commit):
+            raise commands.Failed(f"{self.commit!r} is no full name of a commit; a coordinator sends 40 hexadecimal digits")
+        if unknown := [name for name in self.lock if not re.fullmatch(graph.STAGE_NAME, name)]:
+            raise commands.Failed(f"{unknown[0]!r} is no name of a stage")
 
 
 def is_retryable(_task: object, _run: object, state: State[Any]) -> bool:
@@ -191,7 +201,7 @@ def runs_sent_by(client: SyncPrefectClient, coordinator: UUID) -> list[FlowRun]:
 
 
 @flow(name="stage", flow_run_name="{name}", retries=0)
-def stage_on_worker(name: str, inputs: dict[str, Any]) -> dict[str, Any]:
+def stage_on_worker(name: StageName, inputs: dict[str, Any]) -> dict[str, Any]:
     """Run one stage in this clone of the project and push its outputs; the coordinator fetches them."""
     log = get_run_logger().info
     prepare_clone(Inputs(**inputs), log)
@@ -201,7 +211,7 @@ def stage_on_worker(name: str, inputs: dict[str, Any]) -> dict[str, Any]:
 
 
 @flow(name="trials", flow_run_name="{name}", retries=0)
-def trials_on_worker(name: str, inputs: dict[str, Any]) -> None:
+def trials_on_worker(name: StageName, inputs: dict[str, Any]) -> None:
     """Run trials of a tuning stage's study until all are done; the run of the stage itself writes the result."""
     log, stage_inputs = get_run_logger().info, Inputs(**inputs)
     prepare_clone(stage_inputs, log)
@@ -215,10 +225,12 @@ def prepare_clone(inputs: Inputs, log: workspace.Log) -> None:
     The clone is removed when the run ends. Checkpoints of unfinished trainings and DVC's cache stay on the machine, in
     `PEOPLE_STATE` and `PEOPLE_CACHE`, for the next attempt and the next stage.
     """
+    inputs.check()
     if workspace.query("git", "cat-file", "-e", inputs.commit) is None:
-        commands.run(["git", "fetch", "--quiet", inputs.repository, inputs.commit], log)
-    commands.run(["git", "checkout", "--quiet", "--force", "--detach", inputs.commit], log)
+        commands.run(["git", "fetch", "--quiet", "--", inputs.repository, inputs.commit], log)
+    commands.run(["git", "checkout", "--quiet", "--force", "--detach", inputs.commit, "--"], log)
     Path("params.yaml").write_text(inputs.params)
+    graph.check_keys()
     graph.write_lock(inputs.lock)
     os.environ.setdefault("PEOPLE_STATE", str(STATE))
     log(f"checkpoints of interrupted trainings stay in {workspace.state('checkpoints')}")

@@ -31,7 +31,7 @@ CHANGED = ("data", "model", "objective")
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("system")
+    parser.add_argument("system", help="one of the systems in params.yaml")
     name = parser.parse_args().system
     settings, seed, trainings = params("systems", name, "compare"), params("seed"), Trainings(name)
     phases = {

@@ -8,19 +8,27 @@ python -m stages.configure --profile real --set datasets.tumgaid.archive=/data/k
 
 import argparse
 import os
+import re
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
 from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from people import datasets
+from people.storage.files import write_atomic
+from stages.shared.param_blocks import check_changed, nearest
 from stages.shared.project import PARAMS
 
 PROFILES = Path(__file__).parent / "profiles"
 BLOCKS_PER_DATASET = ("datasets", "validate", "flow", "silhouettes", "poses", "crops")
+PATHS = ("archive", "weights")  # keys whose value is the path of a file or folder
+NAME = re.compile(r"[a-z][a-z0-9_]*")
 
 Change = tuple[tuple[str, ...], Any]
 
@@ -50,11 +58,17 @@ def main() -> None:
 
 
 def parse(text: str) -> Change:
-    """`a.b=1e-3` as the key (`a`, `b`) and the number."""
-    key, separator, value = text.partition("=")
+    """`a.b=1e-3` as the key (`a`, `b`) and the number. The value of a path is its text: in `x: y` there is no block."""
+    name, separator, value = text.partition("=")
+    key = tuple(name.split("."))
     if not separator:
         raise SystemExit(f"--set wants KEY=VALUE, got {text!r}; for example systems.dmt.training.epochs=30")
-    return tuple(key.split(".")), YAML(typ="safe").load(value)
+    if key[-1] in PATHS and not value.startswith(("'", '"')):
+        return key, value
+    try:
+        return key, YAML(typ="safe", pure=True).load(value)
+    except YAMLError as error:
+        raise SystemExit(f"--set {text}: the value is not YAML ({error}); quote a text that has such characters") from error
 
 
 def leaves(tree: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[Change]:
@@ -67,38 +81,68 @@ def leaves(tree: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[Change
 
 
 def configure(path: Path, changes: list[Change]) -> list[str]:
-    """Write the changes to the file at once, and only if every key exists; the lines say what was changed."""
+    """Write the changes to the file at once, and only if every key exists and every block stays one that its stage takes.
+
+    The lines say what was changed.
+    """
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 200
     yaml.representer.add_representer(type(None), _null)
     document = yaml.load(path)
-    if old := [(key, new) for old, new in RENAMED.items() for key in present(document, old.split("."))]:
-        names = "\n".join(f"  {'.'.join(key)}: now {new.replace('*', key[1])}" for key, new in old)
-        raise SystemExit(f"{path} has keys of an earlier release. Rename or remove them:\n{names}\nNothing was changed.")
-    lines = []
+    refuse_old_keys(path, document)
+    before = deepcopy(document)
+    lines, changed = [], {}
     for key, value in changes:
         if key[0] == "add":
             lines += add(document, key[1:], value)
+            changed[key[1:]] = "its whole block"
             continue
-        block = document
-        for depth, name in enumerate(key):
-            if not isinstance(block, dict) or name not in block:
-                there = ", ".join(block) if isinstance(block, dict) else "no block"
-                raise SystemExit(
-                    f"{path} has no {'.'.join(key[: depth + 1])}; at that place there is {there}.{renamed(key)} Nothing was "
-                    "changed."
-                )
-            if depth < len(key) - 1:
-                block = block[name]
-        if block[key[-1]] != value:
-            lines.append(f"{'.'.join(key)}: {block[key[-1]]} -> {value}")
-            block[key[-1]] = on_one_line(value)
-    partial = path.with_name(path.name + ".partial")
-    with partial.open("w") as file:
-        yaml.dump(document, file)
-    os.replace(partial, path)
+        value = os.path.expanduser(value) if key[-1] in PATHS and isinstance(value, str) else value
+        lines += replace(path, document, key, value)
+        changed[key] = value
+    try:
+        check_names(document)
+        check_changed(document, before, changed)
+    except ValueError as error:
+        raise SystemExit(f"{error}. Nothing was changed.") from error
+    content = BytesIO()
+    yaml.dump(document, content)
+    write_atomic(path, content.getvalue())
     return lines or ["nothing to change"]
+
+
+def refuse_old_keys(path: Path, document: dict[str, Any]) -> None:
+    """Exit with the new name of every key of an earlier release in the document."""
+    if old := [(key, new) for old, new in RENAMED.items() for key in present(document, old.split("."))]:
+        names = "\n".join(f"  {'.'.join(key)}: now {new.replace('*', key[1])}" for key, new in old)
+        raise SystemExit(f"{path} has keys of an earlier release. Rename or remove them:\n{names}\nNothing was changed.")
+
+
+def replace(path: Path, document: dict[str, Any], key: tuple[str, ...], value: Any) -> list[str]:
+    """Replace a value of the document, which must be there; a line says so if that changes anything."""
+    block = document
+    for depth, name in enumerate(key):
+        if not isinstance(block, dict) or name not in block:
+            there = ", ".join(map(str, block)) if isinstance(block, dict) else "no block"
+            guess = nearest(name, block) if isinstance(block, dict) else ""
+            missing = f"{path} has no {'.'.join(key[: depth + 1])}; at that place there is {there}{guess}"
+            raise SystemExit(f"{missing}.{renamed(key)} Nothing was changed.")
+        if depth < len(key) - 1:
+            block = block[name]
+    if block[key[-1]] == value:
+        return []
+    lines = [f"{'.'.join(key)}: {block[key[-1]]} -> {value}"]
+    block[key[-1]] = on_one_line(value)
+    return lines
+
+
+def check_names(document: dict[str, Any]) -> None:
+    """Refuse a dataset or system with characters that mean something to a shell: dvc.yaml puts the name into commands."""
+    for kind in (*BLOCKS_PER_DATASET, "systems"):
+        for name in document.get(kind) or {}:
+            if not NAME.fullmatch(str(name)):
+                raise ValueError(f"{kind}.{name}: a name must be lower-case letters, digits and _, beginning with a letter")
 
 
 def present(block: Any, pattern: Sequence[str], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -3,7 +3,6 @@
 python -m stages.crops market1501
 """
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from people import datasets, schemas
 from people.storage.store import Field, StoreWriter
 from people.video.crops import Config, resize
 from stages.shared.executors import in_order, pool
-from stages.shared.project import params
+from stages.shared.project import argument, params
 
 BATCH_SIZE = 64  # photos in a task: reading one takes less time than sending it to another process
 
@@ -65,4 +64,4 @@ def process_clip(dataset: str, row: dict[str, Any], config: Config) -> np.ndarra
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(argument("dataset", __doc__))

@@ -8,6 +8,7 @@ writes data/metrics/<system>.json and data/metrics/<system>/: tables/, curves/, 
 
 import argparse
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from stages.shared.project import output, params
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("system")
+    parser.add_argument("system", help="one of the systems in params.yaml")
     system = parser.parse_args().system
     selected = select(
         {"trained": Path("data/models", system, "checkpoint.pt"), "tuned": Path("data/studies", system, "checkpoint.pt")}
@@ -41,6 +42,7 @@ def main() -> None:
         datasets.find(params("systems", system, "dataset")),
         params("seed"),
     )
+    refuse_undefined(system, results.metrics)
     with output(Path("data/metrics", system)) as folder:
         write(folder, results, selected)
     with output(Path("data/metrics", f"{system}.json")) as file:
@@ -55,6 +57,8 @@ def main() -> None:
 def select(candidates: dict[str, Path]) -> dict[str, Any]:
     """The candidate with the highest score on validation subjects; of equals the first."""
     scores = {name: float(checkpoints.read(path)["validation"]["score"]) for name, path in candidates.items()}
+    if undefined := [name for name, score in scores.items() if not math.isfinite(score)]:
+        raise ValueError(f"a validation score must be a finite number, got {scores}: train {' and '.join(undefined)} again")
     best = max(scores, key=lambda name: scores[name])
     path = candidates[best]
     return {
@@ -64,6 +68,15 @@ def select(candidates: dict[str, Path]) -> dict[str, Any]:
         "validation_score": scores[best],
         "validation_scores": scores,
     }
+
+
+def refuse_undefined(system: str, metrics: dict[str, float]) -> None:
+    """An error that names the metrics that are NaN or infinite: JSON has no such numbers, and no metric may be one."""
+    if undefined := [name for name, value in metrics.items() if not math.isfinite(value)]:
+        raise ValueError(
+            f"{system}: {len(undefined)} of {len(metrics)} metrics are not defined on this split, such as "
+            f"{', '.join(undefined[:3])}: expected finite numbers; give the split more people, clips and labels"
+        )
 
 
 def device() -> torch.device:

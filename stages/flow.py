@@ -22,7 +22,7 @@ from stages.shared.project import params
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("dataset")
+    parser.add_argument("dataset", help="one of the datasets in params.yaml")
     dataset = parser.parse_args().dataset
     config = flow.Config(**params("flow", dataset))
     clips = schemas.load(Path("data/valid") / dataset / "clips.csv")

@@ -5,7 +5,6 @@ python -m stages.ingest tumgaid
 
 import json
 import logging
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -13,13 +12,16 @@ from tqdm import tqdm
 
 from people import datasets
 from people.config import Block
+from people.layouts import contents
 from people.records import Motion
 from people.synth import motion
 from people.synth.motion import WalkRequest
 from people.synth.render import render
+from stages.shared.archives import hashing, link, place, refuse_unseen_links
 from stages.shared.executors import pool
-from stages.shared.project import output, params
+from stages.shared.project import argument, output, params
 
+UNREAD_LISTED = 3
 RENDERING_KEYS = {
     "source",
     "archive",
@@ -32,30 +34,33 @@ RENDERING_KEYS = {
 
 def main(key: str) -> None:
     dataset, block = datasets.find(key), params("datasets", key)
-    raw = Path("data/raw", key)
+    refuse_unseen_links(key, block["archive"])
+    root = raw = Path("data/raw", key)
     with output(raw) as folder:
-        motions = walks(block, len(dataset.SEQUENCES))
+        motions = walks(key, block, len(dataset.SEQUENCES))
         if motions is None:
+            root = link(key, place(key, block["archive"]))
             folder.mkdir()
-            (folder / "source.json").write_text(
-                json.dumps({"source": block["source"], "archive": block["archive"]}, indent=1) + "\n"
-            )
+            (folder / "source.json").write_text(json.dumps({"source": block["source"]}, indent=1) + "\n")
         else:
             write(key, folder, motions, block)
-    with output(Path("data/index", key)) as folder:
+    with output(Path("data/index", key)) as folder, hashing() as (known, run):
         folder.mkdir()
-        clips = dataset.read(raw if motions is not None else Path(block["archive"]))
+        clips = dataset.read(root)
+        clips["content"] = contents.of_clips(root, clips, known, run)
         clips.to_csv(folder / "clips.csv", index=False)
     print(f"{key}: {len(clips)} clips of {clips['subject_id'].nunique()} subjects in data/index/{key}/clips.csv")
+    if root != raw and (unread := contents.unread(root, clips)):
+        print(f"{key}: left unread: {len(unread)} files, e.g. {', '.join(unread[:UNREAD_LISTED])}")
 
 
-def walks(block: Block, sequences: int) -> list[Motion] | None:
+def walks(key: str, block: Block, sequences: int) -> list[Motion] | None:
     """Walks from the dataset's source, one for every sequence; None where the archive has frames."""
     source = motion.find(block["source"])
     if source.walks is None:
         return None
     request = WalkRequest(
-        archive=Path(block["archive"]),
+        archive=place(key, block["archive"]),
         people=sum(block["subjects"][split] for split in ("train", "validation", "test")),
         walks=sequences,
         frames=block["frames_per_sequence"],
@@ -79,4 +84,4 @@ def write(key: str, folder: Path, motions: list[Motion], block: Block) -> None:
 
 if __name__ == "__main__":
     logging.basicConfig(format="%(message)s")
-    main(sys.argv[1])
+    main(argument("dataset", __doc__))

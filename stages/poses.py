@@ -3,7 +3,6 @@
 python -m stages.poses casiab
 """
 
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +12,9 @@ from tqdm import tqdm
 from people import datasets
 from people.storage.store import OFFSETS, Field, Store, StoreWriter
 from people.video import keypoints, poses
+from people.video.masks import MASK_THRESHOLD
 from people.video.mean_overlap import MeanOverlap
-from people.video.silhouettes import MASK_THRESHOLD
-from stages.shared.project import params
+from stages.shared.project import argument, params
 
 
 def main(dataset: str) -> None:
@@ -105,4 +104,4 @@ def has_true_keypoints(row: dict[str, Any]) -> bool:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(argument("dataset", __doc__))

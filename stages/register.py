@@ -49,7 +49,7 @@ class IncompatibleVersion(ValueError):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("system")
+    parser.add_argument("system", help="one of the systems in params.yaml")
     system = parser.parse_args().system
     selected = json.loads(Path("data/metrics", system, "selected.json").read_text())
     metrics = json.loads(Path("data/metrics", f"{system}.json").read_text())

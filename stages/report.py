@@ -4,10 +4,10 @@ python -m stages.report dmt      writes data/report/dmt/index.html
 python -m stages.report --where  prints the paths of the reports and the results
 """
 
+import argparse
 import base64
 import io
 import json
-import sys
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -257,4 +257,9 @@ def print_paths() -> None:
 
 
 if __name__ == "__main__":
-    print_paths() if sys.argv[1:] == ["--where"] else main(*sys.argv[1:])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("system", nargs="?", help="one of the systems in params.yaml")
+    wanted.add_argument("--where", action="store_true", help="print the paths of the reports and the results")
+    arguments = parser.parse_args()
+    print_paths() if arguments.where else main(arguments.system)

@@ -21,7 +21,7 @@ from stages.shared.project import output, params, remove, state
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("system")
+    parser.add_argument("system", help="one of the systems in params.yaml")
     name = parser.parse_args().system
     trainings, seed = Trainings(name), params("seed")
     phases = trainings.phases()

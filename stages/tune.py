@@ -18,6 +18,7 @@ import optuna
 import pandas as pd
 from optuna.trial import FrozenTrial, Trial, TrialState
 from ruamel.yaml import YAML
+from tqdm import tqdm
 
 from people.config import build
 from people.storage.files import facts_digest, file_digest
@@ -26,14 +27,14 @@ from people.training.train_config import launch
 from stages.shared import tracking
 from stages.shared.problem import Trainings, merged, refuse_overridden, write_model
 from stages.shared.progress import Bar
-from stages.shared.project import output, params, remove, state
+from stages.shared.project import file_lock, output, params, remove, state
 from stages.shared.study import FINISHED, REASON, SLOT, Search, nested_blocks, open_study, run_trials, slots
 
 
 def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("system")
+    parser.add_argument("system", help="one of the systems in params.yaml")
     parser.add_argument("--trials-only", action="store_true", help="run trials until all are done, write no result")
     arguments = parser.parse_args()
     name = arguments.system
@@ -43,10 +44,10 @@ def main() -> None:
         print(f"the study {tuning.study.study_name} is finished: no trials are left")
         return
     with tracking.interruptible(), tuning.run("tune", tuning.folder) as parent, tuning.bar:
-        run_trials(tuning.study, search, tuning.baseline, lambda trial: tuning.train(trial, parent))
+        run_trials(tuning.study, search, tuning.baseline, lambda trial: tuning.train(trial, parent), log=tqdm.write)
         if arguments.trials_only:
             return
-        with tracking.file_lock(state(f"tune-{name}.lock")):
+        with file_lock(state(f"tune-{name}.lock")):
             tuning.finish(Path("data/studies", name), parent)
 
 
@@ -63,7 +64,7 @@ class Tuning:
         self.fabric = launch(self.phases[-1].config)
         self.baseline = search.baseline(self.objective_block)
         self.key = facts_digest(search=asdict(search), run=loop.phases_key(self.phases, seed))
-        with tracking.file_lock(state("optuna.lock")):  # only one process may create the tables of a new database
+        with file_lock(state("optuna.lock")):  # only one process may choose the number of a new study
             self.study = open_study(f"{name}-{self.key[:16]}", search, seed, include_finished=trials_only)
         self.folder = state("checkpoints", "tune", self.study.study_name)
         self.bar = Bar(search.trials * search.epochs * len(self.phases), name)

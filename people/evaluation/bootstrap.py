@@ -8,7 +8,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from people.config import check_keys
-from people.evaluation import metrics
+from people.evaluation import finite, metrics
 from people.evaluation.results import Results
 
 
@@ -75,6 +75,7 @@ class Pairs(NamedTuple):
     @staticmethod
     def from_distances(gallery: np.ndarray, probe: np.ndarray, distance: Float[np.ndarray, "probe gallery"]) -> "Pairs":
         """Every probe with every gallery sequence; the score is the negative distance."""
+        finite.check("the distances of probes", distance)
         order = np.argsort(distance, axis=None, kind="stable")  # sorted once: every draw of the bootstrap sorts again
         probe_rows, gallery_rows = np.divmod(order, len(gallery))
         gallery_subject, probe_subject = gallery[gallery_rows], probe[probe_rows]

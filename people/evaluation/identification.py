@@ -14,6 +14,8 @@ from jaxtyping import Float, Int
 from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 
+from people.evaluation import finite
+
 
 def svm_scores(
     gallery: Float[np.ndarray, "gallery channel"],
@@ -73,6 +75,7 @@ def project(
 
 def centre_and_spread(gallery: Float[np.ndarray, "gallery channel"]) -> tuple[Float[np.ndarray, " channel"], float]:
     """The gallery's mean, and one number for its spread: classifiers must not depend on a signature's scale."""
+    finite.check("the gallery's signatures", gallery)
     centre = gallery.mean(axis=0)
     return centre, float(np.sqrt(np.mean((gallery - centre) ** 2))) or 1.0
 
@@ -161,4 +164,6 @@ class Adaptation(NamedTuple):
         network.eval()
         with torch.no_grad():
             logits = [head(signatures(chunk)).double().cpu() for chunk in np.split(probes, range(256, len(probes), 256))]
-        return torch.cat(logits).numpy()
+        joined = torch.cat(logits).numpy()
+        finite.check(f"the logits of the head that was adapted by score.adapt {self.settings}", joined)
+        return joined

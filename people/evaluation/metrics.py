@@ -1,7 +1,8 @@
 """Metrics of classification, regression, identification and verification, from numpy arrays.
 
 Statistics that get an interval take `weights`, one per row: a bootstrap draws subjects, and a row counts as often as its
-subject was drawn.
+subject was drawn. A prediction, a label or a score that is NaN or infinite is refused: compared or sorted, it would count as
+wrong or as the first class, and no figure would tell.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from collections.abc import Callable
 import numpy as np
 from jaxtyping import Bool, Float, Int, Num, Shaped
 from scipy.special import logsumexp
+
+from people.evaluation import finite
 
 
 def accuracy(
@@ -33,6 +36,9 @@ def confusion_matrices(
 ) -> Int[np.ndarray, "group true predicted"]:
     """The confusion matrix of each group of rows; `shape`: the numbers of groups and of classes."""
     count, classes = shape
+    for name, values in (("predicted", predicted), ("true", true)):
+        if len(values) and not 0 <= values.min() <= values.max() < classes:
+            raise ValueError(f"{name} classes must be 0 to {classes - 1}, got {values.min()} to {values.max()}")
     cells = (groups * classes + true) * classes + _same_length(predicted, true)
     return np.bincount(cells, minlength=count * classes**2).reshape(count, classes, classes)
 
@@ -70,12 +76,15 @@ def hits_at_rank(
     identities: Shaped[np.ndarray, " identity"],
 ) -> Bool[np.ndarray, "probe identity"]:
     """Whether the identity at each rank, best score first, is the probe's own; equal scores keep the order of `identities`."""
+    finite.check("the scores of probes", scores)
     order = np.argsort(-scores, axis=1, kind="stable")
     return identities[order] == probe_labels[:, None]
 
 
 def cumulative_match(hits: Bool[np.ndarray, "probe identity"]) -> Float[np.ndarray, " identity"]:
-    """The cumulative match characteristic: share of probes identified up to each rank."""
+    """The cumulative match characteristic: share of probes identified up to each rank; NaN of no probe."""
+    if len(hits) == 0:
+        return np.full(hits.shape[1], np.nan)
     return np.maximum.accumulate(hits, axis=1).mean(axis=0)
 
 
@@ -87,6 +96,7 @@ def majority_vote(
     The result ranks identities: votes, less a fraction below one in the order of the summed scores. `groups` are the row
     numbers of the result, and every group needs a window.
     """
+    finite.check("the scores of windows", scores)
     count = _group_count(groups)
     votes = np.zeros((count, scores.shape[1]))
     np.add.at(votes, (groups, scores.argmax(axis=1)), 1.0)
@@ -100,6 +110,7 @@ def softmax_product(
     logits: Float[np.ndarray, "window identity"], groups: Int[np.ndarray, " window"]
 ) -> Float[np.ndarray, "group identity"]:
     """Product of softmax scores over the windows of each group, as a sum of logarithms: a product of many would underflow."""
+    finite.check("the logits of windows", logits)
     logits = logits.astype(np.float64)
     log_probabilities = logits - logsumexp(logits, axis=1, keepdims=True)
     products = np.zeros((_group_count(groups), logits.shape[1]))
@@ -216,9 +227,7 @@ def _accepted_weights(
     """Distinct thresholds, falling, and the weight of positive and of negative pairs accepted at each."""
     if len(scores) == 0 or len(scores) != len(positive):
         raise ValueError(f"{len(scores)} scores for {len(positive)} labels: expected one for each, and at least one pair")
-    if not np.isfinite(scores).all():
-        count = np.count_nonzero(~np.isfinite(scores))
-        raise ValueError(f"{count} of {len(scores)} scores are not finite; the network has diverged: train with a lower rate")
+    finite.check("the scores of pairs", scores)
     order = np.argsort(-scores, kind="stable")
     ordered, is_positive = scores[order], positive[order]
     weight = np.ones(len(scores)) if weights is None else weights[order]
@@ -237,6 +246,9 @@ def _mean(values: Num[np.ndarray, " row"] | Bool[np.ndarray, " row"], weights: F
 def _same_length(predicted: Shaped[np.ndarray, " row"], true: Shaped[np.ndarray, " other"]) -> Shaped[np.ndarray, " row"]:
     if len(predicted) != len(true):
         raise ValueError(f"{len(predicted)} predictions for {len(true)} labels: expected one for each")
+    for name, values in (("predictions", predicted), ("labels", true)):
+        if values.dtype.kind == "f":
+            finite.check(name, values)
     return predicted
 
 

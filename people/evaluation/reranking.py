@@ -2,6 +2,11 @@
 
 No matrix of all photos by all photos is ever held: encodings are sparse, and distances come in blocks. Queries are among the
 photos; identities and cameras are not used.
+
+Published figures come from the authors' code, which is not what the paper prints. Two readings:
+`published`: an encoding is divided by its sum, and a neighbour's neighbours are added if more than 2/3 of them are shared.
+As encodings then sum to 1, the Jaccard distance is 1 - m / (2 - m), m being the sum of minima.
+`paper`: an encoding is as it comes from eq. 7, and 2/3 itself is enough (eq. 5).
 """
 
 from collections.abc import Iterator
@@ -14,21 +19,28 @@ from scipy import sparse
 from torch import Tensor
 
 from people import distances
+from people.evaluation import finite
 
-MIN_OVERLAP = 2 / 3  # of a neighbour's own reciprocal neighbours, eq. 5
+READINGS = ("published", "paper")
 
 
 @dataclass(frozen=True)
 class Config:
-    """`k1` neighbours may be reciprocal, encodings of `k2` photos are averaged, λ = `share` weighs the original distance."""
+    """`k1` neighbours may be reciprocal, encodings of `k2` photos are averaged, λ = `share` weighs the original distance.
+
+    `reading`: one of `READINGS`, see above.
+    """
 
     k1: int
     k2: int
     share: float
+    reading: str
 
     def __post_init__(self) -> None:
         if not 1 <= self.k2 <= self.k1 or not 0 <= self.share <= 1:
             raise ValueError(f"re-ranking needs 1 <= k2 <= k1 and lambda from 0 to 1, got {self}")
+        if self.reading not in READINGS:
+            raise ValueError(f"the reading of re-ranking must be one of {', '.join(READINGS)}, got {self.reading!r}")
 
 
 def blocks(
@@ -40,8 +52,9 @@ def blocks(
     """d* = (1 - λ) d_J + λ d of rows of queries and the gallery (eq. 12), both given by their rows among the photos.
 
     d is the squared Euclidean distance as a share of the largest from the same photo (without which e^-d would depend on the
-    scale of the embedding), d_J the Jaccard distance of the encodings.
+    scale of the embedding), d_J = 1 - Σ min / Σ max the Jaccard distance of the encodings (eq. 10).
     """
+    finite.check("the embeddings of photos", embedding)
     if len(embedding) <= config.k1:
         raise ValueError(f"k1 = {config.k1} neighbours need more photos than that, got {len(embedding)}; lower rerank.k1")
     neighbours, farthest = nearest(embedding, config.k1)
@@ -77,20 +90,27 @@ def encodings(
     farthest: Float[np.ndarray, " photo"],
     config: Config,
 ) -> sparse.csr_array:
-    """V: e^-d(p, g) where g is in R*(p, k1), else 0 (eq. 7), averaged over the k2 nearest photos, p first (eq. 11)."""
-    reciprocal = expanded_reciprocal_neighbours(neighbours, config.k1).tocoo()
+    """V: e^-d(p, g) where g is in R*(p, k1), else 0 (eq. 7), averaged over the k2 nearest photos, p first (eq. 11).
+
+    By the published reading the numbers of a photo are shares of their sum before they are averaged.
+    """
+    reciprocal = expanded_reciprocal_neighbours(neighbours, config).tocoo()
     row, column = reciprocal.coords
     distance = np.concatenate([squared_distances(embedding, *chunk) for chunk in pair_chunks(row, column)]) / farthest[row]
-    encoded = sparse.csr_array((np.exp(-distance), (row, column)), shape=reciprocal.shape)
+    weight = np.exp(-distance)
+    if config.reading == "published":
+        weight /= np.bincount(row, weight, minlength=len(embedding))[row]
+    encoded = sparse.csr_array((weight, (row, column)), shape=reciprocal.shape)
     return sparse.csr_array(neighbour_matrix(neighbours[:, : config.k2]) @ encoded) * (1 / config.k2)
 
 
-def expanded_reciprocal_neighbours(neighbours: Int[np.ndarray, "photo neighbour"], k1: int) -> sparse.csr_array:
-    """R*(p, k1): R(p, k1), and R(q, k1/2) of each q in it that shares 2/3 of its own with R(p, k1) (eq. 5)."""
-    full, half = reciprocal_neighbours(neighbours), reciprocal_neighbours(neighbours[:, : round(k1 / 2) + 1])
+def expanded_reciprocal_neighbours(neighbours: Int[np.ndarray, "photo neighbour"], config: Config) -> sparse.csr_array:
+    """R*(p, k1): R(p, k1), and R(q, k1/2) of each q in it that shares 2/3 of its own with R(p, k1) (eq. 5), or more."""
+    full, half = reciprocal_neighbours(neighbours), reciprocal_neighbours(neighbours[:, : round(config.k1 / 2) + 1])
     shared = (full @ half.T).multiply(full).tocoo()
     row, column = shared.coords
-    enough = shared.data >= MIN_OVERLAP * np.asarray(half.sum(axis=1)).ravel()[column]
+    two_thirds = 2 * np.asarray(half.sum(axis=1)).ravel()[column]  # times 3: whole numbers, no rounding decides
+    enough = 3 * shared.data > two_thirds if config.reading == "published" else 3 * shared.data >= two_thirds
     trusted = sparse.csr_array((np.ones(enough.sum()), (row[enough], column[enough])), shape=full.shape)
     return (full + trusted @ half).astype(bool).astype(float).tocsr()
 

@@ -15,6 +15,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
 from people import distances
+from people.evaluation import finite
 
 NO_RANK = 0  # ranks count from 1
 
@@ -86,6 +87,8 @@ def rank(
     same_camera_removed: bool,
 ) -> MatchRanks:
     """Every query against the gallery by the Euclidean distance of embeddings, a few hundred queries at a time."""
+    for role, embedding in (("queries", query_embedding), ("gallery photos", gallery_embedding)):
+        finite.check(f"the embeddings of {role}", embedding)
     blocks = distances.blocks(query_embedding[:, None], gallery_embedding[:, None])
     return rank_blocks(blocks, query, gallery, same_camera_removed=same_camera_removed)
 

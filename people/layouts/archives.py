@@ -8,6 +8,8 @@ import zlib
 from collections.abc import Iterator
 from pathlib import Path
 
+from people.layouts import files, limits
+
 _BROKEN = (tarfile.TarError, zipfile.BadZipFile, lzma.LZMAError, zlib.error, EOFError, OSError)
 
 
@@ -22,6 +24,8 @@ def members(archive: Path, pattern: re.Pattern[str], *, expected: str) -> dict[s
                 others.append(name)
             else:
                 contents[name] = content
+    except limits.UNREADABLE_ZIP as error:
+        raise ValueError(f"{archive}: expected {expected}, but {error}; {limits.REPACK}") from None
     except _BROKEN as error:
         raise ValueError(
             f"{archive}: expected a whole tar, zip or folder with {expected}, but reading it failed after {len(contents)} "
@@ -36,24 +40,31 @@ def members(archive: Path, pattern: re.Pattern[str], *, expected: str) -> dict[s
 
 
 def _walk(archive: Path, pattern: re.Pattern[str]) -> Iterator[tuple[str, bytes | None]]:
+    unpacked = limits.Unpacked(archive)
     if archive.is_dir():
-        for path in archive.rglob("*"):
-            if path.is_file():
-                name = path.relative_to(archive).as_posix()
-                yield name, path.read_bytes() if pattern.search(f"/{name}") else None
+        for path in (folder / name for folder, names in files.walk(archive) for name in names):
+            name = path.relative_to(archive).as_posix()
+            matches = pattern.search(f"/{name}")
+            unpacked.add(path.stat().st_size if matches else 0)
+            yield name, path.read_bytes() if matches else None
     elif zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as file:
             for info in file.infolist():
-                if not info.is_dir():
-                    yield info.filename, file.read(info) if pattern.search(f"/{info.filename}") else None
+                if not info.is_dir() and not files.is_ignored(info.filename):
+                    matches = pattern.search(f"/{info.filename}")
+                    unpacked.add(info.file_size if matches else 0)
+                    yield info.filename, file.read(info) if matches else None
     else:
         with tarfile.open(archive) as file:
-            yield from _walk_tar(file, pattern)
+            yield from _walk_tar(file, pattern, unpacked)
 
 
-def _walk_tar(file: tarfile.TarFile, pattern: re.Pattern[str]) -> Iterator[tuple[str, bytes | None]]:
+def _walk_tar(file: tarfile.TarFile, pattern: re.Pattern[str], unpacked: limits.Unpacked) -> Iterator[tuple[str, bytes | None]]:
     for info in file:
         if info.isfile():  # links and devices have no content of their own
+            unpacked.add(info.size)  # also of files that are passed over: what follows them has to be unpacked up to there
+            if files.is_ignored(info.name):
+                continue
             content = file.extractfile(info) if pattern.search(f"/{info.name}") else None
             yield info.name, content.read() if content else None
     # tarfile does not notice truncation between two members: a complete archive ends in a block of zeros

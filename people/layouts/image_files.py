@@ -18,7 +18,10 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from jaxtyping import UInt8
+from jaxtyping import Shaped, UInt8
+
+from people.layouts import limits
+from people.layouts.files import is_ignored, located, walk
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
 _BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError)
@@ -84,14 +87,14 @@ def encode_png(image: UInt8[np.ndarray, "height width"]) -> bytes:
 
 def list_images(root: Path, below: Path) -> dict[str, list[str]]:
     """The images of every folder at or below a path (a folder or a zip file), by the folder's location relative to `root`."""
-    if below.suffix == ".zip":
-        return _list_zip(root, below)
+    if below.is_file():
+        return _list_zip(root, below) if below.name.lower().endswith(".zip") else {}
     folders: dict[str, list[str]] = {}
-    for folder, _, files in os.walk(below):
-        folders[Path(folder).relative_to(root).as_posix()] = sorted_images(files)
+    for folder, files in walk(below) if below.is_dir() else ():
+        folders[folder.relative_to(root).as_posix()] = sorted_images(files)
         for name in files:
             if name.lower().endswith(".zip"):
-                folders |= _list_zip(root, Path(folder, name))
+                folders |= _list_zip(root, folder / name)
     return dict(sorted(folders.items()))
 
 
@@ -100,7 +103,7 @@ def _list_zip(root: Path, path: Path) -> dict[str, list[str]]:
     with _open_zip(path) as archive:
         for name in archive.namelist():
             folder, _, file = name.rpartition("/")
-            if not name.startswith("__MACOSX/"):  # macOS adds one beside every file
+            if not is_ignored(name):
                 folders.setdefault(folder, []).append(file)
     return {f"{path.relative_to(root).as_posix()}!{folder}": sorted_images(files) for folder, files in sorted(folders.items())}
 
@@ -117,7 +120,7 @@ def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
 
 def sorted_images(names: Iterable[str]) -> list[str]:
     """The images among the names, numbers in them counted as numbers: 2.jpg comes before 10.jpg."""
-    images = [name for name in names if name.lower().endswith(IMAGES)]
+    images = [name for name in names if name.lower().endswith(IMAGES) and not is_ignored(name)]
     return sorted(images, key=lambda name: [int(text) if text.isdigit() else text for text in re.split(r"(\d+)", name)])
 
 
@@ -126,8 +129,19 @@ def frames(root: Path, location: str) -> Iterator[UInt8[np.ndarray, "height widt
 
     A grey image has three equal channels, an alpha channel is dropped.
     """
+    return (decode(content, where) for content, where in _contents(root, location))
+
+
+def stored_images(root: Path, location: str) -> Iterator[Shaped[np.ndarray, "height width *channels"]]:
+    """The images of a location in order, with the channels and bits that their files have (`decode_stored`)."""
+    return (decode_stored(content, where) for content, where in _contents(root, location))
+
+
+def _contents(root: Path, location: str) -> Iterator[tuple[bytes, str]]:
+    """The image files of a location in order, each with its name for errors."""
+    root = located(root)
     if location.lower().endswith(IMAGES):
-        yield decode(_read_image(root, location), f"{root / location}")
+        yield _read_image(root, location), f"{root / location}"
         return
     path, _, inside = location.partition("!")
     if not (root / path).exists():
@@ -136,16 +150,12 @@ def frames(root: Path, location: str) -> Iterator[UInt8[np.ndarray, "height widt
         )
     if not inside:
         for name in sorted_images(os.listdir(root / path)):
-            yield decode((root / path / name).read_bytes(), f"{root / path / name}")
+            yield _read_file(root / path / name), f"{root / path / name}"
         return
     with _open_zip(root / path) as archive:
         for name in sorted_images(name for name in archive.namelist() if name.rpartition("/")[0] == inside):
             where = f"{root / path}!{name}"
-            try:
-                content = archive.read(name)
-            except _BROKEN as error:
-                raise ValueError(f"{where}: expected a whole image, but {error}; copy or write the zip file again") from None
-            yield decode(content, where)
+            yield _read_member(archive, name, where), where
 
 
 def _read_image(root: Path, location: str) -> bytes:
@@ -153,11 +163,29 @@ def _read_image(root: Path, location: str) -> bytes:
     path, _, inside = location.partition("!")
     try:
         if not inside:
-            return (root / path).read_bytes()
+            return _read_file(root / path)
         status = (root / path).stat()
-        return _cached_zip(root / path, status.st_mtime_ns, status.st_size).read(inside)
-    except (KeyError, *_BROKEN) as error:
+        archive = _cached_zip(root / path, status.st_mtime_ns, status.st_size)
+    except _BROKEN as error:
         raise ValueError(f"{root / location}: expected a whole image, but {error}; copy or write it again") from None
+    return _read_member(archive, inside, f"{root / location}")
+
+
+def _read_file(path: Path) -> bytes:
+    limits.check_file_bytes(path.stat().st_size, str(path))
+    return path.read_bytes()
+
+
+def _read_member(archive: zipfile.ZipFile, name: str, where: str) -> bytes:
+    """An image file out of a zip file; `where` names it in errors."""
+    try:
+        info = archive.getinfo(name)
+        limits.check_file_bytes(info.file_size, where)
+        return archive.read(info)
+    except limits.UNREADABLE_ZIP as error:
+        raise ValueError(f"{where}: expected an image, but {error}; {limits.REPACK}") from None
+    except (KeyError, *_BROKEN) as error:
+        raise ValueError(f"{where}: expected a whole image, but {error}; copy or write the zip file again") from None
 
 
 @lru_cache(maxsize=8)
@@ -177,10 +205,28 @@ def size(root: Path, location: str) -> dict[str, int]:
 
 def decode(content: bytes, where: str) -> UInt8[np.ndarray, "height width 3"]:
     """The pixels of an image file, RGB; `where` names the file in errors."""
+    return _decode(content, where, cv2.IMREAD_COLOR_RGB)
+
+
+def decode_stored(content: bytes, where: str) -> Shaped[np.ndarray, "height width *channels"]:
+    """The pixels of an image file with the channels (grey, BGR or BGRA) and the bits (8 or 16) that it has."""
+    return _decode(content, where, cv2.IMREAD_UNCHANGED)
+
+
+def _decode(content: bytes, where: str, flags: int) -> np.ndarray:
     is_jpeg = content[:2] == b"\xff\xd8"
     # some decoders fill the rest of a truncated JPEG with grey: only its end mark, which no pixel data contains, shows it
-    complete = content and (not is_jpeg or content.rfind(b"\xff\xd9") > 0)
-    pixels = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR_RGB) if complete else None
+    complete = not is_jpeg or content.rfind(b"\xff\xd9") > 0
+    size_px, pixels, reason = limits.image_size_px(content), None, ""
+    if size_px and complete:
+        limits.check_pixels(*size_px, where)
+        try:
+            pixels = cv2.imdecode(np.frombuffer(content, np.uint8), flags)
+        except cv2.error as error:
+            reason = f" ({error.err})"
     if pixels is None:
-        raise ValueError(f"{where}: expected an image, but its {len(content)} bytes cannot be decoded; replace the file")
+        raise ValueError(
+            f"{where}: expected an image, but its {len(content)} bytes cannot be decoded{reason}; replace the file by a JPEG, "
+            "PNG or BMP"
+        )
     return pixels

@@ -5,18 +5,19 @@ A location is the path of a file or a folder from the dataset's root, and after 
 
 import json
 import zipfile
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from concurrent.futures import Executor, Future
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import get_args
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Float, UInt8
+from jaxtyping import Float, Shaped, UInt8
 
-from people.layouts import image_files, video_files
+from people.layouts import files, image_files, limits, video_files
 from people.layouts.multi_view import Layout
 from people.records import Motion, Rendered, Split, Take
 
@@ -24,6 +25,7 @@ ID_LISTS: dict[Split, str] = {split: f"ids-{split}.txt" for split in get_args(Sp
 RECORDING = "recording.json"  # frame rate, sex and age of rendered people, for which the official layouts have no file
 EMPTY_FRAMES = 8
 BEHIND_M = 100.0
+_UNREADABLE = (KeyError, OSError, ValueError, MemoryError, EOFError, zlib.error, zipfile.BadZipFile, limits.UNREADABLE_ZIP)
 
 Render = Callable[[Take], Iterator[Rendered]]
 _Key = tuple[str, str, int]  # subject, sequence, view in degrees
@@ -148,15 +150,17 @@ def index(
     Without a video the frames are the silhouettes. `official` lists the subjects of the splits, for a root without id lists. A
     clip without a frame, and a subject without a split, have their row: validation names and removes them.
     """
-    splits = _splits(root, official)
-    recording = json.loads((root / RECORDING).read_text()) if (root / RECORDING).is_file() else {}
+    id_lists = _id_lists(root)
+    splits = id_lists or {split: set(subjects) for split, subjects in official.items()}
+    recording_file = files.find(root, RECORDING)
+    recording = json.loads(files.read_text(recording_file)) if recording_file else {}
     keypoints = _keypoints(root)
+    measured = _measure(root, videos, masks)
     rows = []
     for key in sorted({*videos, *masks}):
         subject, sequence, view = key
         location, names = masks.get(key, ("", ()))
         layout.check(sequence, view, f"{root / (videos.get(key) or location)}")
-        keypoints_location = f"keypoints/{subject}.npz!{keypoint_name.format(sequence=sequence, view=view)}"
         labels = recording.get("subjects", {}).get(subject, {})
         row = {
             "dataset": layout.dataset,
@@ -170,56 +174,69 @@ def index(
             "age_years": labels.get("age_years"),
             "frames": videos.get(key, location),
             "masks": location if names else "",
-            "keypoints": keypoints_location if keypoints_location in keypoints else "",
+            "keypoints": keypoints.get((subject, keypoint_name.format(sequence=sequence, view=view)), ""),
             "background": backgrounds.get((subject, view), ""),
             "frame_rate_hz": float(recording.get("frame_rate_hz", frame_rate_hz)),
-            **(_measure_video(root / videos[key]) if key in videos else _measure_images(root, location, names)),
+            **measured[key],
             "root": str(root),
         }
         rows += [{**row, "split": split} for split in [split for split in splits if subject in splits[split]] or [None]]
     clips = pd.DataFrame(rows)
-    _check_id_lists(root, set(clips["subject_id"]), splits)
+    _check_id_lists(root, set(clips["subject_id"]), id_lists)
     return clips.astype({"gender": "str", "split": "str", "age_years": float})
 
 
-def _measure_video(path: Path) -> dict[str, int]:
-    return video_files.video_info(path)._asdict()
+def _measure(
+    root: Path, videos: Mapping[_Key, str], masks: Mapping[_Key, tuple[str, Sequence[str]]]
+) -> dict[_Key, dict[str, int]]:
+    """Number and size of the frames of every clip: of its video, or of its silhouettes where it has none."""
+    measured = {
+        key: {"frame_count": len(names), **image_files.size(root, location)}
+        for key, (location, names) in masks.items()
+        if key not in videos
+    }
+    with ThreadPoolExecutor() as executor:
+        infos = executor.map(video_files.decoded_info, [root / location for location in videos.values()])
+        return measured | {key: info._asdict() for key, info in zip(videos, infos, strict=True)}
 
 
-def _measure_images(root: Path, location: str, names: Sequence[str]) -> dict[str, int]:
-    return {"frame_count": len(names), **image_files.size(root, location)}
-
-
-def _splits(root: Path, official: Mapping[Split, Collection[str]]) -> dict[Split, set[str]]:
-    """The subjects of every split: by the id lists in the root, or else by the official rule."""
-    lists: dict[Split, Path] = {split: root / name for split, name in ID_LISTS.items() if (root / name).is_file()}
+def _id_lists(root: Path) -> dict[Split, set[str]]:
+    """The subjects of every split by the id lists in the root; empty where it has none."""
+    lists: dict[Split, Path] = {split: path for split, name in ID_LISTS.items() if (path := files.find(root, name))}
     if lists and len(lists) < len(ID_LISTS):
         missing = ", ".join(name for split, name in ID_LISTS.items() if split not in lists)
         raise ValueError(f"{root} has some id lists, but not {missing}; add them, or remove all for the official split")
-    if lists:
-        return {split: set(path.read_text().split()) for split, path in lists.items()}
-    return {split: set(subjects) for split, subjects in official.items()}
+    return {split: set(files.read_text(path).split()) for split, path in lists.items()}
 
 
-def _check_id_lists(root: Path, recorded: set[str], splits: Mapping[Split, set[str]]) -> None:
-    if (root / ID_LISTS["train"]).is_file():
-        for split, listed in splits.items():
-            if missing := sorted(listed - recorded):
-                raise ValueError(f"{ID_LISTS[split]} lists {', '.join(missing[:5])}, without clips in {root}; shorten the list")
+def _check_id_lists(root: Path, recorded: set[str], id_lists: Mapping[Split, set[str]]) -> None:
+    for split, listed in id_lists.items():
+        if missing := sorted(listed - recorded):
+            raise ValueError(f"{ID_LISTS[split]} lists {', '.join(missing[:5])}, without clips in {root}; shorten the list")
 
 
-def _keypoints(root: Path) -> set[str]:
-    """The locations of all true keypoints."""
-    locations = set()
-    for path in sorted((root / "keypoints").glob("*.npz")):
-        with zipfile.ZipFile(path) as file:
-            locations |= {f"keypoints/{path.name}!{name.removesuffix('.npy')}" for name in file.namelist()}
+def _keypoints(root: Path) -> dict[tuple[str, str], str]:
+    """The locations of all true keypoints, by subject and name of the array."""
+    locations = {}
+    for path in (path for folder in files.named(root, "keypoints") for path in files.children(folder)):
+        if path.suffix.lower() == ".npz":
+            try:
+                with zipfile.ZipFile(path) as file:
+                    names = [name.removesuffix(".npy") for name in file.namelist()]
+            except zipfile.BadZipFile as error:
+                raise ValueError(f"{path}: expected an npz file of keypoints, but {error}; restore or remove it") from None
+            locations |= {(path.stem, name): f"{path.relative_to(root).as_posix()}!{name}" for name in names}
     return locations
+
+
+def list_videos(folder: Path) -> list[Path]:
+    """The videos in a folder, in order."""
+    return [path for path in files.children(folder) if path.suffix.lower() == ".avi"]
 
 
 def list_silhouettes(root: Path, folder: Path) -> dict[str, list[str]]:
     """Every location of silhouettes at or below a folder, and their names; an error if there are tar files."""
-    if packed := sorted(folder.glob("*.tar*")):
+    if packed := [path for path in files.children(folder) if ".tar" in path.name.lower()]:
         raise ValueError(
             f"{packed[0]}: silhouettes are read from folders and zip files, a tar file would be read from its start for "
             f"every clip; unpack the {len(packed)} tar files there (tar -xf) and remove them"
@@ -232,26 +249,28 @@ def list_silhouettes(root: Path, folder: Path) -> dict[str, list[str]]:
 
 def frames(root: Path, clip_frames: str) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """One clip's frames in order, RGB; `clip_frames` is the index's column `frames`: a video, or silhouettes."""
-    return (
-        video_files.video_frames(root / clip_frames) if clip_frames.endswith(".avi") else image_files.frames(root, clip_frames)
-    )
+    if clip_frames.lower().endswith(".avi"):
+        return video_files.video_frames(files.located(root) / clip_frames)
+    return image_files.frames(root, clip_frames)
 
 
-def masks(root: Path, clip_masks: str) -> Iterator[UInt8[np.ndarray, "height width"]]:
-    """One clip's silhouettes in order, as stored: 0 is background, 255 the person."""
-    return (image_rgb[..., 0] for image_rgb in image_files.frames(root, clip_masks))
+def masks(root: Path, clip_masks: str) -> Iterator[Shaped[np.ndarray, "height width *channels"]]:
+    """One clip's silhouettes in order, with the channels and bits of their files (`people/video/masks.py` reads them)."""
+    return image_files.stored_images(root, clip_masks)
 
 
 def background(root: Path, clip_background: str) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """Frames of the scene without the person, RGB."""
-    return video_files.video_frames(root / clip_background)
+    return video_files.video_frames(files.located(root) / clip_background)
 
 
 def keypoints(root: Path, clip_keypoints: str) -> Float[np.ndarray, "frame 17 3"]:
     """One clip's true keypoints in pixels of its frames: x, y and COCO visibility, ordered as `COCO_KEYPOINTS`."""
     path, _, name = clip_keypoints.partition("!")
+    file = files.located(root) / path
     try:
-        with np.load(root / path) as file:
-            return file[name]
-    except (KeyError, OSError, ValueError, zipfile.BadZipFile) as error:
-        raise ValueError(f"{root / path}: expected the keypoints {name}, but {error}; ingest the dataset again") from None
+        with np.load(file) as arrays:
+            limits.check_file_bytes(arrays.zip.getinfo(f"{name}.npy").file_size, f"{name}.npy")
+            return arrays[name]
+    except _UNREADABLE as error:
+        raise ValueError(f"{file}: expected the keypoints {name}, but {error}; ingest the dataset again") from None

@@ -9,6 +9,10 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
+from people.layouts import limits, video_containers
+
+_ATTEMPTS = 16
+
 
 class VideoInfo(NamedTuple):
     """Number and size of frames by a video's container; all 0 where it cannot be opened."""
@@ -40,18 +44,35 @@ def video_info(path: Path) -> VideoInfo:
     """How many frames a video has, and how large they are."""
     capture = cv2.VideoCapture(str(path))
     try:
-        properties = (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
-        return (
-            VideoInfo(*(max(int(capture.get(number)), 0) for number in properties))
-            if capture.isOpened()
-            else VideoInfo(0, 0, 0)
-        )
+        return _info(capture) if capture.isOpened() else VideoInfo(0, 0, 0)
     finally:
         capture.release()
 
 
+def decoded_info(path: Path) -> VideoInfo:
+    """How many frames of a video decode, and how large they are: the header can count more, or fewer."""
+    info = video_info(path)
+    if info.frame_count > limits.MAX_VIDEO_FRAMES or info.height_px * info.width_px > limits.MAX_PIXELS:
+        return info  # which `video_frames` refuses
+    capture, decoded = cv2.VideoCapture(str(path)), 0
+    try:
+        while decoded <= limits.MAX_VIDEO_FRAMES and capture.grab():
+            decoded += 1
+    finally:
+        capture.release()
+    return info._replace(frame_count=decoded)
+
+
+def _info(capture: cv2.VideoCapture) -> VideoInfo:
+    properties = (cv2.CAP_PROP_FRAME_COUNT, cv2.CAP_PROP_FRAME_HEIGHT, cv2.CAP_PROP_FRAME_WIDTH)
+    return VideoInfo(*(max(int(capture.get(number)), 0) for number in properties))
+
+
 def video_frames(path: Path | str) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
-    """Every frame of a video; a `ValueError` names a file that cannot be opened or has fewer frames than it should."""
+    """Every frame of a video that decodes; a `ValueError` names a file that cannot be opened, is truncated or is damaged.
+
+    That the header counts more frames is no fault of a file that is whole (`video_containers`).
+    """
     path = Path(path)
     if not path.is_file():
         raise ValueError(f"{path} is not a file; expected a video (mp4, avi)")
@@ -61,9 +82,8 @@ def video_frames(path: Path | str) -> Iterator[UInt8[np.ndarray, "height width 3
             raise ValueError(
                 f"{path} ({path.stat().st_size:,} bytes) cannot be opened as a video: truncated or not mp4/avi; fetch it again"
             )
-        expected = int(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-        if expected < 1:
-            raise ValueError(f"{path} does not say how many frames it has, so truncation cannot be detected; convert it to mp4")
+        counted, height_px, width_px = _info(capture)
+        limits.check_video(counted, height_px, width_px, str(path))
         decoded = 0
         while True:
             is_decoded, frame_bgr = capture.read()
@@ -71,7 +91,11 @@ def video_frames(path: Path | str) -> Iterator[UInt8[np.ndarray, "height width 3
                 break
             decoded += 1
             yield cv2.cvtColor(frame_bgr, cv2.COLOR_BGR2RGB)
-        if decoded < expected:
-            raise ValueError(f"{path} is truncated: {expected} frames expected, {decoded} decoded; fetch it again")
+        is_damaged = any(capture.grab() for _ in range(_ATTEMPTS))  # at the end, every attempt fails
+        fault = f"picture {decoded + 1} is damaged and others follow; replace it" if is_damaged else ""
+        if not fault and (decoded < counted or counted < 1):
+            fault = video_containers.fault(path, decoded)
+        if fault:
+            raise ValueError(f"{path}: its header counts {counted} frames and {decoded} decode: {fault}")
     finally:
         capture.release()

@@ -100,7 +100,7 @@ class GLConv(nn.Module):
 
 
 class LocalTemporalAggregation(nn.Module):
-    """A convolution over three frames with stride three, then LeakyReLU (GaitGL): T frames become ⌊T/3⌋."""
+    """A convolution over three frames with stride three, then LeakyReLU (GaitGL): T frames become ⌊T/3⌋; PyTorch's start."""
 
     def __init__(self, channels: int) -> None:
         super().__init__()
@@ -187,7 +187,7 @@ def mean_plus_max(values: Float[Tensor, "*batch column"]) -> Float[Tensor, "*bat
 
 
 class SeparateLinear(nn.Module):
-    """One fully connected layer for each strip, without bias; Xavier's uniform start, strip by strip."""
+    """One fully connected layer for each strip, without bias; Xavier's uniform start for each strip by itself."""
 
     def __init__(self, strips: int, channels_in: int, channels_out: int) -> None:
         super().__init__()

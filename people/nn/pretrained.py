@@ -2,7 +2,6 @@
 
 from typing import Any, NamedTuple
 
-import torch
 from torch import nn
 
 from people.storage import trained_weights
@@ -28,7 +27,10 @@ def load(network: Any) -> None:
 def load_submodule(module: nn.Module, source: Pretrained) -> None:
     """Load all arrays of a module from a file that may hold more; ValueError where an array is missing or has another shape."""
     file = trained_weights.weights_file(source.weights, source.file)
-    weights = torch.load(file, map_location="cpu", weights_only=True)
+    try:
+        weights = trained_weights.read_tensors(file)
+    except ValueError as error:
+        raise ValueError(f"{file} cannot be read ({error}); {source.hint}") from error
     state = module.state_dict()
     names = [name for name in state if not name.endswith("num_batches_tracked")]  # files of early releases have none
     unfit = sorted(name for name in names if name not in weights or weights[name].shape != state[name].shape)

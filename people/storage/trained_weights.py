@@ -1,6 +1,7 @@
 """torchvision's trained weights from a local file, whose name ends in the beginning of its SHA-256; no download."""
 
 import hashlib
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -27,3 +28,18 @@ def weights_file(weights: Any, file: str) -> Path:
     if not match or match[1] != prefix:
         raise ValueError(f"{path} should end in -{prefix}.pth, the beginning of its SHA-256; fetch it again, or rename it")
     return path
+
+
+def read_tensors(path: Path) -> Any:
+    """The tensors and plain values of a file of torch's, on the CPU; a ValueError says why it cannot be read.
+
+    A file with any other Python object is refused: loading that could run code which the file brings along.
+    """
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        is_foreign = "Weights only load failed" in str(error)  # its advice, to load the file all the same, is not repeated
+        reason = "it holds other Python objects than tensors and plain values" if is_foreign else str(error).splitlines()[0]
+        raise ValueError(reason) from None
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise ValueError((str(error).splitlines() or ["empty file"])[0]) from error

@@ -17,6 +17,10 @@ class Validation(TypedDict):
     errors: dict[str, float]
 
 
+class Diverged(ValueError):
+    """A loss term, the gradient or an output of the network is no longer a finite number."""
+
+
 @runtime_checkable
 class Monitor(Protocol):
     """Takes a split's outputs batch by batch, so that what it keeps may be smaller than the outputs are."""

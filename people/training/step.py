@@ -11,12 +11,9 @@ from torch import Tensor, nn
 from people import inference
 from people.inference import Batch
 from people.training.loader import over_ranks
+from people.training.monitor import Diverged
 
 STEPS_BETWEEN_CHECKS = 50  # each check waits for the device
-
-
-class Diverged(ValueError):
-    """A loss term or the gradient is no longer a finite number."""
 
 
 class Step(nn.Module):

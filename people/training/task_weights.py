@@ -4,6 +4,7 @@ A weighting is a module: what it learns is trained, saved and resumed with the n
 no weight decay.
 """
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 from typing import Any, NamedTuple
@@ -108,10 +109,19 @@ class TaskStopping:
 
     (Zhang et al., ECCV 2014, eq. 5 - written down from memory of the paper, not checked against it. The absolute value and a
     tiny constant in both denominators are ours: they reach 0 in practice.) The first factor is large once the training error
-    no longer falls, the second measures the generalisation gap against the training error. An error must carry a scale: for
-    age it is the mean absolute error in years, never Tukey's loss, which is divided by the spread of its own residuals.
-    No task stops before k + 1 epochs are known; a stopped task stays stopped; a task whose error is unknown (NaN) or whose
-    λ is 0 is left alone. The main task must not be among the errors: it has nothing to stop for.
+    no longer falls (k where it is constant), the second measures the generalisation gap against the training error. An error
+    must carry a scale: for age it is the mean absolute error in years, never Tukey's loss, which is divided by the spread of
+    its own residuals.
+
+    An error of 0 (a gender that is always right) leaves the quotients undefined. What they mean is kept:
+    - While the median of the last k + 1 errors is 0, the task's training error is 0. The first factor is k, that of a constant
+      error, or 0 if the last of these errors is below the first of them, for then it still falls; any validation error above 0
+      is an infinite gap, and without one there is none.
+    - While the median is above 0, an epoch with an error of 0 is an exception: it is no minimum by which a gap is measured.
+
+    No task stops before k + 1 errors are known; a stopped task stays stopped. An epoch whose training error is unknown (NaN, or
+    infinite) is left out of the sums, the median and the minimum, and stops nothing, nor does an unknown validation error; a
+    task whose λ is 0 is left alone. The main task must not be among the errors: it has nothing to stop for.
     """
 
     def __init__(self, window_epochs: int, threshold: float) -> None:
@@ -131,20 +141,26 @@ class TaskStopping:
                 f"{sorted(validation_errors)} and {sorted(lambdas)}"
             )
         for task, error in train_errors.items():
-            self.train_errors.setdefault(task, []).append(float(error))
+            history = self.train_errors.setdefault(task, [])
+            if not math.isfinite(error):
+                continue
+            history.append(float(error))
             if lambdas[task] > 0 and self.criterion(task, validation_errors[task], lambdas[task]) > self.threshold:
                 self.stopped.add(task)
         return set(self.stopped)
 
     def criterion(self, task: str, validation_error: float, weight: float) -> float:
-        """The left side of the inequality for one task; 0 while fewer than k + 1 epochs are known."""
+        """The left side of the inequality for one task; 0 while fewer than k + 1 errors are known."""
         history, k = self.train_errors[task], self.window_epochs
         if len(history) <= k:
             return 0.0
         recent = history[-(k + 1) :]
         typical = k * median(recent)
+        if typical == 0:
+            return math.inf if validation_error > 0 and recent[-1] >= recent[0] else 0.0
         tendency = typical / (abs(sum(recent) - typical) + EPSILON)
-        gap = (validation_error - min(history)) / (weight * min(history) + EPSILON)
+        least = min(error for error in history if error != 0)
+        gap = (validation_error - least) / (weight * least + EPSILON)
         return tendency * gap
 
     def state_dict(self) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 Nothing here is differentiated, nothing depends on how the samples were batched, and `people.evaluation` is not imported: a new
 metric retrains nothing. Distances are computed in float64 from centred features, so that a large common offset costs no digits.
+An output that is NaN or infinite is refused: sorted or compared it would give an error like any other, and select a model.
 """
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from people.distances import mean_strip_distance
 from people.losses import balanced_threshold
+from people.training.monitor import Diverged
 
 COMBINED = "combined"  # names the error of all of a network's tasks together: networks with other tasks have another one
 # the equal error rate looks at all pairs of at most this many samples: two million pairs, sorted in a moment
@@ -19,6 +21,7 @@ QUERIES = 256  # at a time, against all photos: bounds memory
 
 def error_rate(logits: Float[Tensor, "sample class"], target: Int[Tensor, " sample"]) -> float:
     """The share of samples whose largest logit is not their class; -1 is unknown and does not count (NaN if all are)."""
+    _check_finite("logits", logits)
     is_labelled = target >= 0
     return (logits.argmax(1) != target)[is_labelled].double().mean().item()
 
@@ -28,6 +31,7 @@ def balanced_accuracy(logits: Float[Tensor, "sample class"], target: Int[Tensor,
 
     A target of -1 is unknown and does not count (NaN if all are).
     """
+    _check_finite("logits", logits)
     is_labelled = target >= 0
     target, right = target[is_labelled], (logits.argmax(1) == target)[is_labelled]
     recalls = [right[target == label].double().mean() for label in target.unique()]
@@ -36,6 +40,7 @@ def balanced_accuracy(logits: Float[Tensor, "sample class"], target: Int[Tensor,
 
 def mean_absolute_error(prediction: Float[Tensor, " sample"], target: Float[Tensor, " sample"]) -> float:
     """The mean of |ŷ - y| in the target's own unit; a NaN target is unknown and does not count (NaN if all are)."""
+    _check_finite("prediction", prediction)
     return (prediction.double() - target.double()).abs().nanmean().item()
 
 
@@ -101,6 +106,7 @@ def across_views(
     over the probes of a condition, then over the conditions, so that rare ones count as much. NaN where nothing is compared.
     Samples are as far apart as their strips are on average (`people.distances.mean_strip_distance`).
     """
+    _check_finite("embedding", embedding)
     distance = mean_strip_distance(embedding, embedding)
     same_walk = walk[:, None] == walk[None, :]
     right_one = subject[:, None] == subject[None, :]
@@ -147,7 +153,18 @@ def average_precision(right: Float[Tensor, "query rank"]) -> Float[Tensor, " que
     return (right.cumsum(1) / rank * right).sum(1) / right.sum(1)
 
 
+def _check_finite(what: str, outputs: Float[Tensor, "sample *shape"]) -> None:
+    is_finite = outputs.isfinite().flatten(1).all(1) if outputs.dim() > 1 else outputs.isfinite()
+    if not is_finite.all():
+        rows = (~is_finite).nonzero().squeeze(1)
+        raise Diverged(
+            f"the {what} must be finite numbers, {len(rows)} of {len(outputs)} samples have NaN or infinity, the first is "
+            f"number {int(rows[0])}, counted from 0; lower training.learning_rate, or look at the arrays of these samples"
+        )
+
+
 def _centred(signature: Float[Tensor, "sample channel"]) -> Float[Tensor, "sample channel"]:
+    _check_finite("embedding", signature)
     features = signature.double()
     return features - features.mean(0)
 

@@ -33,7 +33,7 @@ def weights_file(detector: str, file: str) -> Path:
 def detector(name: str, weights: Path) -> Any:
     """The detector in evaluation mode, on the GPU where there is one."""
     network = _DETECTORS[name][0](weights=None, weights_backbone=None)
-    network.load_state_dict(torch.load(weights, map_location="cpu", weights_only=True))
+    network.load_state_dict(trained_weights.read_tensors(weights))
     return network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 
 

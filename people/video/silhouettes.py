@@ -9,28 +9,33 @@ from typing import NamedTuple
 
 import cv2
 import numpy as np
-from jaxtyping import Float, Int32, Shaped, UInt8
+from jaxtyping import Float, Int32, UInt8
 
 from people.video import background
 from people.video.flow import single_threaded
+from people.video.masks import Fault, Mask, binarise, person_threshold
 
-MIN_MASK_SUM, MIN_MASK_SUM_HW = 10_000, (240, 320)  # the published limit, and the frame size that it holds for
-MASK_THRESHOLD = 128  # of 255: least value of the person in a soft mask
+MIN_MASK_SUM, MIN_MASK_SUM_HW = 10_000, (240, 320)  # the published limit, and the frame size that it holds for when scaled
+MAX_CLIP_BYTES = 4 << 30  # of a clip's frames, which background subtraction holds in memory
 
 METHODS = ("background", "maskrcnn", "layout")
+PRETREATMENTS = ("scaled", "published")
 
 
 @dataclass(frozen=True)
 class Config:
-    """How silhouettes are computed: the method, whether grey values are kept, and the normalised size.
+    """How silhouettes are computed: the method, whether grey values are kept, the pretreatment and the normalised size.
 
-    `soft` keeps the method's grey values; otherwise masks are binary, as in the published pretreatment. `weights` is the file
-    with the weights of Mask R-CNN ("": torch's cache of downloaded weights).
+    `pretreatment: published` is that of GaitSet and OpenGait, pixel by pixel: masks as they are, frames whose mask sums to at
+    most 10,000 left out whatever their size. `scaled` makes masks binary and scales that limit from 240x320 to the size of the
+    frame. `soft` keeps the grey values that the method computes, and with `scaled` those of the layout's masks. `weights` is
+    the file with the weights of Mask R-CNN ("": torch's cache of downloaded weights).
     """
 
     method: str
     size_hw: Sequence[int]
     soft: bool
+    pretreatment: str
     weights: str
 
     def __post_init__(self) -> None:
@@ -38,10 +43,16 @@ class Config:
         rules = {
             "method": (self.method in METHODS, f"one of {', '.join(METHODS)}"),
             "size_hw": (len(self.size_hw) == 2 and min(self.size_hw) >= 8, "[height, width] of at least 8 px"),
+            "pretreatment": (self.pretreatment in PRETREATMENTS, f"one of {', '.join(PRETREATMENTS)}"),
         }
         for name, (is_valid, rule) in rules.items():
             if not is_valid:
                 raise ValueError(f"silhouettes: {name} must be {rule}, got {getattr(self, name)!r}; correct params.yaml")
+
+    def min_sum(self, mask: Mask) -> float:
+        """The sum that a mask of this size has to exceed, or its frame is left out."""
+        share = mask.height * mask.width / (MIN_MASK_SUM_HW[0] * MIN_MASK_SUM_HW[1]) if self.pretreatment == "scaled" else 1.0
+        return MIN_MASK_SUM * share
 
 
 class Silhouettes(NamedTuple):
@@ -70,13 +81,14 @@ def segment_person(
         yield grey if config.soft else binarise(grey)
 
 
-def normalise_masks(masks: Iterable[Shaped[np.ndarray, "..."]], config: Config) -> Silhouettes:
+def normalise_masks(masks: Sequence[Mask], config: Config) -> Silhouettes:
     """The normalised silhouettes of all masks (`normalise_mask`) but those without a person; there may be none left."""
     samples = []
+    threshold = person_threshold(masks) if config.pretreatment == "scaled" and not config.soft else None
     with single_threaded():
         for index, mask in enumerate(masks):
-            validated = validate_mask(mask, index)
-            silhouette = normalise_mask(validated if config.soft else binarise(validated), config.size_hw)
+            binary = mask if threshold is None else mask._replace(pixels=binarise(mask.pixels, threshold))
+            silhouette = normalise_mask(binary, config)
             samples += [(*silhouette, index)] if silhouette else []
     height, width = config.size_hw
     silhouettes, boxes, frames = zip(*samples, strict=True) if samples else ((), (), ())
@@ -87,65 +99,51 @@ def normalise_masks(masks: Iterable[Shaped[np.ndarray, "..."]], config: Config) 
     )
 
 
-def normalise_mask(
-    mask: UInt8[np.ndarray, "rows columns"], size_hw: Sequence[int]
-) -> tuple[UInt8[np.ndarray, "height width"], Float[np.ndarray, " 4"]] | None:
+def normalise_mask(mask: Mask, config: Config) -> tuple[UInt8[np.ndarray, "height width"], Float[np.ndarray, " 4"]] | None:
     """The published pretreatment: the person's rows resized to `height`, `width` columns around the median of the mass.
 
-    With it the box (x0, y0, x1, y1; px) of the frame that the silhouette shows; it may leave the frame. None where the
-    mask's sum is at most 10,000 for a frame of 240x320, in proportion for others.
+    With it the box (x0, y0, x1, y1; px) of the frame that the silhouette shows; it may leave the frame. None where the mask's
+    sum is not above `config.min_sum`.
     """
-    height, width = size_hw
-    if int(cv2.sumElems(mask)[0]) <= MIN_MASK_SUM * mask.size / (MIN_MASK_SUM_HW[0] * MIN_MASK_SUM_HW[1]):
+    height, width = config.size_hw
+    if mask.pixels.size == 0 or int(cv2.sumElems(mask.pixels)[0]) <= config.min_sum(mask):
         return None
-    rows = np.flatnonzero(cv2.reduce(mask, 1, cv2.REDUCE_MAX))
-    top, bottom = int(rows[0]), int(rows[-1]) + 1
-    columns = mask.shape[1]
-    resized_width = max(int(height * columns / (bottom - top)), 1)
-    resized = cv2.resize(mask[top:bottom], (resized_width, height), interpolation=cv2.INTER_CUBIC)
+    rows = np.flatnonzero(mask.pixels.any(axis=1))
+    person = mask.pixels[rows[0] : rows[-1] + 1]
+    top, bottom = mask.top + int(rows[0]), mask.top + int(rows[-1]) + 1
+    whole_rows = np.zeros((bottom - top, mask.width), np.uint8)  # resized as a whole: the grid of columns depends on the width
+    whole_rows[:, mask.left : mask.left + person.shape[1]] = person
+    resized_width = max(int(height * (mask.width / (bottom - top))), 1)  # in the published order of operations
+    resized = cv2.resize(whole_rows, (resized_width, height), interpolation=cv2.INTER_CUBIC)
     mass = resized.sum(axis=0, dtype=np.int64).cumsum()
-    left = int(np.argmax(mass > mass[-1] / 2)) - width // 2
+    centre = int(np.argmax(mass > mass[-1] / 2)) if mass[-1] else resized_width // 2
+    left = centre - width // 2
     silhouette = np.pad(resized, ((0, 0), (width, width)))[:, width + left : 2 * width + left]
-    scale = columns / resized_width
+    scale = mask.width / resized_width
     return silhouette, np.array([left * scale, top, (left + width) * scale, bottom], np.float32)
 
 
-def mask_iou(
-    predicted: Iterable[UInt8[np.ndarray, "_ _"]], true: Iterable[Shaped[np.ndarray, "..."]]
-) -> Float[np.ndarray, " frame"]:
-    """Intersection over union of the predicted and the true mask of each frame, NaN where both are empty."""
-    ratios = []
-    for index, (mask, true_mask) in enumerate(zip(predicted, true, strict=True)):
-        expected = validate_mask(true_mask, index)
-        if mask.shape != expected.shape:
-            raise ValueError(
-                f"frame {index} is {mask.shape} px and its mask in the layout {expected.shape}: expected one size; replace the "
-                "masks, or leave them out of the dataset's folder"
-            )
-        first, second = mask >= MASK_THRESHOLD, expected >= MASK_THRESHOLD
-        union = np.count_nonzero(first | second)
-        ratios.append(np.count_nonzero(first & second) / union if union else np.nan)
-    return np.array(ratios, np.float64)
-
-
-def binarise(mask: UInt8[np.ndarray, "height width"]) -> UInt8[np.ndarray, "height width"]:
-    """255 where the mask is at least `MASK_THRESHOLD`, else 0."""
-    return np.where(mask >= MASK_THRESHOLD, np.uint8(255), np.uint8(0))
-
-
-def validate_mask(mask: Shaped[np.ndarray, "..."], index: int) -> UInt8[np.ndarray, "height width"]:
-    """The mask itself; ValueError where it is not a grey image of 8 bits."""
-    if mask.dtype != np.uint8 or mask.ndim != 2:
-        raise ValueError(
-            f"mask {index} is {mask.dtype} of shape {mask.shape}: expected uint8 (height, width), 0 for background and 255 for "
-            "the person; convert the files"
-        )
-    return mask
+def too_small(masks: Sequence[Mask], config: Config) -> Fault:
+    """The fault of a clip whose masks all sum to too little for a silhouette."""
+    largest = max(masks, key=lambda mask: mask.pixels.sum())
+    return Fault(
+        f"a mask of the clip sums to more than {config.min_sum(largest):,.0f} for {largest.width}x{largest.height} pixels",
+        f"at most {largest.pixels.sum():,}",
+        "add frames that show the person larger"
+        + ("" if config.pretreatment == "scaled" else ", or choose `pretreatment: scaled`, made for small frames"),
+    )
 
 
 def _stack(frames: Iterable[UInt8[np.ndarray, "_ _ 3"]]) -> UInt8[np.ndarray, "frame height width 3"]:
-    frames = list(frames)
-    sizes = {frame.shape for frame in frames}
+    stacked: list[np.ndarray] = []
+    for frame in frames:
+        stacked.append(frame)
+        if len(stacked) * frame.nbytes > MAX_CLIP_BYTES:
+            raise ValueError(
+                f"its first {len(stacked)} frames take {MAX_CLIP_BYTES >> 30} GiB, more than background subtraction holds in "
+                "memory; cut it into shorter clips"
+            )
+    sizes = {frame.shape for frame in stacked}
     if len(sizes) > 1:
         raise ValueError(f"the frames of a clip have one size, got {sorted(sizes)}; replace the ones that differ")
-    return np.stack(frames) if frames else np.zeros((0, 1, 1, 3), np.uint8)
+    return np.stack(stacked) if stacked else np.zeros((0, 1, 1, 3), np.uint8)

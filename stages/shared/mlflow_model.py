@@ -1,8 +1,11 @@
 """A registered checkpoint as an MLflow model. This file and the library travel with the model: it runs without the project."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from mlflow.exceptions import MlflowException
 from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
@@ -10,14 +13,35 @@ from people import checkpoints, systems
 
 
 class ServedCheckpoint(PythonModel):
-    """Loads the checkpoint once and answers with the arrays that the system's `serving` module names."""
+    """Loads the checkpoint once and answers with the arrays that the system's `serving` module names.
+
+    NaN or infinity in what is asked has no answer: most layers would turn it into numbers that look like any other.
+    """
 
     def load_context(self, context: Any) -> None:
         self.network, self.checkpoint = checkpoints.load(Path(context.artifacts["checkpoint"]))
         self.serving: Any = systems.find(self.checkpoint["system"], "serving")
 
     def predict(self, context, model_input, params=None):  # a type hint here would be taken for the model's signature
-        return self.serving.predict(self.network, self.checkpoint["statistics"], model_input)
+        refuse_not_finite("input", model_input)
+        try:
+            outputs = self.serving.predict(self.network, self.checkpoint["statistics"], model_input)
+        except ValueError as error:  # what the library refuses is the asker's mistake: status 400 with its words
+            raise MlflowException.invalid_parameter_value(str(error)) from error
+        refuse_not_finite("output", outputs)
+        return outputs
+
+
+def refuse_not_finite(kind: str, arrays: Mapping[str, Any]) -> None:
+    """An MLflow error (HTTP status 400) that names the array and counts the positions that are NaN or infinite in float32."""
+    for name, values in arrays.items():
+        with np.errstate(over="ignore"):
+            positions = np.argwhere(~np.isfinite(np.asarray(values, np.float32)))
+        if len(positions):
+            raise MlflowException.invalid_parameter_value(
+                f"the {kind} {name!r} must be finite float32 numbers, {len(positions)} of {np.size(values)} positions are NaN "
+                f"or infinite, the first at {tuple(positions[0].tolist())}; correct what was asked"
+            )
 
 
 set_model(ServedCheckpoint())

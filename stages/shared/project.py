@@ -1,5 +1,7 @@
 """What every stage needs: its parameters, outputs that are never incomplete, and paths of the project's state."""
 
+import argparse
+import fcntl
 import os
 import shutil
 from collections.abc import Iterator
@@ -29,6 +31,13 @@ def params(*keys: str) -> Any:
             )
         value = value[key]
     return value
+
+
+def argument(name: str, description: str | None) -> str:
+    """The single argument of a stage's command, with its help; `description`: the docstring of the stage."""
+    parser = argparse.ArgumentParser(description=(description or "").strip().splitlines()[0])
+    parser.add_argument(name, help=f"one of the {name}s in params.yaml")
+    return vars(parser.parse_args())[name]
 
 
 @contextmanager
@@ -64,11 +73,26 @@ def state(*parts: str) -> Path:
     return path
 
 
+@contextmanager
+def file_lock(path: Path) -> Iterator[None]:
+    """Hold a lock among the processes of this machine; the system releases it if the process is killed."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 def tracking_uri() -> str:
     """The database of MLflow's runs: `MLFLOW_TRACKING_URI`, or an SQLite file of the project."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{state('mlflow.db').resolve()}"
+    return os.environ.get("MLFLOW_TRACKING_URI") or sqlite_address(state("mlflow.db"))
 
 
 def optuna_storage() -> str:
     """The database of Optuna's studies: `OPTUNA_STORAGE`, or an SQLite file of the project."""
-    return os.environ.get("OPTUNA_STORAGE") or f"sqlite:///{state('optuna.db').resolve()}"
+    return os.environ.get("OPTUNA_STORAGE") or sqlite_address(state("optuna.db"))
+
+
+def sqlite_address(file: Path) -> str:
+    """The address of an SQLite file, in which characters such as ? and % are escaped."""
+    from sqlalchemy import URL  # most stages need no database
+
+    return URL.create("sqlite", database=str(file.resolve())).render_as_string()

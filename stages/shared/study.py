@@ -4,6 +4,9 @@ A study of n trials has the slots 0 to n - 1. A trial that is done - complete, p
 diverged - fills its slot. The running trial of a process that has exited is set to failed, which opens its slot again; the
 next trial of that slot gets the same parameters and so resumes the unfinished training. The sampler is seeded by the slot, so
 that a study that was killed continues with the same proposals.
+
+Whether a running trial's process has exited is known from its identifier on the same machine, from missing heartbeats on
+others, and, for a process that was killed before it had left either, from the time for which nobody has claimed the trial.
 """
 
 import time
@@ -19,8 +22,8 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from people.training.loop import Diverged
-from stages.shared.project import optuna_storage
-from stages.shared.tracking import has_exited, process
+from stages.shared.databases import optuna_database
+from stages.shared.tracking import describe, has_exited, process
 
 SAMPLERS: dict[str, Callable[..., BaseSampler]] = {"tpe": TPESampler, "gp": GPSampler, "random": RandomSampler}
 SLOT, PROCESS, REASON, FINISHED = "slot", "process", "reason", "finished"
@@ -110,7 +113,7 @@ def open_study(name: str, search: Search, seed: int, *, include_finished: bool =
 
     With `include_finished` the newest is opened even if it is finished, so that a process that only helps starts no new study.
     """
-    url = optuna_storage()
+    url = optuna_database()
     engine_kwargs = {"connect_args": {"timeout": 60}} if url.startswith("sqlite") else {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # the heartbeat is experimental
@@ -157,8 +160,16 @@ class SeededBySlot(BaseSampler):
         return self._sampler(trial).sample_independent(study, trial, param_name, param_distribution)
 
 
-def run_trials(study: Study, search: Search, baseline: Mapping[str, float], train: Callable[[Trial], float]) -> None:
-    """Run trials until every slot is filled, also those that other processes have begun."""
+def run_trials(
+    study: Study,
+    search: Search,
+    baseline: Mapping[str, float],
+    train: Callable[[Trial], float],
+    log: Callable[[str], object] = print,
+) -> None:
+    """Run trials until every slot is filled, also those that other processes have begun; `log` is told who is waited for."""
+    unclaimed_since_s: dict[int, float] = {}
+    waits_for = ""
 
     def objective(trial: Trial) -> float:
         claim_slot(study, trial)
@@ -171,13 +182,16 @@ def run_trials(study: Study, search: Search, baseline: Mapping[str, float], trai
             raise
 
     while True:
-        fail_abandoned_trials(study)
+        fail_abandoned_trials(study, unclaimed_since_s)
         trials = study.get_trials(deepcopy=False)
         open_slots = set(range(search.trials)) - {trial.user_attrs[SLOT] for trial in trials if is_done(trial)}
         if not open_slots:
             return
         available = open_slots - {trial.user_attrs.get(SLOT) for trial in trials if trial.state == TrialState.RUNNING}
         if not available:
+            if (waits := running_trials(trials)) != waits_for:
+                log(f"{study.study_name} waits for {waits}")
+            waits_for = waits
             time.sleep(POLL_S)
             continue
         if not any(trial.state == TrialState.WAITING for trial in trials):
@@ -187,7 +201,11 @@ def run_trials(study: Study, search: Search, baseline: Mapping[str, float], trai
 
 
 def claim_slot(study: Study, trial: Trial) -> None:
-    """Record this process as the trial's; `SlotFilled` if an earlier trial has its slot: two processes may enqueue the same."""
+    """Record this process as the trial's; `SlotFilled` if an earlier trial has its slot: two processes may enqueue the same.
+
+    The heartbeat comes first: its own thread may not have begun, and a trial without one is never stale for Optuna.
+    """
+    study._storage.record_heartbeat(trial._trial_id)  # type: ignore[attr-defined]
     trial.set_user_attr(PROCESS, process())
     slot = trial.user_attrs.get(SLOT)
     for existing in study.get_trials(deepcopy=False):
@@ -196,14 +214,34 @@ def claim_slot(study: Study, trial: Trial) -> None:
             raise SlotFilled(f"slot {slot} belongs to another trial")
 
 
-def fail_abandoned_trials(study: Study) -> None:
-    """Set running trials of exited processes to failed: this machine's at once, another machine's without a heartbeat."""
+def fail_abandoned_trials(study: Study, unclaimed_since_s: dict[int, float]) -> None:
+    """Set running trials of exited processes to failed: this machine's at once, another machine's without a heartbeat.
+
+    Also those that no process has claimed for `GRACE_S` seconds of this process's clock; the dictionary holds since when.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         optuna.storages.fail_stale_trials(study)
+    now_s = time.monotonic()
     for trial in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        if has_exited(trial.user_attrs.get(PROCESS, "")):
+        if PROCESS in trial.user_attrs:
+            is_abandoned = has_exited(trial.user_attrs[PROCESS])
+        else:
+            is_abandoned = now_s - unclaimed_since_s.setdefault(trial.number, now_s) > GRACE_S
+        if is_abandoned:
             study.tell(trial.number, state=TrialState.FAIL, skip_if_finished=True)
+
+
+def running_trials(trials: list[FrozenTrial]) -> str:
+    """The running trials and their processes, in words."""
+    running = [trial for trial in trials if trial.state == TrialState.RUNNING]
+    unclaimed = f"no process has claimed; it is given up after {GRACE_S} s"
+    return "; ".join(
+        f"trial {trial.user_attrs.get(SLOT, '?')}, which {describe(trial.user_attrs[PROCESS])} runs"
+        if PROCESS in trial.user_attrs
+        else f"trial {trial.user_attrs.get(SLOT, '?')}, which {unclaimed}"
+        for trial in running
+    )
 
 
 def is_done(trial: FrozenTrial) -> bool:

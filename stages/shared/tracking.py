@@ -4,13 +4,12 @@ Only the client is used, synchronously and once per epoch: `mlflow.pytorch` take
 loses epochs when many processes share one server.
 """
 
-import fcntl
 import os
 import signal
 import socket
 import subprocess
-import sys
 import time
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -20,7 +19,9 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from stages.shared.project import state, tracking_uri
+from people.storage.files import write_atomic
+from stages.shared.databases import mlflow_database
+from stages.shared.project import file_lock, sqlite_address, state
 
 RUN_FILE = "mlflow_run"
 PARENT_TAG = "mlflow.parentRunId"
@@ -38,11 +39,13 @@ class Run:
         """Log one epoch's metrics in one call."""
         if epoch not in self.logged:
             now = int(time.time() * 1000)
-            self.client.log_batch(self.id, metrics=[Metric(name, value, now, epoch) for name, value in metrics.items()])
+            with uninterrupted():
+                self.client.log_batch(self.id, metrics=[Metric(name, value, now, epoch) for name, value in metrics.items()])
 
     def tag(self, **tags: Any) -> None:
         """Tag the run; `__` in a name stands for a point."""
-        self.client.log_batch(self.id, tags=[RunTag(name.replace("__", "."), str(value)) for name, value in tags.items()])
+        with uninterrupted():
+            self.client.log_batch(self.id, tags=[RunTag(name.replace("__", "."), str(value)) for name, value in tags.items()])
 
 
 @contextmanager
@@ -56,8 +59,7 @@ def run(experiment: str, name: str, *, folder: Path, params: Mapping[str, Any], 
         run_id = client.create_run(experiment_id, run_name=name).info.run_id
         flat = [Param(key, str(value)[:MAX_PARAM_CHARS]) for key, value in flatten(params).items()]
         client.log_batch(run_id, params=flat)
-        folder.mkdir(parents=True, exist_ok=True)
-        file.write_text(run_id)
+        write_atomic(file, run_id.encode())
     client.log_batch(run_id, tags=[RunTag(key, str(value)) for key, value in all_tags.items()])
     status = "FAILED"
     try:
@@ -72,11 +74,13 @@ def run(experiment: str, name: str, *, folder: Path, params: Mapping[str, Any], 
 
 def connect(experiment: str) -> tuple[MlflowClient, str]:
     """A client and the experiment's id, created if missing; runs of exited processes of this machine are set to KILLED."""
-    with file_lock(state("mlflow.lock")):  # only one of several processes may create the tables of a new database
-        client = MlflowClient(tracking_uri())
+    with file_lock(state("mlflow.lock")):  # only one of several processes may create the experiment
+        address = mlflow_database()
+        client = MlflowClient(address)
         existing = client.get_experiment_by_name(experiment)
         if existing is None:
-            location = None if os.environ.get("MLFLOW_TRACKING_URI") else state("mlruns").resolve().as_uri()
+            is_own = address == sqlite_address(state("mlflow.db"))
+            location = state("mlruns").resolve().as_uri() if is_own else None
             experiment_id = client.create_experiment(experiment, artifact_location=location)
         else:
             experiment_id = existing.experiment_id
@@ -87,15 +91,21 @@ def connect(experiment: str) -> tuple[MlflowClient, str]:
 
 
 def resume_run(client: MlflowClient, file: Path) -> str | None:
-    """The id in the file, its run set to RUNNING again; None without a file or without that run in this database."""
+    """The id in the file, its run set to RUNNING again; None without a file or without that run in this database.
+
+    What cannot be the id of a run, or is that of a deleted one, is forgotten with a warning: a new run takes its place.
+    """
     if not file.is_file():
         return None
-    run_id = file.read_text().strip()
+    run_id = file.read_text(errors="replace").strip()
     try:
         client.update_run(run_id, status="RUNNING")
     except MlflowException as error:
-        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+        if error.error_code == "RESOURCE_DOES_NOT_EXIST":
+            return None
+        if error.error_code != "INVALID_PARAMETER_VALUE":
             raise
+        warnings.warn(f"{file} names no run that can go on ({run_id!r}); a new run in MLflow takes its place", stacklevel=2)
         return None
     return run_id
 
@@ -114,22 +124,45 @@ def git_sha() -> str:
     return done.stdout.strip() or "not a git checkout"
 
 
+class _Interrupt:
+    """The interruption that waits for the end of a call that may not be left half done."""
+
+    calls = 0
+    waiting: BaseException | None = None
+
+
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """SIGTERM raises `SystemExit`, so that `finally` blocks run, with the exit code 143 of a terminated process."""
-    previous = signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
+    """SIGTERM raises `SystemExit`, so that `finally` blocks run, with the exit code 143 of a terminated process.
+
+    It and Ctrl-C wait for the end of what runs in `uninterrupted`.
+    """
+
+    def interrupt(number: int, _: Any) -> None:
+        error = SystemExit(128 + number) if number == signal.SIGTERM else KeyboardInterrupt()
+        if not _Interrupt.calls:
+            raise error
+        _Interrupt.waiting = error
+
+    before = {number: signal.signal(number, interrupt) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager
-def file_lock(path: Path) -> Iterator[None]:
-    """Hold a lock among the processes of this machine; the system releases it if the process is killed."""
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+def uninterrupted() -> Iterator[None]:
+    """Inside `interruptible`: no signal breaks the block off, for one that does within a transaction leaves SQLite locked."""
+    _Interrupt.calls += 1
+    try:
         yield
+    finally:
+        _Interrupt.calls -= 1
+        if not _Interrupt.calls and (error := _Interrupt.waiting) is not None:
+            _Interrupt.waiting = None
+            raise error
 
 
 def process() -> str:
@@ -143,6 +176,12 @@ def has_exited(identifier: str) -> bool:
         return False
     _, pid, start = identifier.rsplit("/", 2)
     return start_time(int(pid)) != start
+
+
+def describe(identifier: str) -> str:
+    """The process with this identifier, in words."""
+    machine, _, pid = identifier.rpartition("/")[0].rpartition("/")
+    return f"process {pid} on {machine.partition('/')[0]}"
 
 
 def host() -> str:

@@ -286,10 +286,12 @@ def test_a_split_without_clips_has_no_protocol():
     [
         ("video/001-nm-01-095.avi", r"001-nm-01-095\.avi: casiab has no view 095, its views are 000, 018"),
         ("video/001-nm-07-090.avi", r"001-nm-07-090\.avi: casiab has no sequence nm-07"),
+        ("Video/001-NM-01-090.AVI", r"has 001-nm-01-090\.avi twice, as Video/001-NM-01-090\.AVI and video/001"),
         ("video/holiday.avi", r"holiday\.avi: expected a name such as 001-nm-01-090\.avi"),
         ("silhouettes/001/nm-01/095/1.png", r"silhouettes/001/nm-01/095: casiab has no view 095"),
         ("silhouettes/001/others/1.png", r"silhouettes/001/others: expected silhouettes in silhouettes/001/nm-01/090"),
         ("GaitDatasetB-silh/001/nm-01/090/1.png", r"has 001/nm-01/090 twice, as silhouettes/.* and GaitDatasetB-silh/"),
+        ("keypoints/005.npz", r"keypoints/005\.npz: expected an npz file of keypoints, but File is not a zip file"),
         ("silhouettes/005.tar.gz", r"silhouettes/005\.tar\.gz: .* unpack the 1 tar files there"),
     ],
     ids=lambda value: value if "/" in value and "(" not in value else "",

@@ -225,7 +225,7 @@ def test_each_fault_of_an_archive_is_an_error_that_names_it(tmp_path: Path):
         market1501.read(root)
     labels.write_mat(root / "market_attribute.mat", label_table("0002"), label_table("0009"))
     image_files.write(root / "query", [], packed=True)
-    with pytest.raises(ValueError, match=r"the folder query or query.zip in .*, both exist; remove one"):
+    with pytest.raises(ValueError, match=r"the folder query or query.zip in .*, query and query.zip exist; remove one"):
         market1501.read(root)
 
 

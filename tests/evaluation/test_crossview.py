@@ -1,5 +1,6 @@
 """Identification across views: both protocols against loops that follow their definitions, and what is never compared."""
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
@@ -55,11 +56,13 @@ def naive_single_view(probe: ViewedClips, gallery: ViewedClips, rank: int) -> fl
 
 
 def naive_cross_view(probe: ViewedClips, gallery: ViewedClips) -> tuple[float, float]:
-    """Rank-1 and mean average precision with all other views as gallery, the mean over probe views."""
+    """Rank-1 and mean average precision against all clips but the same person's from the same view, the mean over views."""
     hits, precisions = [], []
     for view in np.unique(probe.view_deg):
-        clips = np.flatnonzero(gallery.view_deg != view).tolist()
-        ranks = [naive_ranks(probe, gallery, number, clips) for number in np.flatnonzero(probe.view_deg == view)]
+        ranks = []
+        for number in np.flatnonzero(probe.view_deg == view):
+            is_removed = (gallery.view_deg == view) & (gallery.subject == probe.subject[number])
+            ranks.append(naive_ranks(probe, gallery, number, np.flatnonzero(~is_removed).tolist()))
         hits.append(np.mean([matches[0] == 1 for matches in ranks]))
         precisions.append(np.mean([np.mean([(i + 1) / rank for i, rank in enumerate(matches)]) for matches in ranks]))
     return float(np.mean(hits)), float(np.mean(precisions))
@@ -79,7 +82,7 @@ def test_a_single_view_as_gallery_equals_loops_over_both_views_also_where_clips_
     assert mean(ranks, ranks.hits_within(rank)) == pytest.approx(naive_single_view(probe, fewer, rank), abs=1e-12)
 
 
-def test_all_other_views_as_one_gallery_equal_a_loop_over_probes():
+def test_one_gallery_of_all_views_equals_a_loop_over_probes():
     probe, gallery = people(6, 1, seed=3), people(6, 3, seed=4)
     ranks = crossview.cross_view_gallery(probe, gallery)
     rank_1, precision = naive_cross_view(probe, gallery)
@@ -88,13 +91,53 @@ def test_all_other_views_as_one_gallery_equal_a_loop_over_probes():
     assert 0.2 < rank_1 < 1
 
 
-def test_the_identical_view_is_never_compared():
+def at(*positions: float, subject: str, view_deg: tuple[float, ...]) -> ViewedClips:
+    """Clips on a line, one letter of `subject` each."""
+    return ViewedClips(torch.tensor(positions)[:, None, None], np.array(list(subject)), np.array(view_deg))
+
+
+def test_strangers_from_the_probe_s_view_stay_in_the_gallery_by_hand():
+    probe = at(0.0, subject="a", view_deg=(0.0,))
+    stranger_first = crossview.cross_view_gallery(probe, at(0.1, 1.0, subject="ba", view_deg=(0.0, 18.0)))
+    assert stranger_first.rank.tolist() == [[2]]
+    assert mean(stranger_first, stranger_first.hits_within(1)) == 0.0
+    assert stranger_first.average_precision.tolist() == [[0.5]]
+    # the same person's clip from the same view, the nearest of all, is the only one that leaves
+    own_view_too = crossview.cross_view_gallery(probe, at(0.05, 0.1, 1.0, subject="aba", view_deg=(0.0, 0.0, 18.0)))
+    assert own_view_too.rank.tolist() == [[2]]
+    # with a single view as gallery the stranger is in none that is compared
+    assert crossview.single_view_gallery(probe, at(0.1, 1.0, subject="ba", view_deg=(0.0, 18.0))).rank.tolist() == [[-1, 1]]
+
+
+def test_a_probe_whose_person_has_gallery_clips_of_its_own_view_alone_has_no_match():
+    probe = at(0.0, subject="a", view_deg=(0.0,))
+    with_stranger = crossview.cross_view_gallery(probe, at(0.1, 1.0, subject="ab", view_deg=(0.0, 18.0)))
+    assert with_stranger.rank.tolist() == [[crossview.NOT_IN_GALLERY]]
+    alone = crossview.cross_view_gallery(probe, at(0.1, subject="a", view_deg=(0.0,)))
+    assert alone.rank.tolist() == [[crossview.NOT_COMPARED]]
+
+
+@pytest.mark.parametrize("galleries", [crossview.single_view_gallery, crossview.cross_view_gallery])
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_embedding_that_is_not_finite_is_refused_not_ranked(galleries: Callable, value: float):
+    probe, gallery = people(20, 1, seed=1, separation=9.0), people(20, 1, seed=2, separation=9.0)
+    ranks = galleries(probe, gallery)
+    assert mean(ranks, ranks.hits_within(1)) == 1.0
+    gallery.embedding[7, 1, 2] = value
+    with pytest.raises(ValueError, match=r"gallery clips: 1 of 60 are not finite .*number 7"):
+        galleries(probe, gallery)
+    with pytest.raises(ValueError, match=r"probe clips: 1 of 60 are not finite"):
+        galleries(gallery, probe)
+
+
+def test_the_identical_view_of_a_person_is_never_compared():
     probe, gallery = people(4, 1, seed=1), people(4, 1, seed=1)  # the same clips: the nearest clip would be the probe itself
     ranks = crossview.single_view_gallery(probe, gallery)
     assert ((ranks.rank == crossview.NOT_COMPARED) == (probe.view_deg[:, None] == ranks.gallery_deg)).all()
-    moved = ViewedClips(gallery.embedding + 100 * torch.tensor(gallery.view_deg == 0.0)[:, None, None], *gallery[1:])
-    first = crossview.cross_view_gallery(probe, gallery).rank[probe.view_deg == 0.0]
-    assert (first == crossview.cross_view_gallery(probe, moved).rank[probe.view_deg == 0.0]).all()
+    is_own = torch.tensor((gallery.view_deg == 0.0) & (gallery.subject == "p1"))
+    moved = ViewedClips(gallery.embedding + 100 * is_own[:, None, None], *gallery[1:])
+    first, second = (crossview.cross_view_gallery(probe, clips).rank[is_own.numpy()] for clips in (gallery, moved))
+    assert (first == second).all()
 
 
 def test_a_person_who_is_missing_from_a_gallery_view_counts_or_not_by_hand():

@@ -1,5 +1,7 @@
 """Every metric against scikit-learn, a naive loop or a number worked by hand."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from sklearn.metrics import (
@@ -12,7 +14,7 @@ from sklearn.metrics import (
     roc_curve,
 )
 
-from people.evaluation import metrics
+from people.evaluation import bootstrap, identification, metrics
 
 
 @pytest.fixture
@@ -140,8 +142,40 @@ def test_true_accepts_are_read_where_false_accepts_are_not_above_the_target_stri
 
 
 def test_scores_that_are_not_finite_are_refused() -> None:
-    with pytest.raises(ValueError, match="1 of 2 scores are not finite"):
+    with pytest.raises(ValueError, match="scores of pairs: 1 of 2 are not finite"):
         metrics.roc(np.array([np.nan, 1.0]), np.array([True, False]))
+
+
+NOT_FINITE = np.array([[0.2, 0.8], [np.nan, 0.1], [0.9, 0.1]])
+
+
+@pytest.mark.parametrize(
+    "refused",
+    [
+        lambda: metrics.hits_at_rank(NOT_FINITE, np.zeros(3, int), np.arange(2)),
+        lambda: metrics.majority_vote(NOT_FINITE, np.zeros(3, int)),
+        lambda: metrics.softmax_product(NOT_FINITE, np.zeros(3, int)),
+        lambda: metrics.accuracy(NOT_FINITE[:, 0], np.zeros(3)),
+        lambda: metrics.balanced_accuracy(np.zeros(3), NOT_FINITE[:, 0]),
+        lambda: metrics.mean_absolute_error(NOT_FINITE[:, 0], np.zeros(3)),
+        lambda: metrics.average_precision(NOT_FINITE[:, 0], np.array([True, False, True])),
+        lambda: bootstrap.Pairs.from_distances(np.arange(2), np.arange(3), NOT_FINITE),
+        lambda: identification.centre_and_spread(NOT_FINITE),
+    ],
+)
+def test_a_number_that_is_not_finite_is_refused_not_ranked_first_or_last(refused: Callable[[], object]) -> None:
+    with pytest.raises(ValueError, match=r"1 of 3 are not finite .*number 1"):
+        refused()
+
+
+def test_classes_outside_the_confusion_are_refused_not_counted_for_another_group() -> None:
+    for predicted, true in ([0, 2], [0, 1]), ([0, 1], [0, -1]):
+        with pytest.raises(ValueError, match="classes must be 0 to 1, got"):
+            metrics.confusion_matrices(np.array(predicted), np.array(true), np.zeros(2, int), (1, 2))
+
+
+def test_the_cumulative_match_of_no_probe_is_nan() -> None:
+    assert np.isnan(metrics.cumulative_match(np.zeros((0, 3), bool))).tolist() == [True] * 3
 
 
 def test_the_bootstrap_draws_people_not_rows() -> None:

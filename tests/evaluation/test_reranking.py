@@ -1,4 +1,7 @@
-"""Re-ranking against naive loops over sets after the paper's definitions."""
+"""Re-ranking against naive loops over sets, after the paper's definitions and after the published algorithm."""
+
+from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,7 +11,7 @@ from people import distances
 from people.evaluation import reranking
 from people.evaluation.reranking import Config
 
-CONFIG = Config(k1=6, k2=3, share=0.3)
+CONFIG = Config(k1=6, k2=3, share=0.3, reading="published")
 
 
 def clouds(people: int = 5, each: int = 6, seed: int = 0) -> torch.Tensor:
@@ -16,50 +19,105 @@ def clouds(people: int = 5, each: int = 6, seed: int = 0) -> torch.Tensor:
     return torch.from_numpy(draw.normal(size=(people, 1, 4)) + 0.5 * draw.normal(size=(people, each, 4))).flatten(0, 1)
 
 
-def naive(embedding: np.ndarray, query: list[int], gallery: list[int], config: Config) -> np.ndarray:
-    """Every quantity of the paper as sets and sums."""
-    photos = range(len(embedding))
-    squared = ((embedding[:, None] - embedding[None]) ** 2).sum(-1)
-    d = squared / squared.max(axis=1, keepdims=True)
-
-    def nearest(p: int, k: int) -> list[int]:
-        return sorted(photos, key=lambda g: (g != p, d[p, g]))[: k + 1]
+def sets(d: np.ndarray, config: Config, is_enough: Callable[[int, int], bool]) -> list[set[int]]:
+    """R*(p, k1) of every photo; `is_enough`: of the numbers of shared neighbours and of all neighbours of a neighbour."""
+    photos = range(len(d))
 
     def reciprocal(p: int, k: int) -> set[int]:
-        return {g for g in nearest(p, k) if p in nearest(g, k)}
+        return {g for g in nearest(d, p, k + 1) if p in nearest(d, g, k + 1)}
 
-    def expanded(p: int) -> set[int]:
+    expanded = []
+    for p in photos:
         neighbours, union = reciprocal(p, config.k1), set(reciprocal(p, config.k1))
         for q in neighbours:
             candidates = reciprocal(q, round(config.k1 / 2))
-            if len(neighbours & candidates) >= 2 / 3 * len(candidates):
+            if is_enough(len(neighbours & candidates), len(candidates)):
                 union |= candidates
-        return union
+        expanded.append(union)
+    return expanded
 
-    v = np.array([[np.exp(-d[p, g]) if g in expanded(p) else 0.0 for g in photos] for p in photos])
-    v = np.array([np.mean([v[g] for g in nearest(p, config.k2 - 1)], axis=0) for p in photos])
+
+def nearest(d: np.ndarray, p: int, count: int) -> list[int]:
+    """A photo itself and then the nearest others, so many in all."""
+    return sorted(range(len(d)), key=lambda g: (g != p, d[p, g]))[:count]
+
+
+def shares_of_largest(embedding: np.ndarray) -> np.ndarray:
+    squared = ((embedding[:, None] - embedding[None]) ** 2).sum(-1)
+    return squared / squared.max(axis=1, keepdims=True)
+
+
+def by_the_paper(embedding: np.ndarray, query: list[int], gallery: list[int], config: Config) -> np.ndarray:
+    """Every quantity as the paper prints it."""
+    d, photos = shares_of_largest(embedding), range(len(embedding))
+    neighbours = sets(d, config, lambda shared, count: 3 * shared >= 2 * count)
+    v = np.array([[np.exp(-d[p, g]) if g in neighbours[p] else 0.0 for g in photos] for p in photos])
+    v = np.array([np.mean([v[g] for g in nearest(d, p, config.k2)], axis=0) for p in photos])
     jaccard = [[1 - np.minimum(v[p], v[g]).sum() / np.maximum(v[p], v[g]).sum() for g in gallery] for p in query]
     return (1 - config.share) * np.array(jaccard) + config.share * d[np.ix_(query, gallery)]
+
+
+def by_the_published_code(embedding: np.ndarray, query: list[int], gallery: list[int], config: Config) -> np.ndarray:
+    """More than two thirds are shared; a photo's weights are shares of their sum; the Jaccard distance of such shares."""
+    d, photos = shares_of_largest(embedding), range(len(embedding))
+    neighbours = sets(d, config, lambda shared, count: shared > 2 / 3 * count)
+    v = np.zeros(d.shape)
+    for p in photos:
+        weights = {g: np.exp(-d[p, g]) for g in neighbours[p]}
+        for g, weight in weights.items():
+            v[p, g] = weight / sum(weights.values())
+    v = np.array([np.mean([v[g] for g in nearest(d, p, config.k2)], axis=0) for p in photos])
+    result = np.zeros((len(query), len(gallery)))
+    for row, p in enumerate(query):
+        for column, g in enumerate(gallery):
+            minima = sum(min(v[p, i], v[g, i]) for i in photos)
+            result[row, column] = (1 - config.share) * (1 - minima / (2 - minima)) + config.share * d[p, g]
+    return result
+
+
+TWINS = {"paper": by_the_paper, "published": by_the_published_code}
 
 
 def reranked(embedding: torch.Tensor, query: np.ndarray, gallery: np.ndarray, config: Config = CONFIG) -> np.ndarray:
     return torch.cat([block for _, block in reranking.blocks(embedding, query, gallery, config)]).numpy()
 
 
-@pytest.mark.parametrize("config", [CONFIG, Config(k1=7, k2=1, share=0.0), Config(k1=3, k2=3, share=0.8)])
-def test_the_distance_is_the_paper_s(config: Config, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("reading", reranking.READINGS)
+@pytest.mark.parametrize(("k1", "k2", "share"), [(6, 3, 0.3), (7, 1, 0.0), (3, 3, 0.8)])
+def test_the_distance_is_that_of_the_paper_or_of_the_published_code(
+    reading: str, k1: int, k2: int, share: float, monkeypatch: pytest.MonkeyPatch
+):
     monkeypatch.setattr(distances, "PROBE_BLOCK", 4)
     monkeypatch.setattr(distances, "NEAR_BLOCK", 50)
+    config = Config(k1=k1, k2=k2, share=share, reading=reading)
     embedding, query, gallery = clouds(), np.array([0, 7, 14, 21, 28]), np.arange(3, 30)
     distance = reranked(embedding.float(), query, gallery, config)
-    expected = naive(embedding.numpy(), query.tolist(), gallery.tolist(), config)
+    expected = TWINS[reading](embedding.numpy(), query.tolist(), gallery.tolist(), config)
     np.testing.assert_allclose(distance, expected, rtol=1e-4, atol=1e-5)
+
+
+def test_the_two_readings_rank_otherwise():
+    embedding, rows = clouds(seed=4).float(), np.arange(30)
+    published, paper = (reranked(embedding, rows, rows, replace(CONFIG, reading=reading)) for reading in reranking.READINGS)
+    assert (published.argsort(axis=1) != paper.argsort(axis=1)).any()
+
+
+def test_two_thirds_of_shared_neighbours_are_enough_for_the_paper_alone():
+    # With k1 = 4 photo 4 has the reciprocal neighbours 2, 3, 5 and 6. Photo 2 has, with k1 / 2, itself, 1 and 3: two of
+    # three are shared, by which the paper takes photo 1 too.
+    neighbours, _ = reranking.nearest(torch.tensor([[0.0], [1.0], [2.0], [3.0], [4.9], [6.5], [7.0]]), 4)
+    added = {
+        reading: reranking.expanded_reciprocal_neighbours(neighbours, replace(CONFIG, k1=4, reading=reading)).toarray()
+        for reading in reranking.READINGS
+    }
+    assert np.flatnonzero(added["published"][4]).tolist() == [2, 3, 4, 5, 6]
+    assert np.flatnonzero(added["paper"][4]).tolist() == [1, 2, 3, 4, 5, 6]
 
 
 def test_with_lambda_1_it_is_the_first_distance_and_its_order():
     embedding, rows = clouds().float(), np.arange(30)
     squared = (embedding[:, None] - embedding[None]).square().sum(-1).numpy()
-    distance = reranked(embedding, rows, rows, Config(k1=6, k2=3, share=1.0))
+    distance = reranked(embedding, rows, rows, replace(CONFIG, share=1.0))
     np.testing.assert_allclose(distance, squared / squared.max(axis=1, keepdims=True), rtol=1e-4, atol=1e-6)
 
 
@@ -83,4 +141,13 @@ def test_more_neighbours_than_photos_and_equal_photos_are_refused():
     with pytest.raises(ValueError, match="all embeddings are equal"):
         reranked(torch.zeros(20, 3), np.arange(20), np.arange(20))
     with pytest.raises(ValueError, match="1 <= k2 <= k1"):
-        Config(k1=3, k2=6, share=0.3)
+        replace(CONFIG, k1=3, k2=6)
+    with pytest.raises(ValueError, match="one of published, paper"):
+        replace(CONFIG, reading="another")
+
+
+def test_a_photo_whose_embedding_is_not_finite_is_refused():
+    embedding = clouds().float()
+    embedding[4, 0] = torch.nan
+    with pytest.raises(ValueError, match=r"embeddings of photos: 1 of 30 are not finite .*number 4"):
+        reranked(embedding, np.arange(30), np.arange(30))

@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
-from people.layouts import video_files
+from people.layouts import video_containers, video_files
 from people.layouts.video_files import video_frames
 
 
@@ -69,6 +69,86 @@ def test_a_truncated_video_is_refused_by_name(tmp_path: Path, name: str, fourcc:
         path.write_bytes(complete[: int(len(complete) * share)])
         with pytest.raises(ValueError, match=name):
             list(video_frames(path))
+
+
+def chunks(content: bytes) -> list[tuple[int, int]]:
+    """Where the chunks of pictures of an AVI file begin and end."""
+    found, position = [], content.index(b"movi") + 4
+    while content[position + 2 : position + 4] in (b"dc", b"db"):
+        end = position + 8 + int.from_bytes(content[position + 4 : position + 8], "little")
+        found.append((position, end))
+        position = end + end % 2
+    return found
+
+
+def with_count(content: bytes, frames: int) -> bytes:
+    """An AVI file whose header and stream header count this many frames."""
+    header, stream = content.index(b"avih") + 8 + 16, content.index(b"strh") + 8 + 32
+    for position in (header, stream):
+        content = content[:position] + frames.to_bytes(4, "little") + content[position + 4 :]
+    return content
+
+
+def test_a_whole_video_has_the_frames_that_decode_whatever_its_header_counts(tmp_path: Path) -> None:
+    path = film(tmp_path / "cut.avi", 47, "MJPG")
+    complete = path.read_bytes()
+    for counted in (60, 40):
+        path.write_bytes(with_count(complete, counted))
+        assert video_files.decoded_info(path) == (47, 60, 80)
+        assert len(list(video_frames(path))) == 47
+
+
+def test_a_gap_in_the_timestamps_is_no_truncation(tmp_path: Path) -> None:
+    path = film(tmp_path / "gap.avi", 12, "MJPG")
+    complete = path.read_bytes()
+    start, end = chunks(complete)[5]
+    # an empty chunk says that there is no picture at this time; the rest of the chunk becomes one of junk
+    junk = b"JUNK" + (end - start - 16).to_bytes(4, "little")
+    path.write_bytes(complete[:start] + complete[start : start + 4] + bytes(4) + junk + complete[start + 16 :])
+    decoded = len(list(video_frames(path)))
+    assert decoded in (11, 12)  # by the version of the decoder, which may give the picture before it once more
+    assert video_files.decoded_info(path).frame_count == decoded
+
+
+@pytest.mark.parametrize("fourcc", ["MJPG", "XVID"])
+def test_a_damaged_picture_is_a_fault_and_the_message_has_both_counts(tmp_path: Path, fourcc: str) -> None:
+    path = film(tmp_path / "damaged.avi", 12, fourcc)
+    complete = path.read_bytes()
+    start, end = chunks(complete)[5]
+    path.write_bytes(complete[: start + 8] + bytes(end - start - 8) + complete[end:])
+    message = r"damaged\.avi: its header counts 12 frames and 5 decode: picture 6 is damaged and others follow; replace it"
+    with pytest.raises(ValueError, match=message):
+        list(video_frames(path))
+
+
+def test_a_damaged_last_picture_of_motion_jpeg_is_a_fault(tmp_path: Path) -> None:
+    path = film(tmp_path / "damaged.avi", 12, "MJPG")
+    complete = path.read_bytes()
+    start, end = chunks(complete)[-1]
+    path.write_bytes(complete[: start + 8] + bytes(end - start - 8) + complete[end:])
+    with pytest.raises(ValueError, match=r"header counts 12 frames and 11 decode: it has 12 pictures, and some of them"):
+        list(video_frames(path))
+
+
+def test_a_truncated_video_says_what_was_counted_decoded_and_is_missing(tmp_path: Path) -> None:
+    path = film(tmp_path / "short.avi", 40, "MJPG")
+    complete = path.read_bytes()
+    path.write_bytes(complete[: chunks(complete)[30][0]])
+    with pytest.raises(ValueError, match=r"header counts 40 frames and \d+ decode: the file is truncated by [\d,]+ bytes"):
+        list(video_frames(path))
+
+
+@pytest.mark.parametrize(("name", "fourcc"), [("walk.avi", "MJPG"), ("walk.avi", "XVID"), ("walk.mp4", "mp4v")])
+def test_the_structure_of_a_whole_file_is_complete_and_of_a_shorter_one_is_not(tmp_path: Path, name: str, fourcc: str) -> None:
+    path = film(tmp_path / name, 10, fourcc)
+    container = video_containers.inspect(path)
+    assert container == (0, 10 if fourcc == "MJPG" else None)
+    complete = path.read_bytes()
+    for missing in (10, 1000, len(complete) // 2):
+        path.write_bytes(complete[:-missing])
+        cut = video_containers.inspect(path)
+        assert cut is not None
+        assert cut.missing_bytes > 0
 
 
 def test_what_is_no_video_is_refused_by_name(tmp_path: Path) -> None:

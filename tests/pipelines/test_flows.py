@@ -124,8 +124,6 @@ class Project:
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Fleet]:
     with fleet(tmp_path_factory.mktemp("server")) as server:
-        for pool in ("cpu", "gpu"):
-            server.prefect("work-pool", "create", "--type", "process", pool, folder=server.folder)
         yield server
 
 
@@ -142,7 +140,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, server: Fleet) -> Path:
     for command in (["git", "init", "--quiet", "--initial-branch=main"], ["dvc", "init", "--quiet"]):
         subprocess.run(command, cwd=folder, env=server.environment, check=True)
     commit(folder, environment=server.environment)
-    server.prefect("deploy", "--all", folder=folder)
+    server.deploy(folder)
     return folder
 
 

@@ -1,9 +1,12 @@
 """The order of the stages comes from DVC's own graph."""
 
+from pathlib import Path
+
 import pytest
 
 from pipelines import graph
 from pipelines.commands import Failed
+from pipelines.work import Inputs
 
 DOT = """strict digraph {
 "report@dmt";
@@ -49,3 +52,32 @@ def test_the_graph_of_this_project_is_dvcs(root, monkeypatch: pytest.MonkeyPatch
     order = graph.read()
     assert "flow@tumgaid" in order["train@dmt"]
     assert {"train@dmt", "tune@dmt"} <= set(order["evaluate@dmt"])
+
+
+@pytest.mark.parametrize("key", ["x; touch y", "$(touch y)", "a b", "-x", "A", "1"])
+def test_a_key_that_a_shell_would_not_take_as_a_word_is_refused_before_any_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, key: str
+):
+    monkeypatch.chdir(tmp_path)
+    Path("dvc.yaml").write_text("stages: {train: {foreach: '${systems}', do: {cmd: 'echo ${key}'}}}")
+    Path("params.yaml").write_text(f"systems: {{dmt: 1, '{key}': 2}}\nother: {{'not used in commands': 3}}")
+    with pytest.raises(Failed, match="must be lower-case letters, digits and _"):
+        graph.read()
+    Path("params.yaml").write_text("systems: {dmt: 1, dmt_2: 2}\nother: {'not used in commands': 3}")
+    graph.check_keys()
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({"commit": "--upload-pack=touch y"}, "no full name of a commit"),
+        ({"commit": "HEAD"}, "no full name of a commit"),
+        ({"lock": {"--run-cache": {}}}, "no name of a stage"),
+        ({"lock": {"train@x;y": {}}}, "no name of a stage"),
+    ],
+)
+def test_what_is_sent_to_a_worker_is_checked_before_git_and_dvc_get_it(changes: dict, reason: str):
+    valid = {"repository": "file:///srv/people", "commit": "0" * 40, "params": "", "lock": {"flow@tumgaid": {}, "pack": {}}}
+    Inputs(**valid).check()
+    with pytest.raises(Failed, match=reason):
+        Inputs(**(valid | changes)).check()

@@ -116,14 +116,15 @@ def alive(processes: list[psutil.Process]) -> list[psutil.Process]:
     return [process for process in processes if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
 
 
-def run_sleep_flow(serve: Running, folder: Path) -> None:
-    """Deploy and run a flow whose command sleeps for ten minutes; returns when it sleeps, below this start's process."""
+def run_sleep_flow(serve: Running, folder: Path, runs: int = 1) -> None:
+    """Deploy a flow whose command sleeps for ten minutes, and run it; returns when it sleeps, below this start's process."""
     folder.mkdir(exist_ok=True)
     (folder / "sleeps.py").write_text(SLEEP_FLOW)
     prefect(serve, folder, "--no-prompt", "deploy", "sleeps.py:sleep", "--name", "sleep", "--pool", "cpu")
-    prefect(serve, folder, "deployment", "run", "sleep/sleep")
-    wait_until(lambda: sleepers(serve.processes()), TIMEOUT_S)
-    assert prefect_states(serve) == ["RUNNING"]
+    for _ in range(runs):
+        prefect(serve, folder, "deployment", "run", "sleep/sleep")
+    wait_until(lambda: len(sleepers(serve.processes())) == runs, TIMEOUT_S)
+    assert prefect_states(serve) == ["RUNNING"] * runs
 
 
 def prefect_states(serve: Running) -> list[str]:
@@ -156,7 +157,11 @@ def test_another_terminal_reaches_all_services_and_their_state_is_that_of_the_st
     assert [study["study_name"] for study in studies] == ["of the team"]
     workers = team.prefect("work_pools/cpu/workers/filter", {})
     assert [worker["status"] for worker in workers] == ["ONLINE"]
-    assert team.prefect("work_pools/cpu")["type"] == "process"
+    assert {pool["name"]: pool["type"] for pool in team.prefect("work_pools/filter", {})} == {
+        "cpu": "process",
+        "gpu": "process",
+    }
+    assert len(team.prefect("deployments/filter", {})) == 12
     assert (team.folder / "prefect" / "prefect.db").is_file()
 
 
@@ -207,13 +212,18 @@ def test_sigterm_ends_a_running_flow_and_every_process_and_sigkill_after_the_nex
     with running(folder) as serve:
         automations = serve.prefect("automations/filter", {})
         assert [automation["name"] for automation in automations] == ["crash-silent-runs"]  # still one
-        run_sleep_flow(serve, tmp_path / "second")
+        run_sleep_flow(serve, tmp_path / "second", runs=2)
         processes = serve.processes()
-        assert len(sleepers(processes)) == 1
+        assert len(sleepers(processes)) == 2
         serve.process.kill()
         serve.process.wait()
         wait_until(lambda: not alive(processes), TIMEOUT_S)
         assert not (folder / "serve.env").exists()
+    with running(folder) as serve:
+        assert prefect_states(serve) == ["CRASHED", "CRASHED"], "the table of addresses comes after the lost runs are ended"
+        assert "an earlier start was killed with these runs under way" in serve.output
+        messages = {run["state"]["message"] for run in serve.prefect("flow_runs/filter", {})}
+        assert messages == {"`make serve` was killed while this run was under way."}
 
 
 def test_on_postgresql_each_service_has_its_database_no_password_is_shown_and_a_service_that_ends_stops_the_others(
@@ -279,3 +289,15 @@ def test_a_service_that_never_answers_times_out_with_the_end_of_its_log_and_all_
     assert 2 <= time.monotonic() - began < TIMEOUT_S
     assert len(processes) == 1
     assert not alive(processes)
+
+
+def test_a_kill_while_the_first_start_creates_the_databases_leaves_a_folder_with_which_the_next_one_starts(tmp_path: Path):
+    folder = tmp_path / "state"
+    process = start(folder, {name: free_port() for name in SERVICES})
+    wait_until(lambda: list(folder.glob("mlflow.db.partial*")), TIMEOUT_S)
+    for child in [*psutil.Process(process.pid).children(recursive=True), psutil.Process(process.pid)]:
+        child.kill()
+    process.wait()
+    assert not (folder / "mlflow.db").exists()
+    with running(folder) as serve:
+        assert MlflowClient(serve.environment["MLFLOW_TRACKING_URI"]).search_experiments()

@@ -170,3 +170,9 @@ def test_every_run_makes_a_version_of_its_own_whatever_it_is_called(project: Pat
     names = [versions.record(name).name for name in ("an otter: 2nd try", "an otter: 2nd try", "..")]
     assert names == ["an-otter-2nd-try", "an-otter-2nd-try-2", "run"]
     assert {version.flow_run for version in versions.list_versions()} == {"an otter: 2nd try", ".."}
+
+
+@pytest.mark.parametrize("name", ["", "-x", "a b", "x:dvc.lock", "x^{/y}", "../heads/main", "nobody"])
+def test_a_name_that_no_version_can_have_is_refused_like_one_that_none_has(project: Path, name: str):
+    with pytest.raises(SystemExit, match="there is no version"):
+        versions.find(name)

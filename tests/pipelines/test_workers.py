@@ -137,9 +137,7 @@ def prepare(site: Site) -> Site:
     client = MlflowClient(site.databases["mlflow"])
     client.create_experiment("dmt", artifact_location=(site.folder / "mlruns").as_uri())
     site.command("dvc", "repro", "--quiet", "flow@tumgaid")
-    for pool in ("cpu", "gpu"):
-        site.fleet.prefect("work-pool", "create", "--type", "process", pool, folder=site.folder)
-    site.fleet.prefect("deploy", "--all", folder=site.project)
+    site.fleet.deploy(site.project)
     automations = site.project / "pipelines/automations.yaml"
     site.fleet.prefect("automation", "create", "--from-file", str(automations), folder=site.project)
     return site

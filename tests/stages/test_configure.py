@@ -1,9 +1,13 @@
 """params.yaml is changed by name: comments stay, what does not exist is refused, and then nothing is changed."""
 
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from ruamel.yaml import YAML
 
 from stages.configure import PROFILES, RENAMED, configure, leaves, parse, present
@@ -105,3 +109,132 @@ def test_a_file_of_an_earlier_release_is_refused_with_every_new_name(file: Path)
 def test_every_new_name_is_there(file: Path):
     for new in RENAMED.values():
         assert present(blocks(file), new.split(" ")[0].split("."))
+
+
+@pytest.mark.parametrize(
+    ("setting", "reason"),
+    [
+        ("systems.dmt.training.epochs=abc", "systems.dmt.training.epochs must be a whole number, got 'abc'"),
+        ("systems.dmt.training.epochs=2.5", "systems.dmt.training.epochs must be a whole number, got 2.5"),
+        ("systems.dmt.training.schedule.factor=abc", "systems.dmt.training.schedule.factor must be a number"),
+        ("systems.dmt.training.task_stopping.threshold=x", "systems.dmt.training.task_stopping.threshold must be a number"),
+        ("systems.dmt.training.epochs=0", "training.epochs must be at least 1"),
+        ("systems.dmt.training.batches.samples=abc", "systems.dmt.training.batches.samples must be a whole number"),
+        (
+            "systems.gaittake.training.batches.per_epoch=1.5",
+            "systems.gaittake.training.batches.per_epoch must be a whole number",
+        ),
+        ("systems.dmt.training.optimizer.name=sdg", "training.optimizer.name must be one of sgd, adam"),
+        ("systems.dmt.training.loader_workers=[1]", "loader_workers must be a whole number or a text"),
+        ("systems.dmt.data.mirror=3", "systems.dmt.data.mirror must be true or false"),
+        ("systems.dmt.model.widths=[1, a, 3, 4]", "systems.dmt.model.widths must be a list, each entry a whole number"),
+        ("systems.dmt.objective.lambda.age=abc", ""),
+        ("systems.reid.objective.lambda.identity=abc", "lambda.identity must be 'learned' or a number"),
+        ("systems.reid.score.bootstrap.resamples=abc", "systems.reid.score.bootstrap.resamples must be a number as 1000 is"),
+        ("systems.reid.score.rerank.k1=abc", "systems.reid.score.rerank.k1 must be a number as 10 is"),
+        ("systems.dmt.search.trials=abc", "systems.dmt.search.trials must be a whole number"),
+        ("systems.dmt.search.pruner.startup_trials=abc", "systems.dmt.search.pruner.startup_trials"),
+        ("systems.dmt.search.sampler=tpr", "search.sampler must be one of tpe"),
+        ("systems.dmt.compare.seeds=0", "systems.dmt.compare.seeds must be at least 1"),
+        ("systems.dmt.compare.select=[identty]", r"no variant 'identty' \(did you mean identity\?\)"),
+        ("systems.dmt.compare.variants.identity.objective.lambda.age=x", ""),
+        ("systems.dmt.dataset=casia", "systems.dmt.dataset must be tumgaid or casiab"),
+        ("systems.dmt.reads.frames=3", "systems.dmt.reads must be a block, each value a text"),
+        ("datasets.tumgaid.size_hw=abc", "datasets.tumgaid.size_hw must be a list"),
+        ("datasets.tumgaid.size_hw=[96]", r"size_hw must be \[height, width\]"),
+        ("datasets.tumgaid.subjects.train=abc", "datasets.tumgaid.subjects.train must be a whole number of at least 0"),
+        ("datasets.casiab.subjects=3", "datasets.casiab.subjects must be a block"),
+        ("datasets.casiab.views_deg=0", "datasets.casiab.views_deg must be a list"),
+        ("datasets.casiab.source=kinect", "source 'kinect' is not one of"),
+        ("datasets.casiab.frame_rate_hz=0", "frame_rate_hz must be above 0"),
+        ("datasets.market1501.junk=-1", "datasets.market1501.junk must be a whole number of at least 0"),
+        ("datasets.tumgaid.variation.within_subject=abc", "datasets.tumgaid.variation.within_subject must be a number"),
+        ("validate.casiab.min_frames=abc", "validate.casiab.min_frames must be a whole number"),
+        ("validate.casiab.max_bad_share=5", r"max_bad_share must lie in \[0, 1\]"),
+        ("validate.casiab.age_years=[9, 3]", r"age_years must be \[youngest, oldest\]"),
+        ("poses.casiab.widths=8", "poses.casiab.widths must be a list"),
+        ("crops.market1501.size_hw=[1, 2]", "size_hw must be"),
+        ("seed=abc", "seed must be a whole number"),
+    ],
+)
+def test_a_value_that_a_stage_would_not_take_is_refused_with_its_key_and_nothing_is_changed(
+    file: Path, setting: str, reason: str
+):
+    before = file.read_bytes()
+    with pytest.raises(SystemExit, match=rf"(?s)^{re.escape(setting.partition('=')[0])}=.*{reason}.*Nothing was changed"):
+        configure(file, [parse(setting)])
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["systems.dmt.training.devices=auto", "systems.dmt.training.loader_workers=2"],
+        ["systems.dmt.training.data_on_device=true", "systems.dmt.training.task_stopping=null"],
+        ["systems.reid.objective.lambda.identity=1.0", "systems.reid.score.rerank=null"],
+        ["systems.reid.objective.lambda.junk=learned", "systems.dmt.objective.lambda.gender=0"],
+        ["systems.dmt.training.learning_rate=1.0", "datasets.casiab.frame_rate_hz=12.5"],
+        ["systems.dmt.training.schedule={name: milestones, factor: 0.1, epochs: [3]}"],
+        ["datasets.tumgaid.source=official", "datasets.tumgaid.variation=null"],
+    ],
+)
+def test_every_other_form_of_a_value_is_taken(file: Path, settings: list[str]):
+    configure(file, [parse(setting) for setting in settings])
+
+
+def test_a_typing_error_in_a_key_is_answered_with_the_nearest_one(file: Path):
+    with pytest.raises(SystemExit, match=r"no systems.dmt.trianing; .*\(did you mean training\?\)"):
+        configure(file, [parse("systems.dmt.trianing.epochs=3")])
+
+
+def test_a_value_that_is_no_yaml_is_refused_with_its_setting():
+    with pytest.raises(SystemExit, match=r"systems.dmt.model.widths=\[1, 2: the value is not YAML"):
+        parse("systems.dmt.model.widths=[1, 2")
+
+
+PATHS = ["/data/x: y", "/data/#1 # 2", "/data/{a}", "- x", "1e3", "null", '/data/it\'s "so"', "%x", "/" + "long name " * 40]
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_any_path_is_written_so_that_it_is_read_again(file: Path, path: str):
+    configure(file, [parse(f"datasets.casiab.archive={path}")])
+    assert blocks(file)["datasets"]["casiab"]["archive"] == path
+    assert yaml.safe_load(file.read_text())["datasets"]["casiab"]["archive"] == path, "a parser of YAML 1.1 reads the same"
+
+
+def test_the_home_folder_is_expanded_on_writing(file: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("HOME", "/home/ann")
+    configure(file, [parse("datasets.casiab.archive=~/X"), (("datasets", "tumgaid", "archive"), "~/Y")])
+    assert blocks(file)["datasets"]["casiab"]["archive"] == "/home/ann/X"
+    assert blocks(file)["datasets"]["tumgaid"]["archive"] == "/home/ann/Y"
+
+
+def test_a_path_with_a_colon_reaches_dvc_as_it_is(root: Path, tmp_path: Path):
+    (tmp_path / "a: b # c").mkdir()
+    (tmp_path / "a: b # c/clip").write_text("x")
+    shutil.copy2(root / "params.yaml", tmp_path)
+    text = """stages:
+  ingest:
+    foreach: ${datasets}
+    do: {cmd: "mkdir -p out && echo ${key} > out/${key}", deps: ["${item.archive}"], outs: ["out/${key}"]}
+"""
+    (tmp_path / "dvc.yaml").write_text(text)
+    configure(tmp_path / "params.yaml", [parse(f"datasets.casiab.archive={tmp_path}/a: b # c")])
+    dvc = str(Path(sys.executable).with_name("dvc"))
+    for command in (["init", "--no-scm", "-q"], ["repro", "-q", "ingest@casiab"]):
+        subprocess.run([dvc, *command], cwd=tmp_path, check=True, timeout=100)
+    record = YAML(typ="safe").load(tmp_path / "dvc.lock")["stages"]["ingest@casiab"]["deps"]
+    assert [dep["nfiles"] for dep in record] == [1]
+
+
+@pytest.mark.parametrize("name", ["x; touch y", "$(touch y)", "X", "1x", "a b", "a-b"])
+@pytest.mark.parametrize("kind", ["datasets", "systems", "flow"])
+def test_a_name_that_means_something_to_a_shell_is_refused(file: Path, kind: str, name: str):
+    document = YAML()
+    loaded = document.load(file)
+    loaded[kind][name] = dict(next(iter(loaded[kind].values())))
+    document.dump(loaded, file)
+    before = file.read_bytes()
+    with pytest.raises(SystemExit, match=rf"{kind}\.{re.escape(name)}: a name must be lower-case letters, digits and _"):
+        configure(file, [parse("seed=2")])
+    assert file.read_bytes() == before

@@ -37,7 +37,7 @@ validate:
 flow:
   tumgaid: {method: farneback, compute_size_hw: [60, 80], size_hw: [30, 40]}
 silhouettes:
-  tumgaid: {method: background, size_hw: [64, 44], soft: false, weights: ""}
+  tumgaid: {method: background, size_hw: [64, 44], soft: false, pretreatment: scaled, weights: ""}
 """
 DASK = [sys.executable, "-m", "dask"]
 READY_WITHIN_S = 60

@@ -86,6 +86,19 @@ def test_the_checkpoint_with_the_higher_validation_score_is_evaluated_and_of_equ
     assert selection["sha256"] == file_digest(paths["trained"])
 
 
+def test_a_validation_score_that_is_not_finite_selects_nothing(workspace: Path, store: Path) -> None:
+    paths = {"trained": workspace / "data/models/dmt/checkpoint.pt", "tuned": workspace / "data/studies/dmt/checkpoint.pt"}
+    write_checkpoint(paths["trained"], store, score=float("nan"))
+    with pytest.raises(ValueError, match=r"must be a finite number.* train trained again"):
+        evaluate.select(paths)
+
+
+def test_metrics_that_are_not_defined_are_refused_by_name() -> None:
+    evaluate.refuse_undefined("dmt", {"gender.accuracy": 0.5})
+    with pytest.raises(ValueError, match=r"dmt: 1 of 2 metrics are not defined on this split, such as age.mae_years"):
+        evaluate.refuse_undefined("dmt", {"gender.accuracy": 0.5, "age.mae_years": float("nan")})
+
+
 def test_evaluating_twice_writes_the_same_bytes_and_prints_the_table(
     workspace: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -181,18 +194,32 @@ def test_the_champion_is_served_outside_the_project_with_the_outputs_of_the_netw
     flow_px = np.random.default_rng(0).normal(size=(3, 10, 60, 60)).astype(np.float32)
     np.save(workspace / "flow.npy", flow_px)
     program = (
-        "import mlflow, numpy as np, sys\n"
+        "import json, mlflow, numpy as np\n"
+        "from mlflow.pyfunc.scoring_server import invocations\n"
         f"mlflow.set_tracking_uri({register.tracking_uri()!r})\n"
         "model = mlflow.pyfunc.load_model('models:/dmt@champion')\n"
         "np.savez('outputs.npz', **model.predict({'flow': np.load('flow.npy')}))\n"
         "try:\n    model.predict({'flow': np.zeros((1, 10, 50, 60), np.float32)})\n"
         "except Exception as error:\n    print(type(error).__name__)\n"
+        "for value in (np.nan, -np.inf):\n"
+        "    flow = np.load('flow.npy')[:2]\n"
+        "    flow[1, 3, 7, :2] = value\n"
+        "    asked = json.dumps({'inputs': {'flow': flow.tolist()}})\n"
+        "    try:\n        invocations(asked, 'application/json', model, model.metadata.get_input_schema())\n"
+        "    except mlflow.MlflowException as error:\n"
+        "        print(error.get_http_status_code(), error.message.splitlines()[-1])\n"
     )
     process = subprocess.run(
         [sys.executable, "-I", "-c", program], cwd=workspace, capture_output=True, text=True, check=False, timeout=300
     )
     assert process.returncode == 0, process.stderr
-    assert process.stdout.strip() == "MlflowException"  # a wrong shape is refused
+    wrong_shape, *not_finite = process.stdout.splitlines()
+    assert wrong_shape == "MlflowException"
+    assert len(not_finite) == 2
+    for line in not_finite:
+        assert line.startswith("400 ")
+        assert "the input 'flow' must be finite float32 numbers, 2 of 72000 positions are NaN or infinite" in line
+        assert "the first at (1, 3, 7, 0)" in line
     with torch.no_grad():
         expected = network({"flow": torch.from_numpy(flow_px) - statistics["mean"]})
     outputs = np.load(workspace / "outputs.npz")
@@ -226,3 +253,13 @@ def test_a_truncated_or_a_foreign_checkpoint_is_refused(tmp_path: Path, store: P
     torch.save({"state_dict": {}}, path)
     with pytest.raises(ValueError, match="not a checkpoint of this project: it lacks config"):
         checkpoints.load(path)
+
+
+def test_a_checkpoint_that_brings_code_along_is_refused_without_the_advice_to_load_it_all_the_same(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    torch.save({"network": Path("x"), "config": object}, path)
+    with pytest.raises(ValueError, match="it holds other Python objects than tensors and plain values") as refused:
+        checkpoints.load(path)
+    assert "weights_only" not in str(refused.value)
+    assert refused.value.__cause__ is not None
+    assert refused.value.__cause__.__suppress_context__

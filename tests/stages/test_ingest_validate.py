@@ -188,7 +188,7 @@ def test_an_official_archive_is_only_read_and_its_faults_go_to_quarantine_with_r
     configure("official", str(official), max_bad_share=0.9)
     ingest.main("tumgaid")
     assert files(official) == before
-    assert json.loads(Path("data/raw/tumgaid/source.json").read_text()) == {"source": "official", "archive": str(official)}
+    assert json.loads(Path("data/raw/tumgaid/source.json").read_text()) == {"source": "official"}
     validate.main("tumgaid")
     quarantine = pd.read_csv("data/valid/tumgaid/quarantine.csv")
     bad = {clip: (row["column"], str(row["value"])) for clip, row in quarantine.set_index("clip_id").iterrows()}
@@ -196,7 +196,7 @@ def test_an_official_archive_is_only_read_and_its_faults_go_to_quarantine_with_r
     assert {value for clip, value in bad.items() if clip.startswith("p002/")} == {("age_years", "-3.0")}
     assert {value for clip, value in bad.items() if clip.startswith("p003/")} == {("gender", "x")}
     assert bad["p005/n01"][0] == "frames"
-    assert bad["p005/n01"][1].startswith(f"{official}/image/p005/n01/0009.jpg: expected an image")
+    assert bad["p005/n01"][1].startswith("data/raw/archives/tumgaid/image/p005/n01/0009.jpg: expected an image")
     assert bad["p005/b01"] == ("frame_count", "20")
     assert bad["p005/s04"] == ("frame_count", "0")
     assert len(quarantine) == len(bad)  # one row per fault

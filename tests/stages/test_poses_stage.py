@@ -16,7 +16,7 @@ BLOCK = {
     "teacher": "truth", "weights": "", "enlarge": 1, "widths": [8, 8], "head": [8], "frames": 60, "epochs": 1,
     "batch_size": 16, "learning_rate": 0.003, "every": 3,
 }  # fmt: skip
-LAYOUT = SilhouetteConfig(method="layout", size_hw=[64, 44], soft=False, weights="")
+LAYOUT = SilhouetteConfig(method="layout", size_hw=[64, 44], soft=False, pretreatment="scaled", weights="")
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def clips(tmp_path_factory: pytest.TempPathFactory) -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def pictures(clips: pd.DataFrame, tmp_path_factory: pytest.TempPathFactory) -> Store:
     path = tmp_path_factory.mktemp("silhouettes") / "casiab"
-    silhouettes.write(path, "casiab", clips, LAYOUT, workers=1)
+    silhouettes.write(path, "casiab", clips, LAYOUT, 0.05, workers=1)
     return Store.open(path)
 
 
@@ -67,7 +67,7 @@ def test_without_truth_and_without_weights_the_error_says_what_to_do(
     clips: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    silhouettes.write(tmp_path / "unlabelled", "casiab", clips.assign(keypoints=""), LAYOUT, workers=1)
+    silhouettes.write(tmp_path / "unlabelled", "casiab", clips.assign(keypoints=""), LAYOUT, 0.05, workers=1)
     unlabelled = Store.open(tmp_path / "unlabelled")
     with pytest.raises(ValueError, match=r"has no true keypoints.*poses\.casiab\.teacher to keypointrcnn"):
         poses.write(tmp_path / "store", "casiab", unlabelled, Config(**BLOCK), seed=1)
@@ -77,6 +77,6 @@ def test_without_truth_and_without_weights_the_error_says_what_to_do(
 
 
 def test_without_a_training_subject_the_stage_stops(clips: pd.DataFrame, tmp_path: Path):
-    silhouettes.write(tmp_path / "tested", "casiab", clips[clips["split"] == "test"], LAYOUT, workers=1)
+    silhouettes.write(tmp_path / "tested", "casiab", clips[clips["split"] == "test"], LAYOUT, 0.05, workers=1)
     with pytest.raises(ValueError, match="no clip of a training subject"):
         poses.write(tmp_path / "store", "casiab", Store.open(tmp_path / "tested"), Config(**BLOCK), seed=1)

@@ -55,6 +55,15 @@ class Fleet:
             pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}")
         return done
 
+    def deploy(self, project: Path) -> None:
+        """The pools and deployments of a project."""
+        command = [sys.executable, "-m", "pipelines.deploy"]
+        done = subprocess.run(
+            command, cwd=project, env=self.environment, capture_output=True, text=True, timeout=400, check=False
+        )
+        if done.returncode:
+            pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-6000:]}\n{done.stderr[-6000:]}")
+
     def worker(self, pool: str, name: str, folder: Path, limit: int = 2, **environment: str) -> subprocess.Popen[bytes]:
         """A worker of a pool, started in a folder of its own; its output goes to folder/output."""
         folder.mkdir(parents=True, exist_ok=True)

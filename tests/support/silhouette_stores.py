@@ -18,6 +18,7 @@ DATA_BLOCK: dict[str, Any] = {"frames": 5, "size_hw": [HEIGHT, WIDTH], "keypoint
 MODEL_BLOCK: dict[str, Any] = {
     "channels": [4, 8, 8], "temporal_aggregation": False, "glconv": True, "parts": 2, "attention": True, "clip_frames": 3,
     "attention_channels": 8, "keypoint_strips": 1, "gem": True, "batch_norm": True,
+    "start": "per_strip",
 }  # fmt: skip
 DATA = data.Config(**DATA_BLOCK)
 

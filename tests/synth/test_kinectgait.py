@@ -225,6 +225,16 @@ def test_a_wrong_entry_of_the_table_is_named(folder, old, new, message):
         kinectgait.read(folder)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+def test_text_with_a_byte_order_mark_is_read_alike(folder, encoding):
+    before = kinectgait.read(folder)
+    for path in (path for ending in ("*.csv", "*.txt") for path in folder.rglob(ending)):
+        path.write_bytes(path.read_bytes().decode().encode(encoding))
+    after = kinectgait.read(folder)
+    assert [motion.age_years for motion in after] == [motion.age_years for motion in before]
+    assert all((first.joints_m == second.joints_m).all() for first, second in zip(before, after, strict=True))
+
+
 def test_a_person_without_a_row_is_named(folder):
     (folder / "GenderBMIData/person-data.csv").write_text(TABLE.replace("Person002", "Person009"))
     with pytest.raises(ValueError, match=r"expected Person002 in person-data\.csv"):

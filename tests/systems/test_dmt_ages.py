@@ -35,6 +35,11 @@ def test_predictions_twice_too_far_out_are_halved_by_hand():
     np.testing.assert_allclose(shrinkage(np.array([20.0, 60.0])), [30.0, 50.0])
 
 
+def test_a_prediction_that_is_not_finite_chooses_no_factor():
+    with pytest.raises(ValueError, match="ages predicted for validation clips: 1 of 2 are not finite"):
+        fit_shrinkage(predictions([20.0, np.inf], [30.0, 50.0]), 40.0)
+
+
 def test_every_subject_counts_once_however_many_sequences_there_are():
     """One subject is predicted 44 of 40 in three sequences (error 4f each), another 28 of 20 in one (20 - 12f)."""
     windows = predictions([44.0, 44.0, 44.0, 28.0], [40.0, 40.0, 40.0, 20.0])

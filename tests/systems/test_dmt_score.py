@@ -204,6 +204,28 @@ def test_settings_out_of_range_are_refused_with_what_is_expected(change: dict[st
         replace(CONFIG, **change)
 
 
+@pytest.mark.parametrize("output", ["signature", "gender", "age_years"])
+def test_a_clip_of_which_an_output_is_not_finite_is_refused_by_its_name(reads: dict[str, Path], output: str) -> None:
+    network, spec, statistics = network_for(reads, TASKS)
+
+    def spoil_the_fifth(_: Any, __: Any, outputs: dict[str, torch.Tensor]) -> None:
+        outputs[output][4] = torch.nan
+
+    network.register_forward_hook(spoil_the_fifth)
+    samples = data.open_samples(reads, DATA, "test", TASKS)
+    clip = samples.clips["clip_id"][int(samples.targets(spec)["clip"][4])]
+    with pytest.raises(ValueError, match=f"dmt: the output '{output}' of clip {clip} is not finite"):
+        extract(network, samples, spec, statistics, batch_size=1000)
+
+
+def test_an_adaptation_that_diverges_is_refused_not_voted_on() -> None:
+    values = np.random.default_rng(0).normal(size=(20, 3)).astype(np.float32)
+    settings = {"epochs": 5, "learning_rate": 1e38, "batch_size": 8, "scope": "head"}
+    adaptation = identification.Adaptation(torch.nn.Linear(1, 1), lambda rows: {}, settings, 1)
+    with pytest.raises(ValueError, match=r"head that was adapted by score.adapt .*: 10 of 10 are not finite"):
+        adaptation.logits(values, np.arange(10), np.repeat([0, 1], 5), np.arange(10, 20))
+
+
 @pytest.mark.parametrize("scope", ["head", "all"])
 def test_the_adapted_head_does_not_depend_on_the_scale_of_the_signature_and_changes_no_input(scope: str) -> None:
     class Scaled(torch.nn.Module):

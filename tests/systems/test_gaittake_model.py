@@ -21,6 +21,7 @@ GAITGL = Config(
     keypoint_strips=1,
     gem=True,
     batch_norm=True,
+    start="per_strip",
 )
 TINY = replace(GAITGL, channels=(3, 4, 5), parts=2, attention=True, clip_frames=4, attention_channels=6, keypoint_strips=2)
 TASKS = ["weighted", "batch_all", "cross_entropy"]
@@ -67,6 +68,37 @@ def test_gaitgl_has_the_published_number_of_parameters():
     in_heads = sum(p.numel() for head in heads if head is not None for p in head.parameters())
     assert in_heads == 1_655_041
     assert sum(p.numel() for p in gaitgl.parameters()) - in_heads == 1_441_632
+
+
+def spread(weight: Tensor) -> float:
+    """Half the width of the uniform distribution of many draws."""
+    return weight.abs().max().item()
+
+
+def test_the_published_start_has_the_fans_of_the_whole_tensor_and_per_strip_those_of_a_strip():
+    gaitgl = {start: network(replace(GAITGL, start=start), PUBLISHED) for start in ("published", "per_strip")}
+    strips, channels = 64, 128
+    for layer, out in (("embedding", 128), ("classifier", 74)):
+        published, per_strip = (getattr(gaitgl[start], layer).weight for start in ("published", "per_strip"))
+        assert published.shape == (strips, channels, out)
+        assert spread(published) == pytest.approx((6 / (channels * out + strips * out)) ** 0.5, rel=1e-3)
+        assert spread(per_strip) == pytest.approx((6 / (channels + out)) ** 0.5, rel=1e-3)
+        assert 8 < spread(per_strip) / spread(published) < 10
+    aggregation, norm = gaitgl["published"].aggregation, gaitgl["published"].norm
+    assert aggregation is not None
+    assert norm is not None
+    assert spread(aggregation.aggregate.weight) == pytest.approx((6 / (32 * 3 + 32 * 3)) ** 0.5, rel=1e-2)  # as its neighbours
+    assert norm.weight.mean().item() == pytest.approx(1, abs=0.01)
+    assert norm.weight.std().item() == pytest.approx(0.02, rel=0.3)
+    assert norm.bias.tolist() == [0.0] * 128
+    for name, weight in gaitgl["published"].layers.named_parameters():
+        assert torch.equal(weight, gaitgl["per_strip"].layers.get_parameter(name)), name
+
+
+def test_the_published_start_changes_neither_attention_nor_keypoints():
+    published, per_strip = (network(replace(TINY, start=start)) for start in ("published", "per_strip"))
+    changed = {name for name, weight in published.named_parameters() if not torch.equal(weight, per_strip.get_parameter(name))}
+    assert changed == {"embedding.weight", "classifier.weight", "aggregation.aggregate.weight", "norm.weight"}
 
 
 def test_the_published_sizes_of_the_maps():
@@ -157,6 +189,7 @@ def test_a_sequence_without_frames_is_refused():
         ({}, {"size_hw": (8, 4)}, "6 columns"),
         ({"channels": (4, 8)}, {}, "GLConvB"),
         ({"clip_frames": 0}, {}, "clip_frames must be at least 1"),
+        ({"start": "xavier"}, {}, "start must be one of published, per_strip, got 'xavier'"),
     ],
 )
 def test_what_does_not_fit_is_refused(changes: dict, spec: dict, words: str):

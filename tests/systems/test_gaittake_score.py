@@ -136,6 +136,21 @@ def test_the_served_embedding_is_the_evaluated_one(tmp_path: Path):
     assert {name: shape[2:] for name, shape in input_shapes.items()} == {name: clips[name].shape[2:] for name in input_shapes}
 
 
+def test_a_clip_whose_embedding_is_not_finite_is_refused_by_its_name(tmp_path: Path):
+    reads = stores(tmp_path)
+    network, spec, statistics = network_for(reads)
+
+    def spoil_the_third(_: Any, __: Any, outputs: dict[str, torch.Tensor]) -> None:
+        outputs["embedding"][2, 0] = torch.nan
+
+    network.register_forward_hook(spoil_the_third)
+    clips = data.open_samples(reads, DATA, "test", TASKS).clips["clip_id"]
+    with pytest.raises(
+        ValueError, match=f"gaittake: the output 'embedding' of clip {clips[2]} is not finite .* that of 4 of 60"
+    ):
+        score.evaluate(network, spec, statistics, reads, DATA, CONFIG, casiab, seed=1)
+
+
 @pytest.mark.parametrize("wrong", [{"batch_size": 0}, {"bootstrap": {"resamples": 3}}])
 def test_a_wrong_configuration_is_refused(wrong: dict):
     with pytest.raises(ValueError, match=r"gaittake\.score"):

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import photo_stores
 import pytest
 import torch
@@ -15,7 +16,7 @@ from people.evaluation.results import Results
 from people.records import ATTRIBUTES
 from people.storage.store import Store
 from people.systems.reid import data, model, paper, score
-from people.systems.reid.score import colour_histograms
+from people.systems.reid.score import attributes, colour_histograms
 from people.video import detectors
 
 DATA = data.Config(**photo_stores.DATA_BLOCK | {"rotation_deg": 10.0})
@@ -61,7 +62,7 @@ def reads(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 @pytest.fixture(scope="module")
 def perfect(reads: dict[str, Path]) -> Results:
-    return evaluate(reads, Oracle(), rerank={"k1": 5, "k2": 2, "lambda": 0.3})
+    return evaluate(reads, Oracle(), rerank={"k1": 5, "k2": 2, "lambda": 0.3, "reading": "published"})
 
 
 @pytest.fixture(scope="module")
@@ -148,6 +149,26 @@ def test_a_network_without_a_task_has_no_results_of_it(reads: dict[str, Path]):
     assert identity.metrics["junk.head.auc"] == 1.0
 
 
+@pytest.mark.parametrize("output", ["embedding", "hat", "person"])
+def test_a_photo_of_which_an_output_is_not_finite_is_refused_by_its_name(reads: dict[str, Path], output: str):
+    class Spoiled(Oracle):
+        def forward(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+            outputs = super().forward(batch)
+            outputs[output][batch["clip"] == 3] = torch.inf
+            return outputs
+
+    clips = data.open_samples(reads, DATA, "test", TASKS).clips["clip_id"]
+    with pytest.raises(ValueError, match=f"reid: the output '{output}' of clip {clips[3]} is not finite .* that of 1 of"):
+        evaluate(reads, Spoiled())
+
+
+def test_an_attribute_that_no_training_photo_has_has_no_most_frequent_class():
+    photos = pd.DataFrame({"kind": ["person", "person", "junk"], "hat": [None, None, "yes"], "hair": ["long", "long", "short"]})
+    assert attributes.most_frequent(photos, "hair") == ATTRIBUTES["hair"].index("long")
+    with pytest.raises(ValueError, match="no training photo has a known hat"):
+        attributes.most_frequent(photos, "hat")
+
+
 def test_the_result_does_not_depend_on_the_batch_size(reads: dict[str, Path]):
     torch.manual_seed(3)
     spec = data.spec(data.open_samples(reads, DATA, "train", TASKS)) | {"tasks": list(TASKS)}
@@ -228,8 +249,12 @@ def test_histograms_do_not_depend_on_light_and_tint_nor_on_the_outer_columns():
         ({"split": "train"}, "split must be one of"),
         ({"batch_size": 0}, "batch_size must be at least 1"),
         ({"junk": ["guess"]}, "junk must be some of"),
-        ({"rerank": {"k1": 3}}, "rerank has the keys k1, k2, lambda"),
-        ({"rerank": {"k1": 3, "k2": 6, "lambda": 0.3}}, "1 <= k2 <= k1"),
+        ({"rerank": {"k1": 3}}, "rerank has the keys k1, k2, lambda, reading"),
+        ({"rerank": {"k1": 3, "k2": 6, "lambda": 0.3, "reading": "paper"}}, "1 <= k2 <= k1"),
+        (
+            {"rerank": {"k1": 6, "k2": 3, "lambda": 0.3, "reading": "mine"}},
+            "reading of re-ranking must be one of published, paper",
+        ),
         ({"bootstrap": {}}, "bootstrap has the keys confidence, resamples"),
     ],
 )

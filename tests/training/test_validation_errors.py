@@ -6,6 +6,7 @@ import torch
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, roc_curve
 
 from people.training import validation_errors
+from people.training.loop import Diverged
 
 
 def split(seed: int, spread: float = 1.0) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -23,6 +24,25 @@ def test_unknown_classes_and_ages_do_not_count():
     assert validation_errors.mean_absolute_error(torch.tensor([22.0, 36.0, 50.0]), ages) == pytest.approx(4)
     assert np.isnan(validation_errors.error_rate(logits, torch.full((4,), -1)))
     assert np.isnan(validation_errors.mean_absolute_error(torch.ones(3), torch.full((3,), float("nan"))))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_output_that_is_not_finite_has_no_error(value: float):
+    signature, subject, clip = split(1)
+    signature[7, 2] = value
+    zeros = torch.zeros_like(subject)
+    refused = [
+        lambda: validation_errors.error_rate(signature, subject),
+        lambda: validation_errors.balanced_accuracy(signature, subject),
+        lambda: validation_errors.mean_absolute_error(signature[:, 2], torch.ones(60)),
+        lambda: validation_errors.nearest_neighbour_error(signature, subject, clip),
+        lambda: validation_errors.equal_error_rate(signature, subject, clip),
+        lambda: validation_errors.across_views(signature[:, None], subject, clip, zeros, zeros),
+        lambda: validation_errors.mean_average_precision(signature, subject, clip),
+    ]
+    for error in refused:
+        with pytest.raises(Diverged, match="1 of 60 samples have NaN or infinity, the first is number 7"):
+            error()
 
 
 @pytest.mark.parametrize("seed", range(3))

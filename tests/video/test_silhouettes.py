@@ -1,5 +1,6 @@
 """Masks of people by background subtraction, and their normalised silhouettes and boxes."""
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,11 +11,13 @@ import pytest
 from people.records import Rendered, Take
 from people.synth.motion import parametric
 from people.synth.render import render
-from people.video import detectors
+from people.video import detectors, silhouettes
 from people.video.keypoints import to_silhouette
-from people.video.silhouettes import Config, mask_iou, normalise_mask, normalise_masks, segment_person
+from people.video.masks import UnreadableMasksError, crop, mask_iou
+from people.video.silhouettes import Config, Silhouettes, normalise_mask, normalise_masks, segment_person, too_small
 
-CONFIG = Config(method="background", size_hw=[64, 44], soft=False, weights="")
+CONFIG = Config(method="background", size_hw=[64, 44], soft=False, pretreatment="scaled", weights="")
+PUBLISHED = replace(CONFIG, pretreatment="published")
 SIZE = (72, 96)
 
 
@@ -44,21 +47,29 @@ def walk(view_deg: float) -> list[Rendered]:
     return list(render(take, size_hw=SIZE))
 
 
+def overlap(found: Iterable[np.ndarray], true: list[np.ndarray]) -> np.ndarray:
+    return mask_iou(found, [crop(mask) for mask in true])
+
+
+def normalise(drawn: list[np.ndarray], config: Config) -> Silhouettes:
+    return normalise_masks([crop(mask) for mask in drawn], config)
+
+
 # --- the mask --------------------------------------------------------------------------------------------------------
 
 
 def test_a_person_before_the_empty_scene_is_segmented():
     frames = [with_person(wall(seed=n), 30 + n) for n in range(4)]
     found = list(segment_person(frames, [wall(seed=90 + n) for n in range(6)], CONFIG))
-    assert mask_iou(found, [block(30 + n) for n in range(4)]).min() > 0.9
+    assert overlap(found, [block(30 + n) for n in range(4)]).min() > 0.9
     assert {int(value) for mask in found for value in np.unique(mask)} == {0, 255}
 
 
 def test_a_change_of_exposure_is_not_a_person_and_hides_none():
     empty = [wall(seed=90 + n) for n in range(6)]
     empty_mask, person_mask = segment_person([wall(0.15, seed=1), with_person(wall(-0.15, seed=2), 40)], empty, CONFIG)
-    assert not normalise_masks([empty_mask], CONFIG).frame.size
-    assert mask_iou([person_mask], [block(40)]).min() > 0.9
+    assert not normalise([empty_mask], CONFIG).frame.size
+    assert overlap([person_mask], [block(40)]).min() > 0.9
 
 
 def test_a_shadow_is_not_the_person():
@@ -66,14 +77,14 @@ def test_a_shadow_is_not_the_person():
     frame[60:66, 40:64] = (0.88 * frame[60:66, 40:64]).astype(np.uint8)
     (found,) = segment_person([frame], [wall(seed=90 + n) for n in range(6)], CONFIG)
     assert np.count_nonzero(found[61:66]) < 10
-    assert mask_iou([found], [block(40)])[0] > 0.9
+    assert overlap([found], [block(40)])[0] > 0.9
 
 
 def test_without_an_empty_scene_it_is_learned_from_a_clip_that_a_person_crosses():
     lefts = list(range(0, 84, 3))
     frames = [with_person(wall(seed=n), left) for n, left in enumerate(lefts)]
     found = list(segment_person(frames, [], CONFIG))
-    assert np.mean(mask_iou(found, [block(left) for left in lefts])) > 0.8
+    assert np.mean(overlap(found, [block(left) for left in lefts])) > 0.8
 
 
 def test_a_soft_mask_has_greys_only_round_the_same_person():
@@ -87,50 +98,109 @@ def test_a_soft_mask_has_greys_only_round_the_same_person():
 def test_rendered_people_are_found_where_they_are():
     seen = walk(90.0)
     without = cv2.medianBlur(np.median([frame.frame_rgb for frame in seen], axis=0).astype(np.uint8), 3)
-    assert np.nanmean(mask_iou(segment_person([f.frame_rgb for f in seen], [without] * 3, CONFIG), masks(seen))) > 0.7
+    assert np.nanmean(overlap(segment_person([f.frame_rgb for f in seen], [without] * 3, CONFIG), masks(seen))) > 0.7
 
 
 def masks(seen: list[Rendered]) -> list[np.ndarray]:
     return [255 * frame.mask.astype(np.uint8) for frame in seen]
 
 
-def test_mask_iou_is_intersection_over_union_of_each_frame():
-    first, second, none = np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8), np.zeros((4, 4), np.uint8)
-    first[:2], second[1:3] = 255, 200
-    np.testing.assert_allclose(mask_iou([first, first, none], [second, none, none]), [1 / 3, 0, np.nan])
-
-
 # --- its picture -----------------------------------------------------------------------------------------------------
 
 
-def published(mask: np.ndarray) -> np.ndarray:
-    """The pretreatment of GaitSet and OpenGait in its own steps: 64 x 64, of which the loader cuts ten columns each side."""
-    rows = [row for row in range(len(mask)) if mask[row].sum() > 0]
-    cut = mask[rows[0] : rows[-1] + 1]
-    cut = cv2.resize(cut, (int(64 * cut.shape[1] / cut.shape[0]), 64), interpolation=cv2.INTER_CUBIC)
-    total, so_far, middle = int(cut.sum()), 0, -1
-    for column in range(cut.shape[1]):
-        so_far += int(cut[:, column].sum())
-        if so_far > total / 2:
+def published(mask: np.ndarray, side: int = 64) -> np.ndarray | None:
+    """The pretreatment of OpenGait in its own steps: `side` columns, of which its loader cuts ten of 64 on each side."""
+    if mask.sum() <= 10_000:
+        return None
+    rows = mask.sum(axis=1)
+    top, bottom = (rows != 0).argmax(), (rows != 0).cumsum().argmax()
+    mask = mask[top : bottom + 1]
+    ratio = mask.shape[1] / mask.shape[0]
+    mask = cv2.resize(mask, (int(side * ratio), side), interpolation=cv2.INTER_CUBIC)
+    middle, half = mask.shape[1] // 2, mask.sum() / 2
+    for column, so_far in enumerate(mask.sum(axis=0).cumsum()):
+        if so_far > half:
             middle = column
             break
-    padded = np.concatenate([np.zeros((64, 32), np.uint8), cut, np.zeros((64, 32), np.uint8)], axis=1)
-    return padded[:, middle : middle + 64][:, 10:54]
+    left, right = middle - side // 2, middle + side // 2
+    if left <= 0 or right >= mask.shape[1]:
+        left, right = left + side // 2, right + side // 2
+        margin = np.zeros((side, side // 2))
+        mask = np.concatenate([margin, mask, margin], axis=1)
+    cut = side // 64 * 10
+    return mask[:, left:right].astype(np.uint8)[:, cut:-cut]
+
+
+def grey_person(draw: np.random.Generator, size_hw: tuple[int, int]) -> np.ndarray:
+    """A soft blob of any height, width, place and brightness, often at a side, with noise in it and a speck."""
+    height, width = size_hw
+    y, x = np.ogrid[:height, :width]
+    centre = draw.uniform(0, height), draw.choice([draw.uniform(0, width), 0.0, width - 1.0])
+    sigma = draw.uniform(0.01, 0.3) * height, draw.uniform(0.005, 0.1) * width
+    blob = np.exp(-(((y - centre[0]) / sigma[0]) ** 2) - ((x - centre[1]) / sigma[1]) ** 2)
+    mask = draw.uniform(20, 255) * blob * draw.uniform(0.5, 1, size_hw)
+    mask[blob < 0.1] = 0
+    mask[draw.integers(0, height), draw.integers(0, width)] = draw.integers(0, 256)
+    return mask.astype(np.uint8)
+
+
+@pytest.mark.parametrize(("size_hw", "count"), [((240, 320), 120), ((980, 1280), 25), ((64, 44), 60), ((90, 60), 60)])
+@pytest.mark.parametrize("side", [64, 128])
+def test_published_equals_the_published_code_pixel_by_pixel_on_grey_masks(size_hw: tuple[int, int], count: int, side: int):
+    draw = np.random.default_rng(size_hw)
+    drawn = [grey_person(draw, size_hw) for _ in range(count)]
+    expected = {index: published(mask, side) for index, mask in enumerate(drawn)}
+    config = replace(PUBLISHED, size_hw=[side, side - 2 * (side // 64 * 10)])
+    made = normalise(drawn, config)
+    assert made.frame[:, 0].tolist() == [index for index, silhouette in expected.items() if silhouette is not None]
+    assert len(made.frame) >= 8
+    for silhouette, index in zip(made.silhouette, made.frame[:, 0], strict=True):
+        np.testing.assert_array_equal(silhouette, expected[index])
 
 
 @pytest.mark.parametrize("view_deg", [0.0, 54.0, 90.0])
-def test_the_picture_is_that_of_the_published_pretreatment(view_deg: float):
-    seen = walk(view_deg)
-    made = normalise_masks(masks(seen), CONFIG)
+def test_of_binary_masks_both_pretreatments_make_the_same_silhouettes(view_deg: float):
+    seen = [cv2.resize(mask, (320, 240), interpolation=cv2.INTER_NEAREST) for mask in masks(walk(view_deg))]
+    made, same = normalise(seen, CONFIG), normalise(seen, PUBLISHED)
     assert len(made.frame) > 12
-    for picture, index in zip(made.silhouette, made.frame[:, 0], strict=True):
-        np.testing.assert_array_equal(picture, published(masks(seen)[index]))
+    for one, other in zip(made, same, strict=True):
+        np.testing.assert_array_equal(one, other)
+    for silhouette, index in zip(made.silhouette, made.frame[:, 0], strict=True):
+        np.testing.assert_array_equal(silhouette, published(seen[index]))
+
+
+def test_a_small_person_in_a_large_frame_and_a_dark_mask_are_kept_by_the_published_pretreatment():
+    large = np.zeros((980, 1280), np.uint8)
+    large[500:525, 600:625] = 255
+    assert len(normalise([large], PUBLISHED).frame) == 1
+    assert len(normalise([large], CONFIG).frame) == 0
+    dark = block(40) // 255 * 100
+    np.testing.assert_array_equal(normalise([dark], PUBLISHED).silhouette[0], published(dark))
+    assert 100 <= normalise([dark], PUBLISHED).silhouette.max() < 128
+    np.testing.assert_array_equal(normalise([dark], CONFIG).silhouette, normalise([block(40)], CONFIG).silhouette)
+
+
+def test_scaled_refuses_grey_masks_that_do_not_reach_half_of_white_and_keeps_soft_ones():
+    grey = cv2.GaussianBlur(block(40) // 255 * 100, (0, 0), 2)
+    with pytest.raises(UnreadableMasksError, match="reach 128 of 255"):
+        normalise([grey], CONFIG)
+    assert 90 < normalise([grey], replace(CONFIG, soft=True)).silhouette.max() <= 100
+
+
+def test_the_fault_of_a_clip_with_little_of_a_person_names_the_largest_sum_and_the_limit():
+    mask = np.zeros((240, 320), np.uint8)
+    mask[0, :30] = 255
+    fault = too_small([crop(mask), crop(mask // 2)], CONFIG)
+    assert fault.rule == "a mask of the clip sums to more than 10,000 for 320x240 pixels"
+    assert fault.value == "at most 7,650"
+    assert "pretreatment: scaled" not in fault.remedy
+    assert "pretreatment: scaled" in too_small([crop(mask)], PUBLISHED).remedy
 
 
 @pytest.mark.parametrize("view_deg", [0.0, 54.0, 90.0])
 def test_true_keypoints_land_on_the_body_in_the_picture(view_deg: float):
     seen = walk(view_deg)
-    made = normalise_masks(masks(seen), CONFIG)
+    made = normalise(masks(seen), CONFIG)
     true = np.stack([seen[index].keypoints_px for index in made.frame[:, 0]])
     placed = to_silhouette(true, made.box, (64, 44))
     joints = placed[..., 2] > 0
@@ -146,7 +216,7 @@ def test_true_keypoints_land_on_the_body_in_the_picture(view_deg: float):
 def test_half_of_the_mass_is_left_of_the_middle_column():
     mask = np.zeros((60, 80), np.uint8)
     mask[5:55, 50:60], mask[20:25, 42:50] = 255, 255
-    picture, _ = normalise_mask(mask, (64, 44)) or (np.zeros(0), None)
+    picture, _ = normalise_mask(crop(mask), CONFIG) or (np.zeros(0), None)
     mass = picture.sum(axis=0, dtype=int)
     assert mass[:22].sum() <= mass.sum() / 2 < mass[:23].sum()
 
@@ -154,7 +224,7 @@ def test_half_of_the_mass_is_left_of_the_middle_column():
 def test_a_person_at_the_edge_is_padded_and_the_box_leaves_the_frame():
     mask = np.zeros((60, 80), np.uint8)
     mask[10:42, 0:4] = 255
-    picture, box = normalise_mask(mask, (64, 44)) or (np.zeros(0), np.zeros(4))
+    picture, box = normalise_mask(crop(mask), CONFIG) or (np.zeros(0), np.zeros(4))
     assert not picture[:, :17].any()
     np.testing.assert_allclose(box, [-9, 10, 13, 42])  # half a frame pixel for a pixel of the picture
 
@@ -162,28 +232,22 @@ def test_a_person_at_the_edge_is_padded_and_the_box_leaves_the_frame():
 def test_frames_with_too_little_of_a_person_are_left_out_in_proportion_to_their_size():
     frame = np.zeros((240, 320), np.uint8)
     frame[:1, :39] = 255  # 9,945 of at most 10,000
-    assert normalise_mask(frame, (64, 44)) is None
+    assert normalise_mask(crop(frame), CONFIG) is None
     frame[1, 0] = 255
-    assert normalise_mask(frame, (64, 44)) is not None
+    assert normalise_mask(crop(frame), CONFIG) is not None
     small = np.zeros((120, 160), np.uint8)
     small[0, :9] = 255  # a quarter of the frame, a quarter of the sum
-    assert normalise_mask(small, (64, 44)) is None
+    assert normalise_mask(crop(small), CONFIG) is None
     small[0, 9] = 255
-    assert normalise_mask(small, (64, 44)) is not None
+    assert normalise_mask(crop(small), CONFIG) is not None
 
 
 def test_a_clip_of_black_masks_has_no_silhouette_and_one_frame_is_enough_for_one():
     black = np.zeros(SIZE, np.uint8)
-    nothing = normalise_masks([black] * 3, CONFIG)
+    nothing = normalise([black] * 3, CONFIG)
     assert (nothing.silhouette.shape, nothing.box.shape, nothing.frame.shape) == ((0, 64, 44), (0, 4), (0, 1))
-    assert normalise_masks([block(40)], CONFIG).frame.tolist() == [[0]]
-    assert normalise_masks([black, block(40), black], CONFIG).frame.tolist() == [[1]]
-
-
-def test_masks_that_are_not_grey_pictures_of_eight_bits_are_refused():
-    for mask in (block(40) > 0, block(40).astype(np.float32), np.stack([block(40)] * 3, axis=2)):
-        with pytest.raises(ValueError, match="expected uint8"):
-            normalise_masks([mask], CONFIG)
+    assert normalise([block(40)], CONFIG).frame.tolist() == [[0]]
+    assert normalise([black, block(40), black], CONFIG).frame.tolist() == [[1]]
 
 
 def test_frames_of_several_sizes_and_another_size_of_the_empty_scene_or_the_masks_are_refused():
@@ -191,15 +255,20 @@ def test_frames_of_several_sizes_and_another_size_of_the_empty_scene_or_the_mask
         list(segment_person([wall(), wall()[:60]], [], CONFIG))
     with pytest.raises(ValueError, match="one camera"):
         list(segment_person([wall()], [wall()[:60]], CONFIG))
-    with pytest.raises(ValueError, match="expected one size"):
-        mask_iou([block(40)], [block(40)[:60]])
     with pytest.raises(ValueError, match="at least one frame"):
         list(segment_person([], [wall()], CONFIG))
 
 
+def test_a_clip_that_does_not_fit_into_memory_is_refused(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(silhouettes, "MAX_CLIP_BYTES", 5 * wall().nbytes)
+    assert len(list(segment_person([wall()] * 5, [], CONFIG))) == 5
+    with pytest.raises(ValueError, match=r"its first 6 frames take .* in memory; cut it"):
+        list(segment_person((wall() for _ in range(10**9)), [], CONFIG))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
-    [({"method": "hog"}, "'hog'"), ({"size_hw": [64]}, "size_hw")],
+    [({"method": "hog"}, "'hog'"), ({"size_hw": [64]}, "size_hw"), ({"pretreatment": "gaitset"}, "scaled, published")],
 )
 def test_settings_out_of_range_are_refused(change: dict, message: str):
     with pytest.raises(ValueError, match=message):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from people.layouts import multi_view, multi_view_files
+from people.layouts import files, multi_view, multi_view_files
 from people.layouts.multi_view_files import Locations, Render, background, frames, keypoints, masks
 from people.records import Motion, Split, Take
 
@@ -34,10 +34,11 @@ _GROUPS = (GALLERY[1:], ("nm-05", "nm-06", "bg-01", "cl-01"), GALLERY[:1], ("bg-
 _NUMBERS = [f"{number:03d}" for number in range(1, 125)]
 OFFICIAL: dict[Split, list[str]] = {"train": _NUMBERS[:64], "validation": _NUMBERS[64:74], "test": _NUMBERS[74:]}
 OFFICIAL_FRAME_RATE_HZ = 25.0
-SILHOUETTE_FOLDERS = ("silhouettes", "GaitDatasetB-silh")
+VIDEO_FOLDER, SILHOUETTE_FOLDERS = "video", ("silhouettes", "GaitDatasetB-silh")
+EMPTY_SCENE = "bkgrd"  # in the place of a sequence
 
-_VIDEO = re.compile(r"(?P<subject>\d{3})-(?P<sequence>[a-z]{2}-\d{2}|bkgrd)-(?P<view>\d{3})\.avi")
-_SILHOUETTES = re.compile(r"(?P<subject>\d{3})/(?P<sequence>[a-z]{2}-\d{2})/(?P<view>\d{3})$")
+_VIDEO = re.compile(r"(?P<subject>\d{3})-(?P<sequence>[a-z]{2}-\d{2}|bkgrd)-(?P<view>\d{3})\.avi", re.IGNORECASE)
+_SILHOUETTES = re.compile(r"(?P<subject>\d{3})/(?P<sequence>[a-z]{2}-\d{2})/(?P<view>\d{3})$", re.IGNORECASE)
 
 
 def _code(sequence: str) -> str:
@@ -113,27 +114,27 @@ def read(root: Path) -> pd.DataFrame:
 
 def _videos(root: Path) -> tuple[dict[tuple[str, str, int], str], dict[tuple[str, int], str]]:
     """The locations of each clip's video, and of each subject's and view's empty scene."""
-    videos, backgrounds = {}, {}
-    for path in sorted((root / "video").glob("*.avi")):
+    videos: dict[tuple[str, str, int], str] = {}
+    for path in (path for folder in files.named(root, VIDEO_FOLDER) for path in multi_view_files.list_videos(folder)):
         match = _VIDEO.fullmatch(path.name)
         if not match:
             raise ValueError(f"{path}: expected a name such as 001-nm-01-090.avi or 001-bkgrd-090.avi; rename or remove it")
-        subject, sequence, view = match["subject"], match["sequence"], int(match["view"])
-        if sequence == "bkgrd":
-            backgrounds[subject, view] = f"video/{path.name}"
-        else:
-            videos[subject, sequence, view] = f"video/{path.name}"
-    return videos, backgrounds
+        key, location = (match["subject"], match["sequence"].lower(), int(match["view"])), path.relative_to(root).as_posix()
+        if key in videos:
+            raise ValueError(f"{root} has {match[0]} twice, as {videos[key]} and {location}; remove one of them")
+        videos[key] = location
+    backgrounds = {(subject, view): videos[subject, name, view] for subject, name, view in videos if name == EMPTY_SCENE}
+    return {key: location for key, location in videos.items() if key[1] != EMPTY_SCENE}, backgrounds
 
 
 def _silhouettes(root: Path) -> dict[tuple[str, str, int], tuple[str, list[str]]]:
     clips: dict[tuple[str, str, int], tuple[str, list[str]]] = {}
-    for folder in SILHOUETTE_FOLDERS:
-        for location, names in multi_view_files.list_silhouettes(root, root / folder).items():
-            match = _SILHOUETTES.search(location.replace(".zip!", "/"))
+    for folder in (path for name in SILHOUETTE_FOLDERS for path in files.named(root, name)):
+        for location, names in multi_view_files.list_silhouettes(root, folder).items():
+            match = _SILHOUETTES.search(re.sub(r"\.zip!", "/", location, flags=re.IGNORECASE))
             if not match:
-                raise ValueError(f"{root / location}: expected silhouettes in {folder}/001/nm-01/090; move or remove them")
-            key = (match["subject"], match["sequence"], int(match["view"]))
+                raise ValueError(f"{root / location}: expected silhouettes in {folder.name}/001/nm-01/090; move or remove them")
+            key = (match["subject"], match["sequence"].lower(), int(match["view"]))
             if key in clips:
                 raise ValueError(f"{root} has {match[0]} twice, as {clips[key][0]} and {location}; remove one of them")
             clips[key] = (location, names)

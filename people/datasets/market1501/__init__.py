@@ -20,6 +20,7 @@ from jaxtyping import UInt8
 
 from people.datasets.market1501 import labels as label_files
 from people.datasets.market1501.pedestrians import JUNK, KINDS, SEQUENCES, Render, photograph, plan
+from people.layouts import files as archive_files
 from people.layouts import image_files
 from people.records import ATTRIBUTES, Split, Take
 
@@ -151,7 +152,7 @@ def read(root: Path) -> pd.DataFrame:
     evaluation of the junk score; no protocol has any.
     """
     label_table = read_labels(root)
-    photos = _course_photos(root) if (root / CSV).is_file() else _official_photos(root)
+    photos = _course_photos(root) if archive_files.find(root, CSV) else _official_photos(root)
     _check_complete(root, label_table, photos)
     junk = _junk_splits([name for _, _, name in photos if name.identity == JUNK])
     label_rows = _label_rows(label_table)
@@ -165,10 +166,10 @@ def read_labels(root: Path) -> pd.DataFrame:
 
     The first `VALIDATION_SHARE` of the training identities validate, or those that `VALIDATION_IDS` lists.
     """
-    if (root / CSV).is_file():
-        subsets = {"train": label_files.read_csv(root / CSV)}
-    elif (root / MAT).is_file():
-        subsets = label_files.read_mat(root / MAT)
+    if path := archive_files.find(root, CSV):
+        subsets = {"train": label_files.read_csv(path)}
+    elif path := archive_files.find(root, MAT):
+        subsets = label_files.read_mat(path)
     else:
         raise ValueError(
             f"expected Market-1501 at {root}: {MAT} (official) or {CSV} (course edition), found neither; correct the dataset's "
@@ -183,10 +184,10 @@ def read_labels(root: Path) -> pd.DataFrame:
 
 
 def _validation_ids(root: Path, training: list[str]) -> set[str]:
-    path = root / VALIDATION_IDS
-    if not path.is_file():
+    path = archive_files.find(root, VALIDATION_IDS)
+    if not path:
         return set(training[: int(len(training) * VALIDATION_SHARE)])
-    listed = path.read_text().split()
+    listed = archive_files.read_text(path).split()
     if unknown := sorted(set(listed) - set(training)):
         raise ValueError(f"{path}: {', '.join(unknown[:5])} are no training identities of the label file; correct the list")
     return set(listed)
@@ -206,30 +207,32 @@ def _official_photos(root: Path) -> list[tuple[str, str, PhotoName]]:
 
 
 def _course_photos(root: Path) -> list[tuple[str, str, PhotoName]]:
-    folder = COURSE_FOLDER if _exists(root, COURSE_FOLDER) else "."
-    locations = _locations(root, folder)
-    unlabelled = {name: len(_locations(root, name)) for name in UNLABELLED if _exists(root, name)}
+    locations = _locations(root, COURSE_FOLDER) if _places(root, COURSE_FOLDER) else _beside_labels(root)
+    unlabelled = {name: len(_locations(root, name)) for name in UNLABELLED if _places(root, name)}
     if unlabelled:
         counts = ", ".join(f"{count} in {name}" for name, count in unlabelled.items())
         _LOG.warning("photos without an identity are not in the index: %s", counts)
     return [(location, "train", parse_name(location)) for location in locations]
 
 
-def _exists(root: Path, folder: str) -> bool:
-    return (root / folder).is_dir() or (root / f"{folder}.zip").is_file()
+def _places(root: Path, folder: str) -> list[Path]:
+    """The folders of this name, and the zip files of it."""
+    packed = [path for path in archive_files.named(root, f"{folder}.zip") if path.is_file()]
+    return [path for path in archive_files.named(root, folder) if path.is_dir()] + packed
 
 
 def _locations(root: Path, folder: str) -> list[str]:
     """The photos of a folder, or of the zip file of its name, in order."""
-    unpacked, packed = (root / folder).is_dir(), (root / f"{folder}.zip").is_file()
-    if unpacked == packed:
-        fault = "both exist; remove one" if packed else "neither exists; add one"
+    places = _places(root, folder)
+    if len(places) != 1:
+        fault = f"{' and '.join(path.name for path in places)} exist; remove one" if places else "neither exists; add one"
         raise ValueError(f"expected the folder {folder} or {folder}.zip in {root}, {fault}")
-    listed = image_files.list_images(root, root / (f"{folder}.zip" if packed else folder))
-    if folder == ".":
-        listed = {"": listed["."]}
-    locations = [f"{parent}/{name}".lstrip("/") for parent, names in listed.items() for name in names]
-    return [location for location in locations if not Path(location).name.startswith("._")]
+    return [f"{parent}/{name}" for parent, names in image_files.list_images(root, places[0]).items() for name in names]
+
+
+def _beside_labels(root: Path) -> list[str]:
+    """The photos in the root itself, in order."""
+    return image_files.sorted_images(path.name for path in archive_files.children(root) if path.is_file())
 
 
 def _check_complete(root: Path, label_table: pd.DataFrame, photos: Sequence[tuple[str, str, PhotoName]]) -> None:

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.io
 
+from people.layouts import files
 from people.records import ATTRIBUTES
 
 GARMENTS = {"upper_colour": "up", "lower_colour": "down"}  # and the prefix of their columns
@@ -69,12 +70,7 @@ def codes(attributes: pd.DataFrame) -> pd.DataFrame:
 
 def read_csv(path: Path) -> pd.DataFrame:
     """The attributes of `annotations_train.csv`: a column `id` and the 27."""
-    try:
-        table = pd.read_csv(path)
-    except (pd.errors.EmptyDataError, pd.errors.ParserError, UnicodeDecodeError) as error:
-        raise ValueError(
-            f"{path}: expected a table with a column id and 27 others, but {error}; fetch the file again"
-        ) from None
+    table = files.read_csv(path.read_bytes(), str(path), "a table with a column id and 27 others")
     if "id" not in table:
         raise ValueError(f"{path}: expected a column id and {', '.join(COLUMNS)}, got {', '.join(table)}; correct the header")
     if not pd.api.types.is_integer_dtype(table["id"]):

@@ -14,7 +14,7 @@ from typing import Any
 
 import pandas as pd
 
-from people.layouts import multi_view, multi_view_files
+from people.layouts import files, multi_view, multi_view_files
 from people.layouts.multi_view_files import Locations, Render, background, frames, keypoints, masks
 from people.records import Motion, Split, Take
 
@@ -34,7 +34,7 @@ OFFICIAL: dict[Split, list[str]] = {
 }
 OFFICIAL_FRAME_RATE_HZ = 25.0
 
-_FOLDER = re.compile(r"(?:Silhouette|Video)_(?P<view>\d{3})-(?P<sequence>\d{2}|bkgrd)")
+_FOLDER = re.compile(r"(?P<kind>silhouette|video)_(?P<view>\d{3})-(?P<sequence>\d{2}|bkgrd)", re.IGNORECASE)
 _SUBJECT = re.compile(r"(?P<subject>\d{5})$")
 
 
@@ -91,12 +91,16 @@ def read(root: Path) -> pd.DataFrame:
     Without id lists in the root the split is the official one: odd numbers train, even ones and 10307 test; the last 515 of
     the training people validate.
     """
-    videos, backgrounds, silhouettes = {}, {}, {}
-    for folder in sorted([*root.glob("Silhouette_*"), *root.glob("Video_*")]):
+    videos: dict[tuple[str, str, int], str] = {}
+    backgrounds: dict[tuple[str, int], str] = {}
+    silhouettes: dict[tuple[str, str, int], tuple[str, list[str]]] = {}
+    for folder in files.children(root):
+        if not folder.is_dir() or not folder.name.lower().startswith(("silhouette_", "video_")):
+            continue
         view, sequence = _view_and_sequence(folder)
-        if folder.name.startswith("Silhouette"):
-            silhouettes |= _silhouettes(root, folder, sequence, view)
-        for path in sorted(folder.glob("*.avi")):
+        if folder.name.lower().startswith("silhouette_"):
+            _add_silhouettes(silhouettes, root, folder, sequence, view)
+        for path in multi_view_files.list_videos(folder):
             subject, location = _subject(path.stem, path), path.relative_to(root).as_posix()
             if sequence == "bkgrd":
                 backgrounds[subject, view] = location
@@ -123,7 +127,7 @@ def _view_and_sequence(folder: Path) -> tuple[int, str]:
     match = _FOLDER.fullmatch(folder.name)
     if not match:
         raise ValueError(f"{folder}: expected a name such as Silhouette_000-00 (view, sequence); rename or remove it")
-    return int(match["view"]), match["sequence"]
+    return int(match["view"]), match["sequence"].lower()
 
 
 def _subject(name: str, where: Path) -> str:
@@ -133,14 +137,14 @@ def _subject(name: str, where: Path) -> str:
     return match["subject"]
 
 
-def _silhouettes(root: Path, folder: Path, sequence: str, view: int) -> dict[tuple[str, str, int], tuple[str, list[str]]]:
-    clips: dict[tuple[str, str, int], tuple[str, list[str]]] = {}
+def _add_silhouettes(
+    clips: dict[tuple[str, str, int], tuple[str, list[str]]], root: Path, folder: Path, sequence: str, view: int
+) -> None:
     for location, names in multi_view_files.list_silhouettes(root, folder).items():
         key = (_subject(location, root / location), sequence, view)
         if key in clips:
             raise ValueError(f"{root} has {folder.name}/{key[0]} twice, as {clips[key][0]} and {location}; remove one of them")
         clips[key] = (location, names)
-    return clips
 
 
 def protocol(clips: pd.DataFrame, split: str) -> list[Any]:

@@ -19,6 +19,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import UInt8
 
+from people.layouts import files as archive_files
 from people.layouts import image_files
 from people.layouts.split_assignment import assign_splits, cut_pieces, strata
 from people.records import Condition, Motion, Rendered, Split, Take
@@ -40,13 +41,13 @@ VIEWS_DEG = (270.0, 90.0)  # of even and of odd sequences
 
 MIN_FRAMES = 30  # the shortest sequence that is still worth recording
 
-LABEL_FOLDERS = (".", "labels", "tumgaid_labels")
+LABEL_FOLDERS = ("labels", "tumgaid_labels")
 OFFICIAL: dict[str, Any] = {"frame_rate_hz": 30.0, "views_deg": {"odd": math.nan, "even": math.nan}}  # unknown views
 OFFICIAL_SUBJECTS = 305
 
 _ONE_SESSION = (len(GALLERY), len(FIRST_SESSION) - len(GALLERY))
 _TWO_SESSIONS = (*_ONE_SESSION, len(ELAPSED_GALLERY), len(SECOND_SESSION) - len(ELAPSED_GALLERY))
-_CLIP = re.compile(r"(?:^|[/!])p(?P<number>\d{3})/(?P<sequence>[nbs]\d{2})$")
+_CLIP = re.compile(r"(?:^|[/!])p(?P<number>\d{3})/(?P<sequence>[nbs]\d{2})$", re.IGNORECASE)
 _Ids = tuple[str, ...]
 _LOG = logging.getLogger(__name__)
 
@@ -234,7 +235,8 @@ def read(root: Path) -> pd.DataFrame:
     genders, ages = _genders(_label_file(root, GENDER_FILE)), _ages(_label_file(root, AGE_FILE))
     clips = _clips(root)
     _check_complete(root, {number for number, _ in clips}, splits, min(len(genders), len(ages)))
-    recording = json.loads((root / RECORDING).read_text()) if (root / RECORDING).is_file() else OFFICIAL
+    recording_file = archive_files.find(root, RECORDING)
+    recording = json.loads(archive_files.read_text(recording_file)) if recording_file else OFFICIAL
     rows = [
         {
             "dataset": "tumgaid",
@@ -279,12 +281,12 @@ def frames(root: Path, clip_frames: str) -> Iterator[UInt8[np.ndarray, "height w
 def _clips(root: Path) -> dict[tuple[int, str], tuple[str, list[str]]]:
     """The locations of each subject's sequences, and the names of their images."""
     clips: dict[tuple[int, str], tuple[str, list[str]]] = {}
-    for path in sorted(root.glob("*image*")):
+    for path in (path for path in archive_files.children(root) if "image" in path.name.lower()):
         for location, names in image_files.list_images(root, path).items():
             match = _CLIP.search(location)
             if not match:
                 continue
-            key = (int(match["number"]), match["sequence"])
+            key = (int(match["number"]), match["sequence"].lower())
             if key in clips:
                 raise ValueError(f"{root} has {match[0]} twice, as {clips[key][0]} and {location}; remove one of them")
             clips[key] = (location, names)
@@ -296,14 +298,14 @@ def _clips(root: Path) -> dict[tuple[int, str], tuple[str, list[str]]]:
 
 
 def _label_file(root: Path, name: str) -> Path:
-    for folder in LABEL_FOLDERS:
-        if (root / folder / name).is_file():
-            return root / folder / name
-    raise ValueError(f"expected {name} in {root} or its folder {LABEL_FOLDERS[1]}, neither has it; copy the labels there")
+    for folder in (root, *(path for label_folder in LABEL_FOLDERS for path in archive_files.named(root, label_folder))):
+        if file := archive_files.find(folder, name):
+            return file
+    raise ValueError(f"expected {name} in {root} or its folder {LABEL_FOLDERS[0]}, neither has it; copy the labels there")
 
 
 def _numbers(path: Path) -> set[int]:
-    entries = path.read_text().split()
+    entries = archive_files.read_text(path).split()
     wrong = [entry for entry in entries if not re.fullmatch(r"p?\d+", entry)]
     if wrong or not entries:
         raise ValueError(
@@ -314,14 +316,14 @@ def _numbers(path: Path) -> set[int]:
 
 def _genders(path: Path) -> list[str | None]:
     """Words for the official codes; any other entry is kept, for validation to name."""
-    entries = path.read_text().split()
+    entries = archive_files.read_text(path).split()
     if len(entries) == OFFICIAL_SUBJECTS and entries.count("1") < entries.count("2"):
         raise ValueError(f"{path}: expected 1 for men, who are the majority, but 2 is more frequent; swap GENDER_CODES")
     return [None if entry.lower() == "nan" else GENDER_CODES.get(entry, entry) for entry in entries]
 
 
 def _ages(path: Path) -> list[float]:
-    entries = path.read_text().split()
+    entries = archive_files.read_text(path).split()
     try:
         return [float(entry) for entry in entries]
     except ValueError as error:

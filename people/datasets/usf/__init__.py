@@ -12,6 +12,8 @@ from jaxtyping import Int, UInt8
 from scipy.io import loadmat
 from scipy.io.matlab import MatReadError
 
+from people.layouts import files
+
 GALLERY = "gallery"
 PROBES = ("A", "B", "C", "D", "E", "F", "G")
 UNKNOWN = 0
@@ -28,9 +30,10 @@ def read(root: Path, name: str) -> HalfCycles:
     """The half cycles of the gallery (`GALLERY`) or of one probe set, "A" to "G"."""
     if name != GALLERY and name not in PROBES:
         raise ValueError(f"expected {GALLERY} or a probe set of {', '.join(PROBES)}, got {name!r}")
-    path = Path(root) / ("gait_gallery_data.mat" if name == GALLERY else f"Prb{name}.mat")
-    if not path.is_file():
-        raise ValueError(f"expected the {name} tensors of USF HumanID at {path}, no such file exists; correct the folder")
+    expected = Path(root) / ("gait_gallery_data.mat" if name == GALLERY else f"Prb{name}.mat")
+    path = files.find(expected.parent, expected.name)
+    if path is None:
+        raise ValueError(f"expected the {name} tensors of USF HumanID at {expected}, no such file exists; correct the folder")
     try:
         entries = loadmat(path)
     except (MatReadError, ValueError, OSError, TypeError) as error:

@@ -29,6 +29,7 @@ from people.nn.pretrained import Pretrained
 from people.records import COCO_KEYPOINTS
 
 MIN_FRAMES = 3  # shorter sequences are repeated, as GaitGL's are
+STARTS = ("published", "per_strip")
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Config:
     strips of the local convolution. `attention`: off takes the maximum over time. `clip_frames`: L of eq. 6, counted after
     the aggregation for silhouettes. `attention_channels`: between the two convolutions of eq. 8. `keypoint_strips`:
     as how many strips the feature of the poses is appended, where there are poses. `gem`: off is mean plus maximum.
-    `batch_norm`: over the embedding's channels.
+    `batch_norm`: over the embedding's channels. `start`: of the weights that GaitGL's public code starts by another rule, see
+    `published_start`; per_strip keeps each layer's own.
     """
 
     channels: Sequence[int]
@@ -53,6 +55,7 @@ class Config:
     keypoint_strips: int
     gem: bool
     batch_norm: bool
+    start: str
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "channels", tuple(self.channels))
@@ -64,6 +67,8 @@ class Config:
         for name in ("parts", "clip_frames", "attention_channels", "keypoint_strips"):
             if getattr(self, name) < 1:
                 raise ValueError(f"gaittake.model.{name} must be at least 1, got {getattr(self, name)}")
+        if self.start not in STARTS:
+            raise ValueError(f"gaittake.model.start must be one of {', '.join(STARTS)}, got {self.start!r}")
 
 
 def map_height(config: Config, size_hw: Sequence[int]) -> int:
@@ -102,6 +107,8 @@ class Network(nn.Module):
         self.embedding = SeparateLinear(strips, last, last)
         self.norm = nn.BatchNorm1d(last) if config.batch_norm else None
         self.classifier = SeparateLinear(strips, last, len(spec["subjects"])) if "cross_entropy" in spec["tasks"] else None
+        if config.start == "published":
+            published_start(self)
         # a convolution follows its weights' layout
         self.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
 
@@ -170,6 +177,26 @@ class Network(nn.Module):
             if number == 0:
                 maps = max_pool(maps, (2, 1, 2))
         return maps, length
+
+
+def published_start(network: nn.Module) -> None:
+    """First weights as GaitGL has them in OpenGait's public code, drawn anew where a layer's own rule is another.
+
+    - Linear layers of the strips: Xavier's uniform rule for the whole tensor (strip, in, out), whose fans are in · out and
+      strips · out: for 64 strips of 128 channels within ±0.016, where the rule for each strip by itself gives ±0.15.
+    - Local temporal aggregation: Xavier's uniform rule, as all other convolutions of the trunk.
+    - BatchNorm: scales from a normal distribution of mean 1 and deviation 0.02, shifts 0.
+
+    What GaitGL does not have (attention, keypoints) keeps its own start.
+    """
+    for layer in network.modules():
+        if isinstance(layer, SeparateLinear):
+            nn.init.xavier_uniform_(layer.weight)
+        elif isinstance(layer, LocalTemporalAggregation):
+            nn.init.xavier_uniform_(layer.aggregate.weight)
+        elif isinstance(layer, nn.BatchNorm1d):
+            nn.init.normal_(layer.weight, 1.0, 0.02)
+            nn.init.zeros_(layer.bias)
 
 
 class Keypoints(nn.Module):

@@ -63,9 +63,9 @@ CAPTIONS = {
     "Baseline: the nearest gait energy image (a clip's mean silhouette) under the same protocol.",
     "single_view_missing": "Comparisons in which the probe's person has no clip in the gallery view: how many there are, and "
     "rank-1 when they count as not found (above they do not count).",
-    "cross_view_intervals": "The gallery holds all other views at once; fractions with bootstrap intervals over subjects. "
-    "Baseline: the nearest gait energy image.",
-    "cross_view_missing": "As above, for the gallery of all other views.",
+    "cross_view_intervals": "One gallery of all views, without the clips of the probe's own person and view (Hou et al., TBIOM "
+    "2022); fractions with bootstrap intervals over subjects. Baseline: the nearest gait energy image.",
+    "cross_view_missing": "As above, for the gallery of all views.",
     "silhouettes": "The network's input for one test subject, a row for each condition: frames evenly spaced over the clip, "
     "with the keypoints of the poses where there are any, and on the right the gait energy image.",
 }

@@ -16,6 +16,7 @@ import pandas as pd
 from jaxtyping import Bool, Float
 
 from people.layouts.archives import members
+from people.layouts.files import decode_text, read_csv
 from people.layouts.motion import (
     LEGS,
     MIDLINE,
@@ -111,7 +112,7 @@ def _motion(steady_walk: _SteadyWalk, subject: str, walk_id: str, person: _Perso
 
 
 def _read_people(source: str, content: bytes) -> dict[str, _Person]:
-    table = pd.read_csv(io.BytesIO(content), dtype=str, skipinitialspace=True)
+    table = read_csv(content, source, f"a table with the columns {_COLUMNS}", dtype=str, skipinitialspace=True)
     if missing := [column for column in _COLUMNS if column not in table]:
         raise ValueError(f"{source}: expected columns {_COLUMNS}, missing {missing}; restore the original table")
     people = {}
@@ -138,15 +139,14 @@ def _parse_number(text: str, source: str) -> float | None:
 
 def _read_walk(source: str, content: bytes) -> Float[np.ndarray, "frame joint 3"]:
     """Joints in the order of `JOINTS`, in metres, right-handed with z up."""
-    table = pd.read_csv(
-        io.BytesIO(content.rstrip()), sep=";", header=None, names=["joint", "x", "y", "z", "more"], skip_blank_lines=False
-    )
+    text = decode_text(content, source).rstrip()
+    table = pd.read_csv(io.StringIO(text), sep=";", header=None, names=["joint", "x", "y", "z", "more"], skip_blank_lines=False)
     xyz = table[["x", "y", "z"]].apply(pd.to_numeric, errors="coerce").to_numpy(float)
     joint_codes = pd.Categorical(table["joint"], categories=list(SENSOR_JOINTS)).codes
     is_bad = (joint_codes < 0) | ~np.isfinite(xyz).all(axis=1) | table["more"].notna().to_numpy()
     if is_bad.any():
         line = int(is_bad.argmax())
-        bad_line = content.splitlines()[line].decode(errors="replace")
+        bad_line = text.splitlines()[line]
         raise ValueError(
             f"{source}, line {line + 1}: expected Joint-Name;x;y;z in metres, got {bad_line!r}; restore or remove the file"
         )

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-from people.evaluation import metrics
+from people.evaluation import finite, metrics
 from people.systems.dmt.score.windows import Windows
 
 
@@ -32,6 +32,7 @@ def fit_shrinkage(validation: Windows, centre_years: float) -> Shrinkage:
     assert validation.age_years is not None
     predicted_years = metrics.group_mean(validation.age_years, validation.clip)
     subjects, clip_subject = np.unique(validation.clips["subject_id"].to_numpy(dtype=str)[is_labelled], return_inverse=True)
+    finite.check("the ages predicted for validation clips", predicted_years)
     if len(subjects) < 2:
         return Shrinkage(centre_years, 0.0)
     candidates = [Shrinkage(centre_years, tenths / 10) for tenths in range(11)]

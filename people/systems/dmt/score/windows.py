@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import nn
 
+from people.evaluation import finite
 from people.inference import joined, over_split
 from people.systems.dmt import data
 from people.training.system import Spec, Statistics
@@ -45,7 +46,7 @@ class Windows:
 
 
 def extract(network: nn.Module, samples: data.Samples, spec: Spec, statistics: Statistics, batch_size: int) -> Windows:
-    """One pass over all windows: signatures, heads' outputs, and each clip's mean flow."""
+    """One pass over all windows: signatures, heads' outputs, and each clip's mean flow; what is not finite is refused."""
     clip, clips = samples.targets(spec)["clip"].numpy(), samples.clips
     parts, flows, done = [], torch.zeros(0), 0
     for outputs, batch in over_split(network, samples, spec, statistics, batch_size):
@@ -54,7 +55,9 @@ def extract(network: nn.Module, samples: data.Samples, spec: Spec, statistics: S
         flows.index_add_(0, torch.from_numpy(clip[done : done + len(flow)]), flow)
         done += len(flow)
         parts.append({name: value.cpu() for name, value in outputs.items() if name != "identity"})
-    outputs = joined(parts)
+    outputs, clip_ids = joined(parts), clips["clip_id"].to_numpy(str)
+    finite.check_outputs("dmt", {"mean flow": flows}, clip_ids)
+    finite.check_outputs("dmt", outputs, clip_ids[clip])
     return Windows(
         clips=clips,
         clip=clip,

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from people.config import Block, check
-from people.evaluation import ProbeSet, bootstrap, crossview, plots
+from people.evaluation import ProbeSet, bootstrap, crossview, finite, plots
 from people.evaluation.bootstrap import Estimate, record
 from people.evaluation.crossview import CrossViewRanks, ViewedClips
 from people.evaluation.results import Results
@@ -115,12 +115,15 @@ def evaluate(
 def embed(
     network: nn.Module, samples: data.Samples, spec: dict[str, Any], statistics: dict[str, Tensor], batch_size: int
 ) -> EmbeddedClips:
-    """One pass over all clips, each at its full length."""
+    """One pass over all clips, each at its full length; a clip whose embedding or energy image is not finite is refused."""
     embeddings, energies = [], []
     for outputs, batch in over_split(network, samples, spec, statistics, batch_size):
         embeddings.append(outputs["embedding"].cpu())
         energies.append(energy_images(batch).flatten(1)[:, None].cpu())
-    return EmbeddedClips(samples.clips, torch.cat(embeddings), torch.cat(energies))
+    embedding, energy = torch.cat(embeddings), torch.cat(energies)
+    outputs = {"gait energy image": energy, "embedding": embedding}
+    finite.check_outputs("gaittake", outputs, samples.clips["clip_id"].to_numpy(str))
+    return EmbeddedClips(samples.clips, embedding, energy)
 
 
 def energy_images(batch: dict[str, Tensor]) -> Float[Tensor, "clip height width"]:

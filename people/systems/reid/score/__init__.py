@@ -36,8 +36,9 @@ COLUMNS = {
 class Config:
     """The split, and what is measured besides retrieval and attributes.
 
-    `split`: test, or validation where there are no test people. `rerank`: k1, k2 and lambda of re-ranking, or None. `junk`:
-    methods of its detection, of confidence, detector and head. `weights`: the detector's. `bootstrap`: resamples, confidence.
+    `split`: test, or validation where there are no test people. `rerank`: k1, k2, lambda and reading (published or
+    paper, see `people.evaluation.reranking`) of re-ranking, or None. `junk`: methods of its detection, of confidence, detector
+    and head. `weights`: the detector's. `bootstrap`: resamples, confidence.
     """
 
     split: str
@@ -58,13 +59,15 @@ class Config:
         check("reid.score.", self, rules)
         bootstrap.check_settings("reid.score", self.bootstrap)
         if self.rerank is not None:
-            check_keys("reid.score.rerank", self.rerank, {"k1", "k2", "lambda"})
+            check_keys("reid.score.rerank", self.rerank, {"k1", "k2", "lambda", "reading"})
         self.reranking()
 
     def reranking(self) -> reranking.Config | None:
         """The settings of re-ranking, None without it."""
         block = self.rerank
-        return None if block is None else reranking.Config(k1=block["k1"], k2=block["k2"], share=block["lambda"])
+        if block is None:
+            return None
+        return reranking.Config(k1=block["k1"], k2=block["k2"], share=block["lambda"], reading=block["reading"])
 
 
 def evaluate(

@@ -63,7 +63,13 @@ def record_attributes(predictions: Predictions, training_clips: pd.DataFrame, re
 def most_frequent(training_clips: pd.DataFrame, name: str) -> int:
     """The most frequent class of the training people's photos; of equals the first."""
     people = training_clips[training_clips["kind"] == PERSON]
-    return int(np.argmax([(people[name] == label).sum() for label in ATTRIBUTES[name]]))
+    counts = [(people[name] == label).sum() for label in ATTRIBUTES[name]]
+    if not any(counts):
+        raise ValueError(
+            f"no training photo has a known {name}, but photos of the judged split have: it cannot have been learned; add the "
+            "training people's labels, or take the judged ones out"
+        )
+    return int(np.argmax(counts))
 
 
 def mean_over_attributes(confusions: Sequence[Counts], measure: Callable[[np.ndarray], float]) -> Callable[[np.ndarray], float]:

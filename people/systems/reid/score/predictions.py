@@ -8,6 +8,7 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int, UInt8
 from torch import Tensor, nn
 
+from people.evaluation import finite
 from people.evaluation.retrieval import Photos
 from people.inference import joined, over_split
 from people.records import ATTRIBUTES
@@ -64,9 +65,11 @@ def predict_split(
     statistics: Statistics,
     batch_size: int,
 ) -> Predictions:
-    """One pass over all photos."""
+    """One pass over all photos; a photo of which an output is not finite is refused."""
     outputs = [
         {name: value.cpu() for name, value in batch_outputs.items()}
         for batch_outputs, _ in over_split(network, samples, spec, statistics, batch_size)
     ]
-    return Predictions(samples.clips, joined(outputs), samples.targets(spec), images_rgb)
+    predicted = joined(outputs)
+    finite.check_outputs("reid", predicted, samples.clips["clip_id"].to_numpy(str))
+    return Predictions(samples.clips, predicted, samples.targets(spec), images_rgb)
