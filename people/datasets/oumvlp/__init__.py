@@ -148,7 +148,10 @@ def _add_silhouettes(
 
 
 def protocol(clips: pd.DataFrame, split: str) -> list[Any]:
-    """Gallery 01 and probes 00, in both groups: against each other view alone (`single_view`), or all other views together."""
+    """Gallery 01 and probes 00, in both groups: against each other view alone (`single_view`), or all clips together.
+
+    From all clips those of the probe's own person and view are left out.
+    """
     return multi_view.protocol(clips, split, PROTOCOLS)
 
 
