@@ -246,10 +246,11 @@ def test_the_host_does_not_wait_for_the_device_on_which_it_makes_batches(built: 
         pytest.skip("shapes that differ from sample to sample must be known to the host")
     try:
         for mode in ("default", "error"):  # the second time with what the first has kept
-            torch.cuda.set_sync_debug_mode(mode)
-            moved.batch(built.spread(6), spec=built.spec, statistics=statistics, augment=np.random.default_rng(3))
+            torch.cuda.set_sync_debug_mode(mode)  # "error": an operation that waits raises
+            batch = moved.batch(built.spread(6), spec=built.spec, statistics=statistics, augment=np.random.default_rng(3))
     finally:
         torch.cuda.set_sync_debug_mode("default")
+    assert all(value.is_cuda for value in batch.values())
 
 
 def test_a_training_is_the_same_where_its_data_lie_on_the_device(

@@ -23,7 +23,7 @@ from typing import Any
 
 import torch
 
-from benchmarks.gpu import measure, parts
+from benchmarks.gpu import agreement, candidates, measure, parts, resuming
 from benchmarks.gpu.parts import Setting
 from benchmarks.gpu.report import Report, table
 from people import systems
@@ -34,11 +34,11 @@ COPY_MEGABYTES = {"paper": 2048, "tiny": 16}
 OF_ONE_SYSTEM: dict[str, Callable[[Setting, str], dict[str, Any]]] = {
     "training": parts.training,
     "computing": parts.computing,
-    "agreement": parts.agreement,
-    "loading": parts.loading,
-    "candidates": parts.layouts_and_optimizers,
-    "compiled": parts.compiled,
-    "graphs": parts.graphs,
+    "agreement": agreement.agreement,
+    "loading": candidates.loading,
+    "candidates": candidates.layouts_and_optimizers,
+    "compiled": candidates.compiled,
+    "graphs": candidates.graphs,
 }
 PARTS = ("machine", "training", "computing", "agreement", "resumed", "plain", "loading", "candidates", "compiled", "graphs")
 
@@ -92,7 +92,7 @@ def run(report: Report, setting: Setting, asked: argparse.Namespace, deadline: f
             if "gaittake" in asked.systems:
                 measured(report, part, "gaittake", deadline, lambda: parts.plain_gaittake(setting))
         elif part == "resumed":
-            measured(report, part, "", deadline, lambda: parts.resumed(setting, asked.systems))
+            measured(report, part, "", deadline, lambda: resuming.resumed(setting, asked.systems))
         else:
             for system in asked.systems:
                 call = OF_ONE_SYSTEM[part]

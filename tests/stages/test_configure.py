@@ -179,7 +179,13 @@ def test_a_value_that_a_stage_would_not_take_is_refused_with_its_key_and_nothing
     ],
 )
 def test_every_other_form_of_a_value_is_taken(file: Path, settings: list[str]):
-    configure(file, [parse(setting) for setting in settings])
+    changes = [parse(setting) for setting in settings]
+    configure(file, changes)
+    for key, value in changes:
+        written = YAML(typ="safe", pure=True).load(file)
+        for name in key:
+            written = written[name]
+        assert written == value
 
 
 def test_a_typing_error_in_a_key_is_answered_with_the_nearest_one(file: Path):
