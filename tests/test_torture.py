@@ -23,6 +23,8 @@ STAGES = {"train": "models", "tune": "studies", "compare": "compare", "evaluate"
 RUNS = [(stage, system) for system in systems.names() for stage in STAGES]
 KILLS, SEED = 12, 4
 LONGEST_S = 300.0
+LATEST_KILL_S = 7.0  # the shortest of these stages takes about as long
+ROOM_BYTES = 2**26  # what a stage may need beside the run's own size
 
 
 @pytest.fixture(scope="module")
@@ -36,13 +38,18 @@ def project(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def start(folder: Path, *command: str) -> subprocess.Popen[bytes]:
-    """A stage in a process group of its own, which prints to folder/output."""
+    """A stage in a process group of its own, which prints to `output_of(folder)`."""
     own = {"MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "PREFECT_API_URL", "DVC_ROOT", "PEOPLE_STATE"}
     environment = {name: value for name, value in os.environ.items() if name not in own} | {"PYTHONPATH": str(folder)}
-    with (folder / "output").open("ab") as output:
+    with output_of(folder).open("ab") as output:
         return subprocess.Popen(
             [sys.executable, "-m", *command], cwd=folder, env=environment, stdout=output, stderr=output, start_new_session=True
         )
+
+
+def output_of(folder: Path) -> Path:
+    """Beside the file system that holds the project: a full one takes no words."""
+    return folder.parent.with_name(f"{folder.parent.name}.output")
 
 
 def finished(process: subprocess.Popen[bytes], folder: Path) -> None:
@@ -50,8 +57,8 @@ def finished(process: subprocess.Popen[bytes], folder: Path) -> None:
         code = process.wait(LONGEST_S)
     except subprocess.TimeoutExpired:
         os.killpg(process.pid, signal.SIGKILL)
-        raise AssertionError(f"still running after {LONGEST_S} s:\n{(folder / 'output').read_text()[-3000:]}") from None
-    assert code == 0, (folder / "output").read_text()[-5000:]
+        raise AssertionError(f"still running after {LONGEST_S} s:\n{output_of(folder).read_text()[-3000:]}") from None
+    assert code == 0, output_of(folder).read_text()[-5000:]
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -64,7 +71,7 @@ def test_twelve_kills_at_random_moments_change_no_byte_of_what_is_trained_tuned_
     for stage, system in RUNS:
         taken: list[float] = []
         for _ in range(victims.count((stage, system))):
-            process, delay_s = start(project, f"stages.{stage}", system), draw.uniform(0.2, 20)
+            process, delay_s = start(project, f"stages.{stage}", system), draw.uniform(0.2, LATEST_KILL_S)
             time.sleep(delay_s)
             taken.append(delay_s if process.poll() is None else 0)
             if process.poll() is None:
@@ -102,7 +109,7 @@ def test_of_two_processes_on_one_study_one_is_killed_and_the_other_ends_it(small
 def full_disk(small_run: Path, tmp_path: Path) -> Iterator[Path]:
     """The small run on a file system of its own, with room for a little more."""
     size = sum(path.stat().st_size for path in small_run.rglob("*") if path.is_file() and ".dvc" not in path.parts)
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={size + 3 * 2**20}", "tmpfs", str(tmp_path)]
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={size + ROOM_BYTES}", "tmpfs", str(tmp_path)]
     if os.geteuid() != 0:
         pytest.skip("a small file system is mounted as root only")
     if (done := subprocess.run(mount, capture_output=True, text=True)).returncode:
@@ -132,14 +139,14 @@ def test_a_full_disk_ends_a_stage_with_an_error_that_says_so_and_with_room_it_gi
             pass
     process = start(full_disk, f"stages.{stage}", key)
     code = process.wait(LONGEST_S)
-    said = (full_disk / "output").read_text()
+    said = output_of(full_disk).read_text()
     filler.unlink()
-    print(
-        f"{stage} {key} on a full disk: {said.strip().splitlines()[-1][:120] if said.strip() else 'no word: the disk is full'}"
-    )
+    last = said.strip().splitlines()[-1]
+    print(f"{stage} {key} on a full disk ended with {code}: {last[:120]}")
     if code == 0:  # what it writes went into room that it freed itself
         assert contents(result) == contents(small_run / "data" / folder / key)
         return
+    assert "No space left on device" in said or "disk is full" in said or "no room for" in said
     assert not result.exists()
     finished(start(full_disk, f"stages.{stage}", key), full_disk)
     assert contents(result) == contents(small_run / "data" / folder / key)
