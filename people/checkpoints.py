@@ -32,12 +32,12 @@ def load(path: Path) -> tuple[nn.Module, dict[str, Any]]:
     """
     checkpoint = read(path)
     system, blocks = checkpoint["system"], checkpoint["config"]
-    model = systems.find(system, "model")
     try:
+        model = systems.find(system, "model")
         config.build(systems.find(system, "data").Config, blocks["data"])
         config.build(systems.find(system, "objective").Config, blocks["objective"])
         network = model.Network(config.build(model.Config, blocks["model"]), checkpoint["spec"])
         network.load_state_dict(checkpoint["network"])
-    except (RuntimeError, KeyError, ValueError) as error:
+    except (RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} does not fit the network of today's code: {error}; train again") from error
     return network.eval(), checkpoint

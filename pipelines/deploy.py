@@ -5,6 +5,7 @@
 Deployments that the server has already are updated; their schedules, and pools that it has, stay as they are.
 """
 
+import argparse
 import os
 import sys
 from contextlib import suppress
@@ -21,6 +22,7 @@ READ_BY_WORKERS = ("PEOPLE_WORKSPACE", "PEOPLE_REPOSITORY")  # when a run begins
 
 
 def main() -> None:
+    argparse.ArgumentParser(prog="python -m pipelines.deploy", description=(__doc__ or "").splitlines()[0]).parse_args()
     if not CONFIGURATION.is_file():
         sys.exit(f"no {CONFIGURATION} in {Path.cwd()}: run this in the project's root folder")
     create_pools()

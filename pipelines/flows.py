@@ -19,9 +19,12 @@ from pipelines.work import Outcome
 
 TUNE = "tune"
 MAX_REASON_CHARS = 300
+MAX_THREADS = 64  # of a run, for the tasks that wait for child processes and for workers
 
 Key = Annotated[str, Field(pattern=f"^{graph.KEY}$")]
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")]
+Trials = Annotated[int, Field(ge=0)]
+Workers = Annotated[int, Field(ge=1, le=MAX_THREADS)]
 Result = list[Outcome] | State[Any]
 
 
@@ -42,9 +45,9 @@ class RunOptions(BaseModel):
     publish: bool = Field(default=False, description="push the version, its branch and its tag to the git remote origin")
 
 
-# Threads, as tasks wait for child processes and for workers; a run that fails cancels what it sent.
+# A run that fails cancels what it sent.
 COORDINATOR: Any = {
-    "task_runner": ThreadPoolTaskRunner(max_workers=64),
+    "task_runner": ThreadPoolTaskRunner(max_workers=MAX_THREADS),
     "on_cancellation": [work.cancel_sent],
     "on_failure": [work.cancel_sent],
     "on_crashed": [work.cancel_sent],
@@ -76,7 +79,12 @@ def register(systems: Sequence[Key] = (), options: RunOptions = RunOptions()) ->
 
 
 @flow(**COORDINATOR)
-def tune(systems: Sequence[Key] = (), trials: int = 0, workers: int = 1, options: RunOptions = RunOptions()) -> Result:  # noqa: B008
+def tune(
+    systems: Sequence[Key] = (),
+    trials: Trials = 0,
+    workers: Workers = 1,
+    options: RunOptions = RunOptions(),  # noqa: B008
+) -> Result:
     """Search the task weights of these systems, or of all, with `trials` trials (0: as in params.yaml) by `workers` workers.
 
     A number of trials is written to params.yaml. The workers are runs on the pool that `options.pools` names for `tune`, or

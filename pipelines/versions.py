@@ -26,6 +26,8 @@ from pipelines import commands, graph, workspace
 
 REFS = "refs/versions"
 VERSIONED = ("params.yaml", "dvc.lock")
+NAME = re.compile(r"\w[\w./+-]*")  # of a branch or a tag: no option and nothing that a shell would act on
+MAX_NAME_BYTES = 200  # git keeps a name as that of a file
 _INVALID = re.compile(r"[^A-Za-z0-9_-]+")
 
 
@@ -67,8 +69,16 @@ def record(flow_run: str, *, branch: str = "", tag: str = "", publish: bool = Fa
 
 
 def check_names(branch: str, tag: str) -> None:
-    """Raise `Failed` for a branch or tag that git refuses, that is checked out here, or that names another commit."""
+    """Raise `Failed` for a branch or tag that git refuses, that is checked out here, or that names another commit.
+
+    Names that are options or have characters of a shell are refused too: git takes them, and whoever types them is surprised.
+    """
     for kind, name, ref in (("branch", branch, f"refs/heads/{branch}"), ("tag", tag, f"refs/tags/{tag}")):
+        if name and not (NAME.fullmatch(name) and len(name.encode()) <= MAX_NAME_BYTES):
+            raise commands.Failed(
+                f"{name[:MAX_NAME_BYTES]!r} is no name for a {kind}: expected letters, digits and _ . / + - after a letter or "
+                f"digit, at most {MAX_NAME_BYTES} bytes; choose another, such as results or v1"
+            )
         if name and workspace.query("git", "check-ref-format", ref) is None:
             raise commands.Failed(f"git refuses {name!r} as the name of a {kind}; choose another, such as results or v1")
     if branch and workspace.query("git", "symbolic-ref", "--quiet", "--short", "HEAD") == branch:
@@ -82,7 +92,7 @@ def check_names(branch: str, tag: str) -> None:
 
 def unused_name(flow_run: str) -> str:
     """A name for a version that no other version has."""
-    plain = _INVALID.sub("-", flow_run).strip("-.") or "run"
+    plain = _INVALID.sub("-", flow_run)[:MAX_NAME_BYTES].strip("-.") or "run"
     existing = {version.name for version in list_versions()}
     numbered = (plain if number == 1 else f"{plain}-{number}" for number in itertools.count(1))
     return next(name for name in numbered if name not in existing)
@@ -100,7 +110,7 @@ def describe(name: str, flow_run: str) -> Version:
     return Version(
         name=name,
         made_at=datetime.now(UTC).isoformat(timespec="seconds"),
-        flow_run=flow_run,
+        flow_run=flow_run[:MAX_NAME_BYTES],
         commit=workspace.git("rev-parse", "HEAD"),
         lock_md5=digest(Path("dvc.lock")),
         params_md5=digest(Path("params.yaml")),
@@ -130,24 +140,27 @@ _IDENTITY = {
 
 def list_versions() -> list[Version]:
     """All versions of this repository, newest first."""
-    refs = workspace.git("for-each-ref", "--format=%(refname)", REFS).split()
-    return sorted((read(ref) for ref in refs), key=lambda version: version.made_at, reverse=True)
+    messages = workspace.git("for-each-ref", "--format=%(contents)%00", REFS).split("\0")  # one command, however many there are
+    return sorted(map(parse, filter(str.strip, messages)), key=lambda version: version.made_at, reverse=True)
 
 
 def read(ref: str) -> Version:
     """The version that a ref's commit message describes."""
-    message = workspace.git("show", "--no-patch", "--format=%B", ref)
+    return parse(workspace.git("show", "--no-patch", "--format=%B", ref))
+
+
+def parse(message: str) -> Version:
+    """The version that a commit message describes."""
     return Version(**json.loads(message.partition("\n\n")[2]))
 
 
 def find(name: str) -> Version:
     """The version of this name."""
-    is_name = name and not _INVALID.search(name)
+    is_name = name and not _INVALID.search(name) and len(name) <= 2 * MAX_NAME_BYTES
     if not is_name or workspace.query("git", "rev-parse", "--verify", "--quiet", f"{REFS}/{name}") is None:
         existing = ", ".join(version.name for version in list_versions()[:10]) or "none yet"
-        raise SystemExit(
-            f"there is no version {name!r}; there are {existing} (published ones: git fetch origin '{REFS}/*:{REFS}/*')"
-        )
+        published = f"published ones: git fetch origin '{REFS}/*:{REFS}/*'"
+        raise SystemExit(f"there is no version {name[:MAX_NAME_BYTES]!r}; there are {existing} ({published})")
     return read(f"{REFS}/{name}")
 
 

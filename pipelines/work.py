@@ -24,6 +24,7 @@ from pipelines import artifacts, commands, graph, workspace
 
 UP_TO_DATE = "up to date"
 POLL_S = 2.0
+MAX_ADDRESS_CHARS = 4096
 STATE = Path.home() / ".local/state/people-in-video"  # of a worker without PEOPLE_STATE
 StageName = Annotated[str, Field(pattern=f"^{graph.STAGE_NAME}$")]
 SENT_BY = "sent-by:"  # prefix of the tag of the runs that a coordinator sent to workers
@@ -49,9 +50,11 @@ class Inputs:
     lock: dict[str, Any]
 
     def check(self) -> None:
-        """Raise `Failed` for a commit that is no SHA-1 or SHA-256, or for what is no name of a stage."""
+        """Raise `Failed` for a commit that is no SHA-1 or SHA-256, or for what is no address or no name of a stage."""
         if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", self.commit):
             raise commands.Failed(f"{self.commit!r} is no full name of a commit; a coordinator sends 40 hexadecimal digits")
+        if not self.repository.isprintable() or len(self.repository) > MAX_ADDRESS_CHARS:
+            raise commands.Failed(f"{self.repository[:MAX_ADDRESS_CHARS]!r} is no address of a git repository")
         if unknown := [name for name in self.lock if not re.fullmatch(graph.STAGE_NAME, name)]:
             raise commands.Failed(f"{unknown[0]!r} is no name of a stage")
 

@@ -12,6 +12,7 @@ from typing import BinaryIO, NamedTuple
 
 _PICTURES = (b"db", b"dc")  # ends of the names of an AVI's chunks of video
 _JPEG_CODECS = (b"MJPG", b"mjpg", b"JPEG", b"jpeg")  # of which every chunk is one picture
+_MAX_LISTS = 16  # within each other; an AVI has three
 
 
 class Container(NamedTuple):
@@ -69,13 +70,13 @@ def _avi(file: BinaryIO, size_bytes: int) -> Container:
     return Container(0, pictures if codec in _JPEG_CODECS else None)
 
 
-def _chunks(file: BinaryIO, start: int, end: int) -> Iterator[tuple[bytes, int, int]]:
-    """Name, position and size of every chunk that is no list, those inside lists included."""
+def _chunks(file: BinaryIO, start: int, end: int, depth: int = 0) -> Iterator[tuple[bytes, int, int]]:
+    """Name, position and size of every chunk that is no list, those inside lists included, unless these lie too deep."""
     while start + 8 <= end:
         file.seek(start)
         name, chunk_bytes = struct.unpack("<4sI", file.read(8))
-        if name == b"LIST":
-            yield from _chunks(file, start + 12, min(start + 8 + chunk_bytes, end))
+        if name == b"LIST" and depth < _MAX_LISTS:
+            yield from _chunks(file, start + 12, min(start + 8 + chunk_bytes, end), depth + 1)
         else:
             yield name, start + 8, chunk_bytes
         start += 8 + chunk_bytes + chunk_bytes % 2

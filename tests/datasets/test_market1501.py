@@ -7,6 +7,7 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
 from time import process_time
+from typing import Any
 
 import cv2
 import numpy as np
@@ -245,12 +246,47 @@ def test_a_broken_label_file_is_named(tmp_path: Path, name: str, content: bytes,
         market1501.read_labels(tmp_path)
 
 
+def test_a_label_file_that_claims_structs_without_end_is_named(tmp_path: Path):
+    labels.write_mat(tmp_path / "market_attribute.mat", label_table("0002"), label_table("0009"))
+    content = (tmp_path / "market_attribute.mat").read_bytes()
+    one, many = (np.array([5, 8, count, 1], "<i4").tobytes() for count in (1, 2**31 - 1))
+    (tmp_path / "market_attribute.mat").write_bytes(content.replace(one, many, 1))
+    with pytest.raises(ValueError, match=r"market_attribute\.mat: expected the MATLAB struct .*claims [\d,]+ cells, fields or"):
+        market1501.read_labels(tmp_path)
+
+
 def test_half_of_a_label_file_is_named(tmp_path: Path):
     labels.write_mat(tmp_path / "market_attribute.mat", label_table("0002"), label_table("0009"))
     content = (tmp_path / "market_attribute.mat").read_bytes()
     (tmp_path / "market_attribute.mat").write_bytes(content[: len(content) // 2])
     with pytest.raises(ValueError, match=r"market_attribute\.mat: expected the MATLAB struct .* fetch the file again"):
         market1501.read_labels(tmp_path)
+
+
+@pytest.mark.filterwarnings("ignore:Starting field name")
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"age": np.array(["1", {"x": 1}], dtype=object)}, ".* each of the 2 identities in the field age, got object"),
+        ({"hat": np.ones((2, 2))}, r".* in the field hat, got float64 of shape \(2, 2\)"),
+        ({"hat": np.ones(3)}, r".* in the field hat, got .* of shape \(3,\)"),
+        ({"image_index": np.array([{"x": 1}, "0003"], dtype=object)}, "numbers of identities in image_index, but"),
+        ({"image_index": np.array([np.nan, np.inf])}, "numbers of identities in image_index, but"),
+        ({"_fieldnames": 3.0}, "the MATLAB struct market_attribute with the parts train and test, but"),
+    ],
+)
+def test_label_fields_that_are_no_numbers_of_identities_are_named(tmp_path: Path, change: dict[str, Any], message: str):
+    path = tmp_path / "market_attribute.mat"
+    labels.write_mat(path, label_table("0002", "0003"), label_table("0009"))
+    struct = scipy.io.loadmat(path, simplify_cells=True)["market_attribute"]
+    struct["train"] |= change
+    scipy.io.savemat(path, {"market_attribute": struct})
+    if "_fieldnames" in change:  # scipy writes no name that begins with _
+        struct["train"]["xfieldnames"] = struct["train"].pop("_fieldnames")
+        scipy.io.savemat(path, {"market_attribute": struct})
+        path.write_bytes(path.read_bytes().replace(b"xfieldnames", b"_fieldnames"))
+    with pytest.raises(ValueError, match=rf"market_attribute\.mat.*: expected {message}"):
+        labels.read_mat(path)
 
 
 def test_the_junk_of_each_camera_is_split_by_time(tmp_path: Path):

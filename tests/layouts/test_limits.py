@@ -1,6 +1,7 @@
 """Files that claim or unpack to too much, or cannot be unpacked, are refused by name, before anything large is in memory."""
 
 import io
+import lzma
 import re
 import struct
 import tarfile
@@ -160,6 +161,64 @@ def test_a_tar_file_that_claims_more_than_is_read_in_all_is_refused_by_its_heade
     (tmp_path / "claims.tar").write_bytes(header.tobuf(tarfile.GNU_FORMAT) + bytes(100 << 20 >> 10))
     with pytest.raises(ValueError, match=r"claims\.tar: .*unpack to more than 8,589,934,592 bytes, .*raise MAX_UNPACKED_BYTES"):
         archives.members(tmp_path / "claims.tar", TEXT, expected="notes")
+
+
+def header(kind: bytes, size: int, name: str = "a.txt") -> bytes:
+    """The header of an entry of a tar, which claims this size."""
+    info = tarfile.TarInfo(name)
+    info.type, info.size = kind, size
+    return info.tobuf(tarfile.GNU_FORMAT)
+
+
+def with_records(**records: str) -> bytes:
+    """A file after a PAX header of these records."""
+    lines = b""
+    for key, value in records.items():
+        rest = f" {key}={value}\n".encode()
+        length = len(rest) + len(str(len(rest) + 2))
+        lines += str(length).encode() + rest
+    return header(b"x", len(lines)) + lines.ljust(512, b"\0") + header(b"0", 4) + b"text".ljust(512, b"\0")
+
+
+TARS = {
+    "a PAX header of gigabytes": (header(b"x", 7 << 30), r"a header claims 7,516,192,768 bytes for 'a\.txt'"),
+    "a global PAX header of gigabytes": (header(b"g", 7 << 30), r"a header claims 7,516,192,768 bytes"),
+    "a long name of gigabytes": (header(b"L", 7 << 30), r"a header claims 7,516,192,768 bytes"),
+    "a long link of gigabytes": (header(b"K", 7 << 30), r"a header claims 7,516,192,768 bytes"),
+    "a negative size": (header(b"0", -1024), r"a header claims -1,024 bytes"),
+    "a negative PAX header": (header(b"x", -1024), r"a header claims -1,024 bytes"),
+    "a negative size in a PAX header": (with_records(size="-1024"), r"claims -1,024 bytes"),
+    "gigabytes in a PAX header": (with_records(size="9000000000"), r"unpack to more than 8,589,934,592 bytes"),
+    "a size of many digits": (with_records(size="9" * 300), r"unpack to more than 8,589,934,592 bytes"),
+    "headers of headers": (header(b"x", 0) * 3000, r"maximum recursion depth"),
+    "a sparse file of gigabytes": (
+        with_records(**{"GNU.sparse.major": "0", "GNU.sparse.size": "9000000000", "GNU.sparse.map": "0,4"}),
+        r"unpack to more than 8,589,934,592 bytes",
+    ),
+}
+
+
+@pytest.mark.parametrize("packed", [False, True], ids=["plain", "xz"])
+@pytest.mark.parametrize("name", TARS)
+def test_a_tar_file_whose_headers_claim_what_cannot_be_is_refused_by_name_at_once(tmp_path: Path, name: str, packed: bool):
+    content, message = TARS[name]
+    zeros = bytes(50 << 20)  # of which a header could be
+    (tmp_path / "claims.tar").write_bytes(lzma.compress(content + zeros, preset=0) if packed else content + bytes(10240))
+    tracemalloc.start()
+    with pytest.raises(ValueError, match=rf"claims\.tar: .*{message}"):
+        archives.members(tmp_path / "claims.tar", TEXT, expected="notes")
+    assert tracemalloc.get_traced_memory()[1] < 20e6
+    tracemalloc.stop()
+
+
+def test_a_tar_file_with_long_names_and_pax_headers_is_read(tmp_path: Path):
+    name = f"{'folder/' * 60}größe.txt"
+    for number, form in enumerate((tarfile.PAX_FORMAT, tarfile.GNU_FORMAT)):
+        with tarfile.open(tmp_path / f"{number}.tar.gz", "w:gz", format=form) as archive:
+            info = tarfile.TarInfo(name)
+            info.size = 4
+            archive.addfile(info, io.BytesIO(b"text"))
+        assert archives.members(tmp_path / f"{number}.tar.gz", TEXT, expected="notes") == {name: b"text"}
 
 
 def test_limits_on_archives_count_what_is_read_and_a_folder_has_no_ratio(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -151,6 +151,14 @@ def test_the_structure_of_a_whole_file_is_complete_and_of_a_shorter_one_is_not(t
         assert cut.missing_bytes > 0
 
 
+def test_lists_that_lie_deep_in_lists_are_passed_over(tmp_path: Path) -> None:
+    lists = b"".join(b"LIST" + (12 * (5000 - number)).to_bytes(4, "little") + b"more" for number in range(5000))
+    (tmp_path / "deep.avi").write_bytes(b"RIFF" + (len(lists) + 4).to_bytes(4, "little") + b"AVI " + lists)
+    assert video_containers.inspect(tmp_path / "deep.avi") is not None
+    with pytest.raises(ValueError, match=r"deep\.avi"):
+        list(video_frames(tmp_path / "deep.avi"))
+
+
 def test_what_is_no_video_is_refused_by_name(tmp_path: Path) -> None:
     (tmp_path / "notes.mp4").write_text("no video")
     with pytest.raises(ValueError, match=r"notes\.mp4 .*cannot be opened"):

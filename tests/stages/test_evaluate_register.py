@@ -1,9 +1,15 @@
 """Evaluation selects by validation score and is reproducible; champions are compared on the same data only."""
 
+import io
 import json
+import pickle
+import random
 import shutil
 import subprocess
 import sys
+import tarfile
+import zipfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +19,7 @@ import pytest
 import torch
 from flow_stores import network_for, write_checkpoint, write_store
 from ruamel.yaml import YAML
+from torch import nn
 
 from people import checkpoints
 from people.revalidation import revalidate
@@ -227,6 +234,77 @@ def test_the_champion_is_served_outside_the_project_with_the_outputs_of_the_netw
     assert np.allclose(outputs["age_years"], expected["age_years"].numpy(), atol=1e-4)
     assert np.allclose(outputs["gender_probability"], expected["gender"].softmax(1).numpy(), atol=1e-6)
     assert np.allclose(np.exp(outputs["identity_log_probability"]).sum(axis=1), 1, atol=1e-5)
+
+
+class Payload:
+    """What creates a file when it is unpickled."""
+
+    def __init__(self, file: Path) -> None:
+        self.file = file
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (self.file,)
+
+
+def pickled(path: Path, payload: Payload) -> None:
+    path.write_bytes(pickle.dumps(payload))
+
+
+def saved(path: Path, payload: Payload) -> None:
+    torch.save({"network": payload}, path)
+
+
+def saved_as_before(path: Path, payload: Payload) -> None:
+    torch.save({"network": payload}, path, _use_new_zipfile_serialization=False)
+
+
+def in_a_tar(path: Path, payload: Payload) -> None:
+    with tarfile.open(path, "w") as archive:
+        for name in ("storages", "tensors", "pickle"):
+            content = pickle.dumps(payload)
+            info = tarfile.TarInfo(name)
+            info.size = len(content)
+            archive.addfile(info, io.BytesIO(content))
+
+
+def as_torchscript(path: Path, payload: Payload) -> None:
+    torch.jit.save(torch.jit.script(nn.Linear(1, 1)), path)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("write", [pickled, saved, saved_as_before, in_a_tar, as_torchscript])
+def test_a_registered_checkpoint_that_was_replaced_by_a_program_is_refused_by_name_and_runs_nothing(
+    workspace: Path, store: Path, write: Callable[[Path, Payload], None]
+) -> None:
+    registered(store, workspace, seed=1, score=-0.4)
+    (checkpoint,) = [path for path in Path(".state/mlruns").rglob("checkpoint.pt") if path.is_file()]
+    write(checkpoint, Payload(workspace / "executed"))
+    with pytest.raises(ValueError, match=r"checkpoint\.pt is no readable .*it holds other Python objects") as refused:
+        mlflow.pyfunc.load_model("models:/dmt@champion")
+    assert "weights_only" not in str(refused.value)
+    assert "likely succeed" not in str(refused.value)
+    assert not (workspace / "executed").exists()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_damaged_checkpoint_is_refused_by_name_whatever_its_bytes_are(tmp_path: Path, store: Path) -> None:
+    path, draw, messages = write_checkpoint(tmp_path / "checkpoint.pt", store), random.Random(1), []
+    with zipfile.ZipFile(path) as archive:
+        contents = {name: archive.read(name) for name in archive.namelist()}
+    (pickled,) = [name for name in contents if name.endswith("data.pkl")]
+    for _ in range(300):
+        damaged = bytearray(contents[pickled])
+        for _ in range(draw.randint(1, 3)):
+            damaged[draw.randrange(len(damaged))] = draw.randrange(256)
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, content in (contents | {pickled: bytes(damaged)}).items():
+                archive.writestr(name, content)
+        try:
+            checkpoints.load(path)
+        except ValueError as error:
+            messages.append(str(error))
+    assert len(messages) > 200
+    assert [message for message in messages if str(path) not in message or "weights_only" in message] == []
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 import scipy.io
 
-from people.layouts import files
+from people.layouts import files, matlab
 from people.records import ATTRIBUTES
 
 GARMENTS = {"upper_colour": "up", "lower_colour": "down"}  # and the prefix of their columns
@@ -87,10 +87,7 @@ def write_csv(path: Path, table: pd.DataFrame) -> None:
 def read_mat(path: Path) -> dict[str, pd.DataFrame]:
     """The attributes of `market_attribute.mat` of train and of test, which list their fields in different orders."""
     expected = f"the MATLAB struct {_STRUCT} with the parts train and test"
-    try:
-        content = scipy.io.loadmat(path, squeeze_me=True, struct_as_record=False)
-    except (ValueError, TypeError, OSError, NotImplementedError, scipy.io.matlab.MatReadError) as error:
-        raise ValueError(f"{path}: expected {expected}, but it cannot be read ({error}); fetch the file again") from None
+    content = matlab.read(path, expected, squeeze_me=True, struct_as_record=False)
     try:
         struct = content[_STRUCT]
         structs = {subset: getattr(struct, subset) for subset in ("train", "test")}
@@ -98,7 +95,7 @@ def read_mat(path: Path) -> dict[str, pd.DataFrame]:
             subset: {name: np.atleast_1d(getattr(inner, name)) for name in inner._fieldnames}
             for subset, inner in structs.items()
         }
-    except (KeyError, AttributeError) as error:
+    except (KeyError, AttributeError, TypeError) as error:
         raise ValueError(f"{path}: expected {expected}, but {error}; fetch the file again") from None
     return {subset: _table(columns, f"{path} ({subset})") for subset, columns in fields.items()}
 
@@ -106,7 +103,16 @@ def read_mat(path: Path) -> dict[str, pd.DataFrame]:
 def _table(fields: Mapping[str, np.ndarray], where: str) -> pd.DataFrame:
     if missing := [name for name in (*COLUMNS, _IDENTITY) if name not in fields]:
         raise ValueError(f"{where}: expected the field {missing[0]}, there are {', '.join(fields)}; fetch the file again")
-    index = [f"{int(number):04d}" for number in fields[_IDENTITY]]
+    try:
+        index = [f"{int(number):04d}" for number in fields[_IDENTITY]]
+    except (TypeError, ValueError, OverflowError) as error:
+        raise ValueError(f"{where}: expected numbers of identities in {_IDENTITY}, but {error}; fetch the file again") from None
+    for name in COLUMNS:
+        if fields[name].shape != (len(index),) or fields[name].dtype.kind not in "iuf":
+            raise ValueError(
+                f"{where}: expected a number for each of the {len(index)} identities in the field {name}, got "
+                f"{fields[name].dtype} of shape {fields[name].shape}; fetch the file again"
+            )
     return attributes(pd.DataFrame({name: fields[name] for name in COLUMNS}, index=index), where)
 
 
