@@ -11,7 +11,7 @@ Sex = Literal["female", "male"]
 # the one order of gender classes; only the codes of Market-1501 (`ATTRIBUTES`) have another
 GENDERS: tuple[Sex, ...] = ("female", "male")
 Split = Literal["train", "validation", "test"]
-Condition = Literal["normal", "bag", "coating_shoes", "coat", "other_clothes"]
+Condition = Literal["normal", "bag", "coating_shoes", "coat", "other_clothes", "carrying"]
 
 JOINTS = (
     "head",
@@ -79,7 +79,8 @@ class Motion:
 
     `joints_m` is ordered as `JOINTS`; x points forward (the way the person walks), y to the person's left, z up. The origin
     is on the ground below the pelvis, so the pelvis has x = y = 0 in every frame. `forward_m` is the distance walked since
-    the walk's first frame, with which a renderer moves the person through a scene.
+    the walk's first frame, with which a renderer moves the person through a scene. `relative_speed` is the speed at which
+    the person was asked to walk, relative to a comfortable one.
     """
 
     subject_id: str
@@ -92,6 +93,7 @@ class Motion:
     height_m: float | None = None
     weight_kg: float | None = None
     repaired_frames: int = 0
+    relative_speed: float = 1.0
 
     def __len__(self) -> int:
         return len(self.joints_m)
@@ -104,6 +106,29 @@ class Motion:
 
 
 @dataclass(frozen=True, eq=False)
+class PasserBy:
+    """Somebody who walks through the picture farther away than the person whom a take records.
+
+    `view_deg` is as in `Take`, for the passer-by's own walking direction. The middle of the path lies `away_m` farther from the
+    camera than that of the person's, and `right_m` to the image's right. Who has walked to the end of `motion` stands still.
+    """
+
+    motion: Motion
+    identity_seed: int
+    view_deg: float
+    away_m: float
+    right_m: float
+
+
+@dataclass(frozen=True, eq=False)
+class Surroundings:
+    """A place outdoors, one for each session, with or without objects in it, and the people who pass by there."""
+
+    is_cluttered: bool = False
+    passers_by: tuple[PasserBy, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class Take:
     """One recording to be made: subject, piece of motion, clothes and bags, and the camera's view.
 
@@ -113,6 +138,7 @@ class Take:
     `identity_seed` fixes body, hair and clothes (the same in all takes of a subject), `seed` what differs from take to take.
     `split` is the subject's in a dataset that is to be written, None for a recording outside of a dataset.
     `appearance` are the twelve `ATTRIBUTES` that the person must show, by name; None draws clothes at random.
+    `surroundings` None is a room, or with an `appearance` a street.
     """
 
     subject_id: str
@@ -125,6 +151,7 @@ class Take:
     seed: int
     split: Split | None = None
     appearance: Mapping[str, str] | None = None
+    surroundings: Surroundings | None = None
 
 
 @dataclass(frozen=True, eq=False)

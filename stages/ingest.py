@@ -37,7 +37,7 @@ def main(key: str) -> None:
     refuse_unseen_links(key, block["archive"])
     root = raw = Path("data/raw", key)
     with output(raw) as folder:
-        motions = walks(key, block, len(dataset.SEQUENCES))
+        motions = walks(key, block)
         if motions is None:
             root = link(key, place(key, block["archive"]))
             folder.mkdir()
@@ -54,19 +54,22 @@ def main(key: str) -> None:
         print(f"{key}: left unread: {len(unread)} files, e.g. {', '.join(unread[:UNREAD_LISTED])}")
 
 
-def walks(key: str, block: Block, sequences: int) -> list[Motion] | None:
+def walks(key: str, block: Block) -> list[Motion] | None:
     """Walks from the dataset's source, one for every sequence; None where the archive has frames."""
-    source = motion.find(block["source"])
+    dataset, source = datasets.find(key), motion.find(block["source"])
     if source.walks is None:
         return None
+    if not hasattr(dataset, "plan"):
+        raise ValueError(f"nobody is rendered into the layout of {key}; set datasets.{key}.source to official in params.yaml")
     request = WalkRequest(
         archive=place(key, block["archive"]),
         people=sum(block["subjects"][split] for split in ("train", "validation", "test")),
-        walks=sequences,
+        walks=len(dataset.SEQUENCES),
         frames=block["frames_per_sequence"],
         frame_rate_hz=float(block["frame_rate_hz"]),
         seed=params("seed"),
         variation=block.get("variation"),
+        speeds=getattr(dataset, "SPEEDS", ()),
     )
     return source.walks(request)
 

@@ -66,7 +66,7 @@ def write(
         by_subject[take.subject_id].append(take)
     jobs: list[Future] = []
     with image_files.atomic_folder(root, jobs) as partial:
-        _write_metadata(partial, {subject: recorded[0] for subject, recorded in sorted(by_subject.items())})
+        write_metadata(partial, {subject: recorded[0] for subject, recorded in sorted(by_subject.items())})
         work = [(partial, by_subject[subject], render, locations, jpeg_quality) for subject in sorted(by_subject)]
         jobs += [executor.submit(_write_subject, *arguments) for arguments in work] if executor else []
         for number, arguments in enumerate(work):
@@ -74,7 +74,8 @@ def write(
             done()
 
 
-def _write_metadata(root: Path, subjects: Mapping[str, Take]) -> None:
+def write_metadata(root: Path, subjects: Mapping[str, Take]) -> None:
+    """The id lists, frame rate, sexes and ages; of every subject one take."""
     for split, name in ID_LISTS.items():
         (root / name).write_text("".join(f"{subject}\n" for subject, take in subjects.items() if take.split == split))
     if without_split := [subject for subject, take in subjects.items() if take.split not in ID_LISTS]:
@@ -97,9 +98,9 @@ def _write_subject(
     keypoints: dict[str, dict[str, Float[np.ndarray, "frame 17 3"]]] = defaultdict(dict)
     for take in takes:
         clip, recorded = locations(take), list(render(take))
-        _write_video(root / clip.frames, take, recorded, jpeg_quality)
+        write_video(root / clip.frames, take, recorded, jpeg_quality)
         if not (root / clip.background).exists():
-            _write_video(root / clip.background, take, list(render(empty_scene(take))), jpeg_quality)
+            write_video(root / clip.background, take, list(render(empty_scene(take))), jpeg_quality)
         file, _, inside = clip.masks.partition("!")
         prefix = f"{inside}/" if inside else ""
         for number, rendered in enumerate(recorded, start=1):
@@ -115,7 +116,8 @@ def _write_subject(
         np.savez(root / file, **arrays)  # pyright: ignore[reportArgumentType]
 
 
-def _write_video(path: Path, take: Take, recorded: Sequence[Rendered], jpeg_quality: int) -> None:
+def write_video(path: Path, take: Take, recorded: Sequence[Rendered], jpeg_quality: int) -> None:
+    """The rendered frames of a take as a video."""
     path.parent.mkdir(parents=True, exist_ok=True)
     frames_rgb = [rendered.frame_rgb for rendered in recorded]
     video_files.write(path, frames_rgb, frame_rate_hz=take.motion.frame_rate_hz, jpeg_quality=jpeg_quality)
@@ -150,11 +152,11 @@ def index(
     Without a video the frames are the silhouettes. `official` lists the subjects of the splits, for a root without id lists. A
     clip without a frame, and a subject without a split, have their row: validation names and removes them.
     """
-    id_lists = _id_lists(root)
-    splits = id_lists or {split: set(subjects) for split, subjects in official.items()}
+    listed = id_lists(root)
+    splits = listed or {split: set(subjects) for split, subjects in official.items()}
     recording_file = files.find(root, RECORDING)
     recording = json.loads(files.read_text(recording_file)) if recording_file else {}
-    keypoints = _keypoints(root)
+    keypoints = keypoint_locations(root)
     measured = _measure(root, videos, masks)
     rows = []
     for key in sorted({*videos, *masks}):
@@ -182,7 +184,7 @@ def index(
         }
         rows += [{**row, "split": split} for split in [split for split in splits if subject in splits[split]] or [None]]
     clips = pd.DataFrame(rows)
-    _check_id_lists(root, set(clips["subject_id"]), id_lists)
+    check_id_lists(root, set(clips["subject_id"]), listed)
     return clips.astype({"gender": "str", "split": "str", "age_years": float})
 
 
@@ -200,7 +202,7 @@ def _measure(
         return measured | {key: info._asdict() for key, info in zip(videos, infos, strict=True)}
 
 
-def _id_lists(root: Path) -> dict[Split, set[str]]:
+def id_lists(root: Path) -> dict[Split, set[str]]:
     """The subjects of every split by the id lists in the root; empty where it has none."""
     lists: dict[Split, Path] = {split: path for split, name in ID_LISTS.items() if (path := files.find(root, name))}
     if lists and len(lists) < len(ID_LISTS):
@@ -209,14 +211,15 @@ def _id_lists(root: Path) -> dict[Split, set[str]]:
     return {split: set(files.read_text(path).split()) for split, path in lists.items()}
 
 
-def _check_id_lists(root: Path, recorded: set[str], id_lists: Mapping[Split, set[str]]) -> None:
-    for split, listed in id_lists.items():
-        if missing := sorted(listed - recorded):
+def check_id_lists(root: Path, recorded: set[str], listed: Mapping[Split, set[str]]) -> None:
+    """Refuse lists with a subject of whom there is no clip."""
+    for split, subjects in listed.items():
+        if missing := sorted(subjects - recorded):
             raise ValueError(f"{ID_LISTS[split]} lists {', '.join(missing[:5])}, without clips in {root}; shorten the list")
 
 
-def _keypoints(root: Path) -> dict[tuple[str, str], str]:
-    """The locations of all true keypoints, by subject and name of the array."""
+def keypoint_locations(root: Path) -> dict[tuple[str, str], str]:
+    """The locations of all true keypoints, by the name of the file (a subject) and of the array."""
     locations = {}
     for path in (path for folder in files.named(root, "keypoints") for path in files.children(folder)):
         if path.suffix.lower() == ".npz":

@@ -1,21 +1,23 @@
 """Renderer: frames of a dressed body that walks through a scene, with mask, keypoints and box as ground truth."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import get_args
 
 import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from people.records import COCO_KEYPOINTS, JOINTS, Condition, Motion, Rendered, Take
+from people.records import COCO_KEYPOINTS, JOINTS, Condition, Motion, PasserBy, Rendered, Take
 from people.synth.body.shape import COLUMNS, Shape, Skeleton, build_skeleton, unit_vectors
 from people.synth.clothing.figure import Figure
 from people.synth.clothing.outfit import Outfit
 from people.synth.clothing.textures import part_texture
 from people.synth.clothing.wardrobe import build_person, check_appearance
 from people.synth.scene.camera import FIELD_HEIGHT_M, NEAR_M, Camera, camera_at
+from people.synth.scene.outdoors import outdoors
 from people.synth.scene.raster import Fragments, rasterise
-from people.synth.scene.room import ROOM, Light, sensor_noise, shadow_factor
+from people.synth.scene.room import ROOM, Light, Scene, sensor_noise, shadow_factor
 from people.synth.scene.street import STREET
 
 SUPERSAMPLE = 2  # samples per pixel in each direction, averaged
@@ -31,8 +33,9 @@ def render(take: Take, *, size_hw: tuple[int, int]) -> Iterator[Rendered]:
         raise ValueError(f"condition must be one of {', '.join(get_args(Condition))}, got {take.condition!r} ({take.sequence})")
     if len(take.motion) == 0:
         raise ValueError(f"the motion of {take.subject_id} {take.sequence} has no frames; give at least one")
-    if not (np.isfinite(take.motion.joints_m).all() and np.isfinite(take.motion.forward_m).all()):
-        raise ValueError(f"the motion of {take.subject_id} {take.sequence} has joints that are not finite; repair it first")
+    for motion in (take.motion, *(passer_by.motion for passer_by in _passers_by(take))):
+        if not (np.isfinite(motion.joints_m).all() and np.isfinite(motion.forward_m).all()):
+            raise ValueError(f"the motion of {take.subject_id} {take.sequence} has joints that are not finite; repair it first")
     if take.appearance is not None:
         check_appearance(take.appearance, take.condition)
     camera_at(take.view_deg, size_hw)
@@ -41,27 +44,62 @@ def render(take: Take, *, size_hw: tuple[int, int]) -> Iterator[Rendered]:
 
 def _frames(take: Take, size_hw: tuple[int, int]) -> Iterator[Rendered]:
     """Render in batches of frames, because few large array operations cost less than many small ones."""
-    motion, shape, outfit = build_person(take)
-    figure = Figure(shape, outfit)
-    atlas = _TextureAtlas(figure, outfit, FIELD_HEIGHT_M / size_hw[0] / 3)
-    scene = ROOM if take.appearance is None else STREET
-    camera = camera_at(take.view_deg, size_hw)
+    scene, camera = _scene(take), camera_at(take.view_deg, size_hw)
     rng = np.random.default_rng([take.seed, 31])
     gain = float(rng.uniform(0.93, 1.06))
     background = (scene.background(take.session, float(take.view_deg), size_hw) * np.float32(gain)).astype(np.float32)
     noise = sensor_noise(rng, size_hw)
-    joints_m = _world_joints(motion, outfit, shape)
+    person = _Walker(take, camera)
+    passers_by = [_walker_behind(passer_by, take, size_hw) for passer_by in _passers_by(take)]
     batch_frames = max(_BATCH_PIXELS // (size_hw[0] * size_hw[1]), 1)
-    for start in range(0, len(joints_m), batch_frames):
-        skeleton = build_skeleton(joints_m[start : start + batch_frames], shape)
-        _add_fingertips(skeleton, shape)
-        batch = _FrameBatch(figure, atlas, skeleton, camera, scene.light, gain)
-        keypoints = _keypoints(skeleton, shape, batch, camera)
+    for start in range(0, len(take.motion), batch_frames):
+        numbers = range(start, min(start + batch_frames, len(take.motion)))
+        batch, *behind = (walker.batch(numbers, scene.light, gain) for walker in (person, *passers_by))
+        keypoints = _keypoints(batch.skeleton, person.shape, batch, camera)
         for index in range(len(keypoints)):
             offset = int(rng.integers(len(noise) - background.size))
+            image = background.copy()
+            for of_passer_by in behind:
+                of_passer_by.compose(index, image)
             yield batch.rendered(
-                index, background, noise[offset : offset + background.size].reshape(background.shape), keypoints[index]
+                index, image, noise[offset : offset + background.size].reshape(background.shape), keypoints[index]
             )
+
+
+def _scene(take: Take) -> Scene:
+    if take.surroundings is not None:
+        return outdoors(take.session, take.surroundings.is_cluttered)
+    return ROOM if take.appearance is None else STREET
+
+
+def _passers_by(take: Take) -> tuple[PasserBy, ...]:
+    return take.surroundings.passers_by if take.surroundings else ()
+
+
+class _Walker:
+    """A dressed person who walks before a camera."""
+
+    def __init__(self, take: Take, camera: Camera) -> None:
+        motion, self.shape, outfit = build_person(take)
+        self.camera, self.figure = camera, Figure(self.shape, outfit)
+        self.atlas = _TextureAtlas(self.figure, outfit, FIELD_HEIGHT_M / camera.size_hw[0] / 3)
+        self.joints_m = _world_joints(motion, outfit, self.shape)
+
+    def batch(self, numbers: range, light: Light, gain: float) -> "_FrameBatch":
+        """The frames of these numbers; after the last one the person stands still."""
+        joints_m = self.joints_m[np.minimum(numbers, len(self.joints_m) - 1)]
+        skeleton = build_skeleton(joints_m, self.shape)
+        _add_fingertips(skeleton, self.shape)
+        return _FrameBatch(self.figure, self.atlas, skeleton, self.camera, light, gain)
+
+
+def _walker_behind(passer_by: PasserBy, take: Take, size_hw: tuple[int, int]) -> _Walker:
+    """A passer-by before the take's camera; seen from the passer-by's own path, which is moved to its place."""
+    own = {"motion": passer_by.motion, "identity_seed": passer_by.identity_seed, "view_deg": passer_by.view_deg}
+    walker = _Walker(replace(take, **own, condition="normal", surroundings=None), camera_at(passer_by.view_deg, size_hw))
+    away = walker.camera.axes[2] * np.array([1, 1, 0], np.float32)
+    walker.joints_m += passer_by.away_m * unit_vectors(away) + passer_by.right_m * walker.camera.axes[0]
+    return walker
 
 
 def _world_joints(motion: Motion, outfit: Outfit, shape: Shape) -> Float[np.ndarray, "frame joint 3"]:
@@ -160,22 +198,28 @@ class _FrameBatch:
         return buffer.reshape(frame_count, height * SUPERSAMPLE, width * SUPERSAMPLE, 4)
 
     def rendered(
-        self, index: int, background: Float[np.ndarray, "height width 3"], noise: np.ndarray, keypoints: np.ndarray
+        self, index: int, image: Float[np.ndarray, "height width 3"], noise: np.ndarray, keypoints: np.ndarray
     ) -> Rendered:
-        """Frame `index` composed over the background."""
+        """Frame `index` drawn over the image of what is behind, in place."""
+        window, foreground = self.compose(index, image)
+        frame_rgb = cv2.add(image, noise, dtype=cv2.CV_8U)
+        mask = np.zeros(image.shape[:2], bool)
+        mask[window] = foreground[..., 3] >= 128
+        return Rendered(frame_rgb=frame_rgb, mask=mask, keypoints_px=keypoints, box_xyxy_px=_mask_box(mask, window))
+
+    def compose(
+        self, index: int, image: Float[np.ndarray, "height width 3"]
+    ) -> tuple[tuple[slice, slice], UInt8[np.ndarray, "row column 4"]]:
+        """Draw frame `index` over an image in place; also returns where, and the colours and coverage drawn there."""
         top, left = (int(coordinate) for coordinate in self.origin[index])
         height, width = self.crop_hw
         foreground = cv2.resize(self.images[index], (width, height), interpolation=cv2.INTER_AREA)
         window = (slice(top, top + height), slice(left, left + width))
         alpha = foreground[..., 3:].astype(np.float32) * np.float32(1 / 255)
-        image = background.copy()
         feet = np.stack([self.skeleton.joint[name][index] for name in ("left_ankle", "left_foot", "right_ankle", "right_foot")])
         _cast_shadows(image, self.camera, feet)
         image[window] = image[window] * (1 - alpha) + foreground[..., :3]
-        frame_rgb = cv2.add(image, noise, dtype=cv2.CV_8U)
-        mask = np.zeros(background.shape[:2], bool)
-        mask[window] = foreground[..., 3] >= 128
-        return Rendered(frame_rgb=frame_rgb, mask=mask, keypoints_px=keypoints, box_xyxy_px=_mask_box(mask, window))
+        return window, foreground
 
 
 def _crop(points: Float[np.ndarray, "frame vertex 3"], size_hw: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:

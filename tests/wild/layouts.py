@@ -81,6 +81,12 @@ def oumvlp() -> dict[str, bytes]:
     return id_lists(5) | dict.fromkeys(names, mask)
 
 
+def fvg() -> dict[str, bytes]:
+    clips = [f"session1/{person:03d}_{video}" for person in PEOPLE for video in ("01", "02")]
+    names = [f"{clip}/{frame:05d}.png" for clip in clips for frame in (1, 2)]
+    return id_lists(3) | {name: picture(".png", seed) for seed, name in enumerate(names)}
+
+
 def columns() -> list[str]:
     from people.datasets.market1501.labels import COLUMNS
 
@@ -118,6 +124,7 @@ LAYOUTS = {
     "tumgaid": Layout("tumgaid", tumgaid, "image", "image/p002", ("tumgaidtrainids.lst", "allage.txt", "allgender.txt"), 6),
     "casiab": Layout("casiab", casiab, "silhouettes", "silhouettes/002/nm-01", _LISTS, 6),
     "oumvlp": Layout("oumvlp", oumvlp, "Silhouette_000-00", "Silhouette_000-00/00002", _LISTS, 6),
+    "fvg": Layout("fvg", fvg, "session1", "session1/002_01", _LISTS, 6),
     "market1501": Layout("market1501", market1501, "bounding_box_train", "bounding_box_train/more", ("validation_ids.txt",), 8),
     "market1501_course": Layout("market1501", market1501_course, "train", "train/more", ("annotations_train.csv",), 6),
 }

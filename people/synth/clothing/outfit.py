@@ -8,6 +8,8 @@ from jaxtyping import Float
 from people.synth.body.shape import Shape
 from people.synth.clothing.fabric import Fabric, random_fabric
 
+LUGGAGE = ("backpack", "across", "shoulder", "held")  # which of them a person carries in the condition `carrying`
+
 
 @dataclass(frozen=True, eq=False)
 class Accessory:
@@ -75,13 +77,14 @@ def draw_outfit(shape: Shape, condition: str, session: int, identity_seed: int) 
     shoes = Fabric("plain", (rng.uniform(25, 120) * np.ones(3), rng.uniform(40, 200, 3)), 0.05, 0.2, int(rng.integers(2**31)))
     width = max(0.5 + 0.6 * normals[0], 0.0)
     has_coat = condition == "coat"
+    carried = _draw_luggage(identity_seed) if condition == "carrying" else None
     skirt_length = float(np.clip(0.75 + 0.3 * normals[1], 0.4, 1.4))
     return Outfit(
         top=top,
         bottom=bottom,
         shoes=shoes,
         coat=coat if has_coat else None,
-        backpack=backpack if condition == "bag" else None,
+        backpack=backpack if condition == "bag" or (carried and carried.kind == "backpack") else None,
         shoe_covers=condition == "coating_shoes",
         skirt=has_skirt,
         sleeve_end=0.62 if uniforms[2] < (0.5 if session % 2 else 0.3) else 1.9,
@@ -93,4 +96,12 @@ def draw_outfit(shape: Shape, condition: str, session: int, identity_seed: int) 
         hem=max(skirt_length, 0.85) if has_coat else (skirt_length if has_skirt else 0.0),
         flare=0.3 + 1.2 * uniforms[5],
         skirt_ease=0.026 if has_coat else 0.008,
+        bag=carried if carried and carried.kind in ("across", "shoulder") else None,
+        handbag=carried if carried and carried.kind == "held" else None,
     )
+
+
+def _draw_luggage(identity_seed: int) -> Accessory:
+    """The person's own bag, the same in all sessions; independent of the clothes."""
+    rng = np.random.default_rng([identity_seed, 59])
+    return Accessory(LUGGAGE[int(rng.integers(len(LUGGAGE)))], int(rng.choice((-1, 1))), random_fabric(rng, 0.3))

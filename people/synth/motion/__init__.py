@@ -15,7 +15,8 @@ from people.config import Block
 class WalkRequest(NamedTuple):
     """The walks that a dataset needs: the archive to read, and the numbers of people, walks per person and frames per walk.
 
-    `variation` is for sources that generate walks: how much people differ from each other, and from walk to walk.
+    `variation` is for sources that generate walks: how much people differ from each other, and from walk to walk; so is
+    `speeds`, of each walk relative to a comfortable one (empty: all comfortable).
     """
 
     archive: Path
@@ -25,6 +26,7 @@ class WalkRequest(NamedTuple):
     frame_rate_hz: float
     seed: int
     variation: Block | None
+    speeds: tuple[float, ...] = ()
 
 
 def names() -> list[str]:

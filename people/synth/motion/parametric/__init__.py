@@ -1,14 +1,16 @@
 """Parametric walks: joint angles as Fourier series over the gait cycle, forward kinematics, and feet that do not slide."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from people.config import build, check
+from people.layouts.speeds import step_factors
 from people.records import Motion
 from people.synth.motion import WalkRequest
 from people.synth.motion.parametric.kinematics import walk_cycle
-from people.synth.motion.parametric.traits import AGES_YEARS, Traits, draw_traits, perturb_curves
+from people.synth.motion.parametric.traits import AGES_YEARS, ANGLES, Traits, draw_traits, perturb_curves
 
 
 def walks(request: WalkRequest) -> list[Motion]:
@@ -25,6 +27,7 @@ def walks(request: WalkRequest) -> list[Motion]:
         frame_rate_hz=request.frame_rate_hz,
         seed=request.seed,
         variation=build(Variation, request.variation),
+        speeds=request.speeds,
     )
 
 
@@ -48,11 +51,17 @@ def motions(
     frame_rate_hz: float | int,
     seed: int,
     variation: Variation = Variation(1.0, 1.0),
+    speeds: Sequence[float] = (),
 ) -> list[Motion]:
-    """`walks` walks of `frames` frames of each of `count` people, alternately female and male, aged 18 to 75."""
+    """`walks` walks of `frames` frames of each of `count` people, alternately female and male, aged 18 to 75.
+
+    `speeds` has the speed of each walk, relative to the person's comfortable one; empty: all are comfortable.
+    """
     for name, value in (("count", count), ("walks", walks), ("frames", frames), ("frame_rate_hz", frame_rate_hz)):
         if not value > 0:
             raise ValueError(f"{name} must be positive, got {value}; request at least one person, walk and frame")
+    if speeds and len(speeds) != walks:
+        raise ValueError(f"expected a speed for each of {walks} walks, got {len(speeds)}; give as many, or none")
     generated = []
     for subject in range(count):
         rng = np.random.default_rng([seed, subject])
@@ -61,7 +70,8 @@ def motions(
         for walk in range(walks):
             walk_rng = np.random.default_rng([seed, subject, walk + 1])
             name, spread = f"w{subject + 1:03d}", variation.within_subject
-            generated.append(_generate_walk(traits, name, walk, frames, float(frame_rate_hz), walk_rng, spread))
+            speed = speeds[walk] if speeds else 1.0
+            generated.append(_generate_walk(traits, name, walk, frames, float(frame_rate_hz), walk_rng, spread, speed))
     return generated
 
 
@@ -73,15 +83,22 @@ def _generate_walk(
     frame_rate_hz: float,
     rng: np.random.Generator,
     spread: float | int,
+    speed: float | int,
 ) -> Motion:
-    """One walk: the person's gait with small random variation, times `spread`, starting at a random phase of the cycle."""
+    """One walk: the person's gait with small random variation, times `spread`, starting at a random phase of the cycle.
+
+    At another `speed` than 1 steps follow at another rate and have another length (`people/layouts/speeds.py`), from which the
+    swing of the thighs follows; arms swing in proportion to the length.
+    """
+    rate_factor, length_factor = step_factors(speed)
     curves = perturb_curves(rng, traits.curves, 0.02 * spread)
-    cycle_rate_hz = traits.step_rate_hz / 2 * (1 + 0.02 * spread * rng.standard_normal())
+    curves[:, ANGLES.index("shoulder"), 1:] *= length_factor
+    cycle_rate_hz = rate_factor * traits.step_rate_hz / 2 * (1 + 0.02 * spread * rng.standard_normal())
     # The step rate varies by about one per cent within a walk.
     seconds = np.arange(frames) / frame_rate_hz
     phase_drift = 0.06 * np.sin(2 * np.pi * (0.23 * seconds + rng.random()))
     phase = 2 * np.pi * (cycle_rate_hz * seconds + rng.random()) + phase_drift
-    stride_m = traits.stride_m * (1 + 0.015 * spread * rng.standard_normal())
+    stride_m = length_factor * traits.stride_m * (1 + 0.015 * spread * rng.standard_normal())
     joints_m, forward_m = walk_cycle(traits, curves, stride_m, phase)
     return Motion(
         subject_id=subject_id,
@@ -93,4 +110,5 @@ def _generate_walk(
         age_years=traits.age_years,
         height_m=traits.height_m,
         weight_kg=traits.weight_kg,
+        relative_speed=float(speed),
     )
