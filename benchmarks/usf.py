@@ -52,7 +52,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--channels", help="of the first convolution and of each GLConv; those of GaitGL are 32,64,128,128")
     asked = parser.parse_args()
-    gallery, probe = usf.read(asked.folder, usf.GALLERY), usf.read(asked.folder, asked.probe)
+    gallery, probe = (usf.read_half_cycles(asked.folder, name) for name in (usf.GALLERY, asked.probe))
     nearest = hit_share(cdist(averaged(probe), averaged(gallery)), gallery, probe)
     print(f"nearest averaged silhouette: {nearest:.1%}", flush=True)
     model = replace(MODEL, channels=tuple(map(int, asked.channels.split(",")))) if asked.channels else MODEL

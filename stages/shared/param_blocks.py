@@ -14,7 +14,7 @@ from people.config import Block, build
 
 Key = tuple[str, ...]
 
-VIDEO_BLOCKS = ("flow", "silhouettes", "poses", "crops")  # people/video has a Config for each
+VIDEO_BLOCKS = ("flow", "silhouettes", "poses", "crops", "foregrounds")  # people/video has a Config for each
 RENDERING_TYPES: dict[str, Any] = {
     "source": str,
     "archive": str,
@@ -72,6 +72,11 @@ def check_dataset(where: str, dataset: types.ModuleType, block: Block) -> None:
     """Refuse what neither the rendering nor the plan of a dataset takes."""
     from people.synth import motion
 
+    if not hasattr(dataset, "plan"):
+        check_keys_and_types(where, block, RENDERING_TYPES, RENDERING_TYPES, required={"source", "archive"})
+        if block["source"] != "official":
+            raise ValueError(f"{where}.source must be official, as nobody is rendered into its layout, got {block['source']!r}")
+        return
     plan = {name: hint for name, hint in typing.get_type_hints(dataset.plan).items() if name in block or name == "subjects"}
     required = set(inspect.signature(dataset.plan).parameters) - {"motions", "seed"}
     accepted = {*RENDERING_TYPES, *required}

@@ -239,9 +239,12 @@ def test_the_frames_of_a_damaged_video_go_to_quarantine_and_the_rest_stays(archi
 
 def index_of(walks: dict[str, list[str]], views: tuple[str, ...] = ("000",)) -> pd.DataFrame:
     rows = [
-        (f"{subject}/{walk}/{view}", subject, walk, "test") for subject in walks for walk in walks[subject] for view in views
+        (f"{subject}/{walk}/{view}", subject, walk, float(view), "test")
+        for subject in walks
+        for walk in walks[subject]
+        for view in views
     ]
-    return pd.DataFrame(rows, columns=["clip_id", "subject_id", "sequence", "split"])
+    return pd.DataFrame(rows, columns=["clip_id", "subject_id", "sequence", "view_deg", "split"])
 
 
 def test_gallery_and_probes_of_one_subject_written_out_by_hand():
@@ -259,8 +262,11 @@ def test_gallery_and_probes_of_one_subject_written_out_by_hand():
 
 
 def test_a_protocol_holds_every_view_that_there_is():
-    probe_sets = casiab.protocol(index_of({"075": TEN, "076": TEN}, ("000", "090", "180")), "test")
+    *probe_sets, side = casiab.protocol(index_of({"075": TEN, "076": TEN}, ("000", "090", "180")), "test")
     assert [(len(probe_set.gallery), len(probe_set.probes)) for probe_set in probe_sets] == [(24, 12)] * 3 + [(18, 6)] * 3
+    assert (side.name, side.group) == ("NM", "from_90")
+    assert side.gallery == ("075/nm-01/090", "076/nm-01/090")
+    assert set(side.probes) == {f"{subject}/nm-02/{view}" for subject in ("075", "076") for view in ("000", "090", "180")}
 
 
 def test_probes_whose_subject_is_in_no_gallery_clip_are_left_out_and_listed():
@@ -271,6 +277,7 @@ def test_probes_whose_subject_is_in_no_gallery_clip_are_left_out_and_listed():
     assert left["single_view/NM"] == ("076/nm-05/000",)
     assert left["single_view/CL"] == ("076/cl-01/000", "076/cl-02/000")
     assert left["cross_view/CL"] == ()  # cl-02 is in that gallery
+    assert left["from_90/NM"] == ("075/nm-02/000",)  # nobody walks past the camera from its side
 
 
 def test_a_split_without_clips_has_no_protocol():

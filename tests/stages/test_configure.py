@@ -30,7 +30,7 @@ def test_a_value_is_changed_on_its_line_and_no_other_line_is(file: Path):
 
 def test_every_profile_names_keys_that_exist(file: Path):
     profiles = sorted(PROFILES.glob("*.yaml"))
-    assert {path.stem for path in profiles} >= {"small", "real", "paper", "oumvlp"}
+    assert {path.stem for path in profiles} >= {"small", "real", "paper", "oumvlp", "usf"}
     for profile in profiles:
         configure(file, list(leaves(YAML(typ="safe").load(profile))))
 
@@ -62,6 +62,15 @@ def test_a_profile_adds_a_dataset_by_its_whole_blocks_and_the_second_time_change
     assert {name: after["datasets"][name] for name in before["datasets"]} == before["datasets"]
     configure(file, changes)
     assert file.read_bytes() == once
+
+
+def test_a_dataset_into_whose_layout_nobody_is_rendered_has_an_archive_of_its_own_and_nothing_else(file: Path):
+    changes = list(leaves(YAML(typ="safe").load(PROFILES / "usf.yaml")))
+    configure(file, [*changes, parse("datasets.usf.archive=/data/usf")])
+    assert blocks(file)["datasets"]["usf"] == {"source": "official", "archive": "/data/usf"}
+    assert blocks(file)["foregrounds"]["usf"] == {"size_hw": [64, 32]}
+    with pytest.raises(SystemExit, match=r"datasets\.usf\.source must be official, .* got 'parametric'. Nothing was changed"):
+        configure(file, [parse("datasets.usf.source=parametric")])
 
 
 @pytest.mark.parametrize(
@@ -154,6 +163,7 @@ def test_every_new_name_is_there(file: Path):
         ("validate.casiab.age_years=[9, 3]", r"age_years must be \[youngest, oldest\]"),
         ("poses.casiab.widths=8", "poses.casiab.widths must be a list"),
         ("crops.market1501.size_hw=[1, 2]", "size_hw must be"),
+        ("foregrounds.fvg.size_hw=[4, 2]", "foregrounds: size_hw must be"),
         ("seed=abc", "seed must be a whole number"),
     ],
 )

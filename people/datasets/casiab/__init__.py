@@ -28,6 +28,8 @@ PROTOCOLS: multi_view.Protocols = {
     "single_view": {name: (GALLERY, probes) for name, probes in PROBES.items()},
     "cross_view": {name: (CROSS_VIEW_GALLERY, (f"{name.lower()}-01",)) for name in PROBES},
 }
+SIDE_GALLERY, SIDE_DEG = "nm-01", 90.0
+SIDE_PROTOCOL: multi_view.Protocols = {"from_90": {"NM": ((SIDE_GALLERY,), ("nm-02",))}}
 # Within a group no two sequences are compared by any protocol.
 _GROUPS = (GALLERY[1:], ("nm-05", "nm-06", "bg-01", "cl-01"), GALLERY[:1], ("bg-02", "cl-02"))
 
@@ -144,11 +146,18 @@ def _silhouettes(root: Path) -> dict[tuple[str, str, int], tuple[str, list[str]]
 def protocol(clips: pd.DataFrame, split: str) -> list[Any]:
     """`single_view`: gallery nm-01 to nm-04, probes NM (nm-05, nm-06), BG (bg-01, bg-02), CL (cl-01, cl-02).
 
-    `cross_view`: one gallery of nm-02, bg-02 and cl-02, probes NM (nm-01), BG (bg-01), CL (cl-01).
+    `cross_view`: one gallery of nm-02, bg-02 and cl-02, probes NM (nm-01), BG (bg-01), CL (cl-01). `from_90`: gallery nm-01
+    from 90 degrees, probes NM (nm-02) from all views, as GaitNet is judged across views.
     """
-    return multi_view.protocol(clips, split, PROTOCOLS)
+    return multi_view.protocol(clips, split, PROTOCOLS) + multi_view.protocol(_side_gallery(clips), split, SIDE_PROTOCOL)
 
 
 def left_out(clips: pd.DataFrame, split: str) -> dict[str, tuple[str, ...]]:
     """The probes by `group/name` that `protocol` leaves out, because their subject has no clip in the gallery."""
-    return multi_view.left_out(clips, split, PROTOCOLS)
+    side = multi_view.left_out(_side_gallery(clips), split, SIDE_PROTOCOL)
+    return multi_view.left_out(clips, split, PROTOCOLS) | side
+
+
+def _side_gallery(clips: pd.DataFrame) -> pd.DataFrame:
+    """Without the clips of nm-01 from other views than 90 degrees."""
+    return clips.loc[(clips["sequence"] != SIDE_GALLERY) | (clips["view_deg"] == SIDE_DEG)]
