@@ -2,8 +2,8 @@
 
     python -m stages.evaluate dmt
 
-writes data/metrics/<system>.json and data/metrics/<system>/: tables/, curves/, pictures/, captions.json and selected.json
-(which checkpoint was judged, and why).
+writes data/metrics/<system>.json and data/metrics/<system>/: tables/, curves/, pictures/, animations/, captions.json and
+selected.json (which checkpoint was judged, and why).
 """
 
 import argparse
@@ -21,6 +21,8 @@ from people.config import build
 from people.evaluation.results import Results
 from people.storage.files import file_digest
 from stages.shared.project import output, params
+
+FRAME_MS = 100  # how long a picture of an animation is shown
 
 
 def main() -> None:
@@ -89,7 +91,7 @@ def device() -> torch.device:
 
 
 def write(folder: Path, results: Results, selected: dict[str, Any]) -> None:
-    for name in ("tables", "curves", "pictures"):
+    for name in ("tables", "curves", "pictures", "animations"):
         (folder / name).mkdir(parents=True)
     for name, table in results.tables.items():
         table.to_csv(folder / "tables" / f"{name}.csv", index=False)
@@ -98,6 +100,12 @@ def write(folder: Path, results: Results, selected: dict[str, Any]) -> None:
     for name, picture in results.pictures.items():
         _, png = cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))
         (folder / "pictures" / f"{name}.png").write_bytes(png.tobytes())
+    for name, frames in results.animations.items():
+        animation = cv2.Animation()
+        animation.frames = [cv2.cvtColor(frame, cv2.COLOR_RGB2BGR) for frame in frames]
+        animation.durations = [FRAME_MS] * len(frames)
+        _, webp = cv2.imencodeanimation(".webp", animation)
+        (folder / "animations" / f"{name}.webp").write_bytes(webp.tobytes())
     (folder / "captions.json").write_text(as_json(results.captions))
     (folder / "selected.json").write_text(as_json(selected))
 

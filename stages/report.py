@@ -41,7 +41,10 @@ def main(system: str) -> None:
         strips=frame_strips(Path("data/valid", dataset)),
         tables={path.stem: pd.read_csv(path) for path in in_order((metrics / "tables").glob("*.csv"), captions)},
         curves={path.stem: curve(pd.read_csv(path)) for path in in_order((metrics / "curves").glob("*.csv"), captions)},
-        pictures={path.stem: embed_png(path.read_bytes()) for path in sorted((metrics / "pictures").glob("*.png"))},
+        pictures={
+            path.stem: embed_image(path.read_bytes(), path.suffix)
+            for path in [*sorted((metrics / "pictures").glob("*.png")), *sorted((metrics / "animations").glob("*.webp"))]
+        },
         captions=captions,
         metrics=json.loads(metrics.with_suffix(".json").read_text()),
         selected=json.loads((metrics / "selected.json").read_text()),
@@ -158,7 +161,7 @@ def strip(frames_rgb: list[np.ndarray]) -> Markup:
     height = frames_rgb[0].shape[0]
     resized = [cv2.resize(frame, (round(frame.shape[1] * height / frame.shape[0]), height)) for frame in frames_rgb]
     _, png = cv2.imencode(".png", cv2.cvtColor(np.hstack(resized), cv2.COLOR_RGB2BGR))
-    return embed_png(png.tobytes())
+    return embed_image(png.tobytes())
 
 
 def clip_table(folder: Path) -> pd.DataFrame:
@@ -239,12 +242,12 @@ def embed_figure(figure: Figure) -> Markup:
     """A figure as an embedded PNG image."""
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
-    return embed_png(buffer.getvalue())
+    return embed_image(buffer.getvalue())
 
 
-def embed_png(png: bytes) -> Markup:
-    """An <img> with the PNG in a data URL, so that the page is a single file."""
-    return Markup(f'<img src="data:image/png;base64,{base64.b64encode(png).decode()}" alt="">')
+def embed_image(content: bytes, suffix: str = ".png") -> Markup:
+    """An <img> with the picture or animation in a data URL, so that the page is a single file."""
+    return Markup(f'<img src="data:image/{suffix[1:]};base64,{base64.b64encode(content).decode()}" alt="">')
 
 
 def print_paths() -> None:

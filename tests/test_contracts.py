@@ -183,14 +183,18 @@ def test_the_network_overfits_four_samples(built: Built):
     batch = built.batch(built.four())
     optimizer = torch.optim.Adam(network.parameters(), lr=3e-3)
     main = built.objective.MAIN
-    first = built.terms(network(batch), batch)[main].item()
-    for _ in range(120):
+    first = last = built.terms(network(batch), batch)[main].item()
+    for step in range(1, 481):
         optimizer.zero_grad()
-        loss = built.terms(network(batch), batch)[main]
+        loss = built.terms(network.train()(batch), batch)[main]
         loss.backward()
         optimizer.step()
-    with torch.no_grad():
-        assert built.terms(network.eval()(batch), batch)[main].item() < 0.1 * first
+        if step % 120 == 0:  # a head with normalised logits takes longer than one without
+            with torch.no_grad():
+                last = built.terms(network.eval()(batch), batch)[main].item()
+            if last < 0.1 * first:
+                return
+    pytest.fail(f"{main} fell from {first:.4f} to {last:.4f} only")
 
 
 def test_a_saved_network_gives_equal_outputs(built: Built, tmp_path: Path):
@@ -267,7 +271,7 @@ def test_a_training_is_the_same_where_its_data_lie_on_the_device(
     pd.testing.assert_frame_equal(curve(True), curve(False), check_exact=True)
 
 
-FRAME_DATASETS = [name for name in datasets.names() if hasattr(datasets.find(name), "protocol")]
+RENDERED_DATASETS = [name for name in datasets.names() if hasattr(datasets.find(name), "plan")]
 
 
 def plan_of(dataset: str) -> dict[str, Any]:
@@ -291,7 +295,7 @@ def least(value: Any) -> Any:
     return min(value, 3) if isinstance(value, int) else value
 
 
-@pytest.fixture(scope="module", params=FRAME_DATASETS)
+@pytest.fixture(scope="module", params=RENDERED_DATASETS)
 def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[Any, list, Path]:
     """A dataset's module, the takes that it planned, and the folder into which it wrote them."""
     module = datasets.find(request.param)
@@ -301,6 +305,13 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     with ThreadPoolExecutor(2) as executor:
         module.write(folder, takes, partial(render, size_hw=FRAME_HW), jpeg_quality=90, executor=executor)
     return module, takes, folder
+
+
+@pytest.mark.parametrize("dataset", datasets.names())
+def test_a_dataset_reads_its_archive_and_has_a_protocol(dataset: str):
+    module = datasets.find(dataset)
+    assert [name for name in ("read", "frames", "protocol") if not callable(getattr(module, name, None))] == []
+    assert hasattr(module, "plan") == hasattr(module, "write") == hasattr(module, "SEQUENCES")
 
 
 def test_what_a_dataset_writes_it_reads(written: tuple[Any, list, Path]):

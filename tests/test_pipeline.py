@@ -52,7 +52,7 @@ def again(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_stage_leaves_its_result(small_run: Path):
     lock = hashes(small_run)
     assert {name.split("@")[0] for name in lock} == {
-        "ingest", "validate", "flow", "silhouettes", "poses", "crops",
+        "ingest", "validate", "flow", "silhouettes", "poses", "crops", "foregrounds",
         "train", "compare", "tune", "evaluate", "register", "report",
     }  # fmt: skip
     assert all((small_run / path).exists() for outs in lock.values() for path in outs)

@@ -120,7 +120,7 @@ def of_batch_sizes(workload: Workload, device: str) -> dict[str, float]:
     config = workload.config(precision=FP32, accelerator=device)
     network = loop._Run(problem, config, workloads.SEED, launch(config)).step.network
     by_size = [
-        inference.joined(
+        joined(
             [
                 outputs
                 for outputs, _ in inference.over_split(
@@ -131,6 +131,21 @@ def of_batch_sizes(workload: Workload, device: str) -> dict[str, float]:
         for size in (1, 8)
     ]
     return differences(*by_size)
+
+
+def joined(parts: Sequence[Batch]) -> dict[str, Tensor]:
+    """The outputs of several batches one behind another; what has an axis of frames is padded with zeros to the longest."""
+    found = {}
+    for name in parts[0]:
+        sizes = [max(lengths) for lengths in zip(*(part[name].shape[1:] for part in parts), strict=True)]
+        found[name] = torch.cat([padded(part[name], sizes) for part in parts])
+    return found
+
+
+def padded(values: Tensor, sizes: Sequence[int]) -> Tensor:
+    """The values with zeros behind them up to these sizes of all axes but the first."""
+    missing = [size - length for size, length in zip(sizes, values.shape[1:], strict=True)]
+    return nn.functional.pad(values, [side for count in reversed(missing) for side in (0, count)])
 
 
 def differences(first: dict[str, Tensor], second: dict[str, Tensor]) -> dict[str, float]:

@@ -14,7 +14,12 @@ from typing import Any
 FILE = Path(__file__).with_name("settings.json")
 PROFILES = {"paper": "paper", "tiny": "small"}
 PARTS = ("data", "model", "objective", "training")
-SIZE_KEYS = {"tumgaid": "flow", "casiab": "silhouettes", "market1501": "crops"}  # the stage whose frames a system reads
+SIZE_KEYS = {
+    "tumgaid": "flow",
+    "casiab": "silhouettes",
+    "market1501": "crops",
+    "fvg": "foregrounds",
+}  # the stage whose frames a system reads
 
 
 def load(size: str) -> dict[str, Any]:

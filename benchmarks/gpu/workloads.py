@@ -178,6 +178,20 @@ def photos(path: Path, block: dict[str, Any], amount: Amount) -> None:
                 writer.append(row("market1501", split, subject, f"c{1 + number % 2}s1", **facts), {"image": image[None]})
 
 
+def foregrounds(path: Path, block: dict[str, Any], amount: Amount) -> None:
+    """People on black as for FVG: of each person two clips under two conditions each, of different lengths."""
+    draw = np.random.default_rng(SEED)
+    size, number = tuple(block["stored_size_hw"]), 0
+    noise = draw.normal(0, 40, (amount.frames, *size, 3))
+    with StoreWriter(path, {"foreground": Field("uint8", (*size, 3))}, {"dataset": "fvg"}) as writer:
+        for split, subject in subjects_of(block, amount):
+            pattern = 127 + 10 * coarse(draw, (3, *size), 8).transpose(1, 2, 0)
+            for sequence in ("nm-01", "nm-02", "bg-01", "bg-02"):
+                length, number = amount.frames - number % 5, number + 1
+                colours = np.clip(np.roll(noise, number, axis=0)[:length] + pattern, 0, 255).astype(np.uint8)
+                writer.append(row("fvg", split, subject, sequence, view_deg=0.0), {"foreground": colours})
+
+
 GENERATORS: dict[str, Callable[[Path, dict[str, Any], Amount], None]] = {
-    "tumgaid": flow, "casiab": silhouettes, "market1501": photos,
+    "tumgaid": flow, "casiab": silhouettes, "market1501": photos, "fvg": foregrounds,
 }  # fmt: skip

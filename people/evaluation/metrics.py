@@ -193,9 +193,14 @@ def precision_recall(
     return precision, positives / positives[-1]
 
 
-def true_accepts_at(scores: Float[np.ndarray, " pair"], positive: Bool[np.ndarray, " pair"], false_accepts: float) -> float:
+def true_accepts_at(
+    scores: Float[np.ndarray, " pair"],
+    positive: Bool[np.ndarray, " pair"],
+    false_accepts: float,
+    weights: Float[np.ndarray, " pair"] | None = None,
+) -> float:
     """TAR@FAR: the largest true positive rate whose false positive rate is not above `false_accepts`, strictly."""
-    false_rate, true_rate, _ = roc(scores, positive)
+    false_rate, true_rate, _ = roc(scores, positive, weights)
     return float(true_rate[false_rate <= false_accepts].max()) if not np.isnan(false_rate[-1]) else float("nan")
 
 

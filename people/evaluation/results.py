@@ -9,10 +9,14 @@ from jaxtyping import UInt8
 
 @dataclass(frozen=True, eq=False)
 class Results:
-    """The results of evaluating one system: numbers by name, tables, curves, pictures (RGB), and captions by their names."""
+    """The results of evaluating one system: numbers by name, tables, curves, pictures (RGB), and captions by their names.
+
+    Animations are pictures of one size, one a frame.
+    """
 
     metrics: dict[str, float]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     curves: dict[str, pd.DataFrame] = field(default_factory=dict)
     pictures: dict[str, UInt8[np.ndarray, "height width 3"]] = field(default_factory=dict)
+    animations: dict[str, UInt8[np.ndarray, "frame height width 3"]] = field(default_factory=dict)
     captions: dict[str, str] = field(default_factory=dict)

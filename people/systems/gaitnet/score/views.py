@@ -1,0 +1,65 @@
+"""Identification across views, as CASIA-B is judged: rank-1 with one view as gallery at a time, or all views together."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from torch import Tensor
+
+from people.config import Block
+from people.evaluation import ProbeSet, bootstrap, crossview
+from people.evaluation.bootstrap import record
+from people.evaluation.crossview import CrossViewRanks
+from people.evaluation.results import Results
+from people.systems.gaitnet.paper import BASELINE, GEI, OURS, TITLES
+from people.systems.gaitnet.score.embedded import Embedded
+
+GALLERIES = {
+    "single_view": crossview.single_view_gallery,
+    "cross_view": crossview.cross_view_gallery,
+    "from_90": crossview.single_view_gallery,
+}
+
+
+def judge(
+    embedded: Embedded,
+    probe_sets: list[ProbeSet],
+    left_out: Mapping[str, tuple[str, ...]],
+    resampling: Block,
+    results: Results,
+) -> None:
+    """Rank-1 of every probe set by probe view, its mean over views with an interval, and the comparisons without a gallery."""
+    for group in dict.fromkeys(probe_set.group for probe_set in probe_sets):
+        table, missing = [], []
+        for probe_set in (each for each in probe_sets if each.group == group):
+            excluded = left_out.get(f"{group}/{probe_set.name}", ())
+            ranks = {
+                OURS: _ranks(embedded, embedded.embedding, probe_set, excluded),
+                GEI: _ranks(embedded, embedded.energy, probe_set, excluded),
+            }
+            if not (ranks[OURS].rank > 0).any():
+                continue
+            values = {name: each.hits_within(1) for name, each in ranks.items()}
+            means = {name: ranks[name].weighted_mean(values[name]) for name in ranks}
+            estimated = bootstrap.estimate(means[OURS], ranks[OURS].subject, **resampling)
+            baseline = means[GEI](np.ones(len(ranks[GEI].subject)))
+            record(results, f"{group}.rank_1.{probe_set.name}", estimated, {f"gei_rank_1.{probe_set.name}": baseline})
+            for name, source in ((OURS, OURS), (GEI, BASELINE)):
+                by_view = crossview.row_nan_means(ranks[name].mean_by_view(values[name]))
+                columns = {
+                    f"{view:g}°": round(100 * value, 1) for view, value in zip(ranks[name].views_deg, by_view, strict=True)
+                }
+                mean = round(100 * crossview.nan_mean(by_view), 1)
+                table.append({"probes": probe_set.name, "method": TITLES[name], "source": source, **columns, "mean": mean})
+            missing.append({"probes": probe_set.name, "without gallery": ranks[OURS].without_gallery})
+        if not table:
+            raise ValueError(
+                f"no probe of {group} has a gallery clip of its person from another view: give the dataset more views or "
+                "sequences"
+            )
+        results.tables[group], results.tables[f"{group}_missing"] = pd.DataFrame(table), pd.DataFrame(missing)
+
+
+def _ranks(embedded: Embedded, values: Tensor, probe_set: ProbeSet, excluded: tuple[str, ...]) -> CrossViewRanks:
+    probes, gallery = embedded.rows(probe_set.probes + excluded), embedded.rows(probe_set.gallery)
+    return GALLERIES[probe_set.group](embedded.viewed(values, probes), embedded.viewed(values, gallery))

@@ -1,0 +1,85 @@
+"""Walking figures in colours of their own, in FVG's sequences, and the blocks of a small network for them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from people.storage.store import Field, StoreWriter
+
+HEIGHT, WIDTH, FRAMES = 16, 8, 9
+RATE_HZ, STRIDE_S = 10.0, 1.0
+FIRST_SESSION = {1: "normal", 2: "normal", 4: "slow", 7: "fast", 10: "bag"}
+SECOND_SESSION = {1: "normal", 2: "normal", 4: "slow", 7: "clothes", 10: "clutter"}
+DATA_BLOCK: dict[str, Any] = {"frames": 5, "size_hw": [HEIGHT, WIDTH]}
+MODEL_BLOCK: dict[str, Any] = {
+    "channels": [4, 8, 8], "convolutions": 2, "appearance": 12, "gait": 6, "split": True, "lstm": [8, 8],
+    "feature": "normalised", "appearance_of": "frame", "gait_noise": 0.0,
+}  # fmt: skip
+OBJECTIVE_BLOCK: dict[str, Any] = {
+    "lambda": {"identity": 1.0, "cross_reconstruction": 0.1, "gait_similarity": 0.005},
+    "norm": {"cross_reconstruction": "squared_norm", "gait_similarity": "squared_norm"}, "frame_weights": "squares",
+}  # fmt: skip
+TASKS = tuple(OBJECTIVE_BLOCK["lambda"])
+
+
+def write_store(
+    folder: Path,
+    *,
+    people: Mapping[str, int] | None = None,
+    videos: Mapping[int, str] | None = None,
+    lengths: Sequence[int] = (FRAMES,),
+    single: Sequence[str] = (),
+    keypoints: bool = True,
+    seed: int = 5,
+) -> dict[str, Path]:
+    """The store that GaitNet reads; every second person is of session 2, `single` have normal walks alone.
+
+    A figure is a block as wide as the person, in a colour of each video, whose lower half sways with the walking phase.
+    """
+    draw, number = np.random.default_rng(seed), 0
+    fields = {
+        "foreground": Field("uint8", (HEIGHT, WIDTH, 3)), "mask": Field("uint8", (HEIGHT, WIDTH)),
+        "keypoints": Field("float32", (17, 3)), "box": Field("float32", (4,)), "frame": Field("int32", (1,)),
+    }  # fmt: skip
+    with StoreWriter(folder / "foregrounds", fields, {"dataset": "fvg", "silhouettes_iou": 0.9}) as writer:
+        for split, count in (people or {"train": 4, "validation": 4, "test": 6}).items():
+            for person in range(count):
+                width, sway, subject = draw.uniform(1, 3), draw.uniform(0.5, 2), f"{split[0]}{person:02d}"
+                for video, condition in (videos or (SECOND_SESSION if person % 2 else FIRST_SESSION)).items():
+                    if subject in single and condition != "normal":
+                        continue
+                    length, number = lengths[number % len(lengths)], number + 1
+                    arrays = figure(draw, width, sway, length)
+                    arrays["keypoints"] *= keypoints
+                    writer.append(row_of(split, subject, person % 2, video, condition), arrays)
+    return {"frames": folder / "foregrounds", "poses": folder / "foregrounds"}
+
+
+def figure(draw: np.random.Generator, width: float, sway: float, length: int) -> dict[str, np.ndarray]:
+    """The fields of a clip of `length` frames."""
+    phase = 2 * np.pi * (np.arange(length) / RATE_HZ / STRIDE_S + draw.random())
+    columns, colour = np.arange(WIDTH) - (WIDTH - 1) / 2, draw.uniform(60, 255, 3)
+    centre = np.where(np.arange(HEIGHT) < HEIGHT / 2, 0.0, 1.0)[None, :, None] * sway * np.sin(phase)[:, None, None]
+    mask = np.where(np.abs(columns - centre) <= width, 255, 0).astype(np.uint8)
+    keypoints = np.full((length, 17, 3), 2, np.float32)
+    keypoints[..., :2] = WIDTH / 2
+    keypoints[:, 15, 1] = 12 + sway * np.sin(phase)  # seen from the front, the foot that is ahead is lower
+    keypoints[:, 16, 1] = 12 - sway * np.sin(phase)
+    return {
+        "foreground": (mask[..., None] / 255 * colour).round().astype(np.uint8),
+        "mask": mask,
+        "keypoints": keypoints,
+        "box": np.zeros((length, 4), np.float32),
+        "frame": np.arange(length, dtype=np.int32)[:, None],
+    }
+
+
+def row_of(split: str, subject: str, session: int, video: int, condition: str) -> dict[str, Any]:
+    return {
+        "dataset": "fvg", "clip_id": f"s{session + 1}/{subject}_{video:02d}", "subject_id": subject, "split": split,
+        "sequence": f"s{session + 1}-{video:02d}", "condition": condition, "session": session,
+        "view_deg": {1: 315.0, 0: 45.0}.get(video % 3, 0.0), "frame_rate_hz": RATE_HZ, "gender": None,
+        "age_years": float("nan"),
+    }  # fmt: skip
