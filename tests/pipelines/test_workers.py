@@ -69,7 +69,7 @@ class Site:
     def set_workers(self, *names: str) -> None:
         """Workers on these machines and on no others, and one in the coordinator's workspace."""
         for name in set(self.workers) - {"coordinator", *names}:
-            self.workers.pop(name).terminate()  # none of them has a run
+            end(self.workers.pop(name))  # none of them has a run
         for name in ("coordinator", *names):
             if name not in self.workers:
                 pool, variables = "gpu", self.machine(name)
@@ -104,6 +104,16 @@ class Site:
     def is_up_to_date(self) -> bool:
         shutil.rmtree(self.project / ".dvc/tmp", ignore_errors=True)
         return json.loads(self.command("dvc", "status", "--json").splitlines()[-1]) == {}
+
+
+def end(worker: subprocess.Popen[bytes]) -> None:
+    """End a worker: on a busy machine Prefect's can miss the signal by which it interrupts itself, and would go on."""
+    worker.terminate()
+    try:
+        worker.wait(30)
+    except subprocess.TimeoutExpired:
+        worker.kill()
+        worker.wait()
 
 
 @pytest.fixture(scope="module")

@@ -12,6 +12,10 @@ HEIGHT, WIDTH, FRAMES = 16, 8, 9
 RATE_HZ, STRIDE_S = 10.0, 1.0
 FIRST_SESSION = {1: "normal", 2: "normal", 4: "slow", 7: "fast", 10: "bag"}
 SECOND_SESSION = {1: "normal", 2: "normal", 4: "slow", 7: "clothes", 10: "clutter"}
+FIELDS = {
+    "foreground": Field("uint8", (HEIGHT, WIDTH, 3)), "mask": Field("uint8", (HEIGHT, WIDTH)),
+    "keypoints": Field("float32", (17, 3)), "box": Field("float32", (4,)), "frame": Field("int32", (1,)),
+}  # fmt: skip
 DATA_BLOCK: dict[str, Any] = {"frames": 5, "size_hw": [HEIGHT, WIDTH]}
 MODEL_BLOCK: dict[str, Any] = {
     "channels": [4, 8, 8], "convolutions": 2, "appearance": 12, "gait": 6, "split": True, "lstm": [8, 8],
@@ -39,11 +43,7 @@ def write_store(
     A figure is a block as wide as the person, in a colour of each video, whose lower half sways with the walking phase.
     """
     draw, number = np.random.default_rng(seed), 0
-    fields = {
-        "foreground": Field("uint8", (HEIGHT, WIDTH, 3)), "mask": Field("uint8", (HEIGHT, WIDTH)),
-        "keypoints": Field("float32", (17, 3)), "box": Field("float32", (4,)), "frame": Field("int32", (1,)),
-    }  # fmt: skip
-    with StoreWriter(folder / "foregrounds", fields, {"dataset": "fvg", "silhouettes_iou": 0.9}) as writer:
+    with StoreWriter(folder / "foregrounds", FIELDS, {"dataset": "fvg", "silhouettes_iou": 0.9}) as writer:
         for split, count in (people or {"train": 4, "validation": 4, "test": 6}).items():
             for person in range(count):
                 width, sway, subject = draw.uniform(1, 3), draw.uniform(0.5, 2), f"{split[0]}{person:02d}"
@@ -54,6 +54,21 @@ def write_store(
                     arrays = figure(draw, width, sway, length)
                     arrays["keypoints"] *= keypoints
                     writer.append(row_of(split, subject, person % 2, video, condition), arrays)
+    return {"frames": folder / "foregrounds", "poses": folder / "foregrounds"}
+
+
+def write_casiab_store(folder: Path, *, views_deg: Sequence[float] = (0.0, 90.0), seed: int = 5) -> dict[str, Path]:
+    """The same in CASIA-B's sequences, from several views: three people to train, validate and test each."""
+    draw = np.random.default_rng(seed)
+    with StoreWriter(folder / "foregrounds", FIELDS, {"dataset": "casiab", "silhouettes_iou": None}) as writer:
+        for split in ("train", "validation", "test"):
+            for person in range(3):
+                width, sway, subject = draw.uniform(1, 3), draw.uniform(0.5, 2), f"{split[0]}{person:02d}"
+                for sequence in ("nm-01", "nm-02", "nm-05", "bg-01", "bg-02", "cl-01", "cl-02"):
+                    for view_deg in views_deg:
+                        row = row_of(split, subject, 0, 1, sequence[:2]) | {"dataset": "casiab", "view_deg": view_deg}
+                        row |= {"clip_id": f"{subject}/{sequence}/{view_deg:03.0f}", "sequence": sequence}
+                        writer.append(row, figure(draw, width, sway, FRAMES))
     return {"frames": folder / "foregrounds", "poses": folder / "foregrounds"}
 
 

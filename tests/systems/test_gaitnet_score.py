@@ -8,9 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from foreground_stores import DATA_BLOCK, FRAMES, MODEL_BLOCK, RATE_HZ, TASKS, write_store
+from foreground_stores import DATA_BLOCK, FRAMES, MODEL_BLOCK, RATE_HZ, TASKS, write_casiab_store, write_store
 from sklearn.metrics import roc_curve
 
+from people.datasets import casiab
 from people.evaluation import ProbeSet, metrics
 from people.evaluation.results import Results
 from people.storage.store import Store
@@ -38,12 +39,18 @@ DATASET = SimpleNamespace(
 )
 
 
-def judged(reads: dict[str, Path], tasks: tuple[str, ...] = TASKS, config: score.Config = CONFIG, **changes: Any) -> Results:
+def judged(
+    reads: dict[str, Path],
+    tasks: tuple[str, ...] = TASKS,
+    config: score.Config = CONFIG,
+    dataset: Any = DATASET,
+    **changes: Any,
+) -> Results:
     train = data.open_samples(reads, DATA, "train", tasks)
     spec = data.spec(train) | {"tasks": list(tasks)}
     torch.manual_seed(0)
-    network = model.Network(model.Config(**{**MODEL_BLOCK, **changes}), spec).eval()
-    return score.evaluate(network, spec, {}, reads, DATA, config, DATASET, seed=1)
+    network = model.Network(model.Config(**MODEL_BLOCK), spec).eval()
+    return score.evaluate(network, spec, {}, reads, DATA, config, dataset, seed=1)
 
 
 @pytest.fixture(scope="module")
@@ -105,6 +112,18 @@ def test_a_network_with_fewer_tasks_is_judged_by_what_it_has(reads: dict[str, Pa
     assert ("swapped" in results.pictures) == ("cross_reconstruction" in tasks)
     assert ("disentanglement.colour_r2.appearance" in results.metrics) == ("cross_reconstruction" in tasks)
     assert all(np.isfinite(value) for value in results.metrics.values())
+
+
+def test_on_casiab_people_are_identified_across_views_by_its_three_protocols(tmp_path: Path):
+    results = judged(write_casiab_store(tmp_path), dataset=casiab)
+    for group, names in {"single_view": ("NM", "BG", "CL"), "cross_view": ("NM", "BG", "CL"), "from_90": ("NM",)}.items():
+        table = results.tables[group]
+        assert table["probes"].unique().tolist() == list(names)
+        assert all(0 <= results.metrics[f"{group}.rank_1.{name}"] <= 1 for name in names)
+        assert results.metrics[f"{group}.gei_rank_1.NM"] > 0.5
+    assert list(results.tables["from_90"].columns) == ["probes", "method", "source", "0°", "90°", "mean"]
+    assert results.tables["from_90"]["90°"].isna().all()  # the gallery's own view
+    assert "verification" not in results.tables
 
 
 def test_without_keypoints_there_is_no_phase(tmp_path: Path):

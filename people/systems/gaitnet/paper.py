@@ -21,8 +21,8 @@ CAPTIONS = {
     "cross_view": "Rank-1 accuracy in % for each probe view; one gallery of all views without the probe's own person and view.",
     "from_90": "Rank-1 accuracy in % for each probe view; the gallery is one normal walk seen from 90°.",
     "disentanglement": "What linear probes read from each code, about people whom neither the network nor the probe has seen. "
-    "R² is 0 where a code says no more than the mean, balanced accuracy 0.5 where it says nothing. Pixels: the picture itself "
-    "at 16x8. A code of gait alone would tell the walking phase and nothing of the colour.",
+    "R² is 0 where a code says no more than the mean, balanced accuracy 0.5 where it says nothing. Pixels: the picture and "
+    "its mask at 16x8. A code of gait alone would tell the walking phase and nothing of the colour.",
     "codes_over_time": "One clip: principal components of the codes, in deviations over all test frames, and the true phase.",
     "reconstructions": "One test subject under each condition: above the network's input, below what the decoder makes of the "
     "gait code of each frame and the appearance code of the middle one.",

@@ -1,8 +1,9 @@
 """What each of the two codes tells, measured by linear probes on people whom neither network nor probe has seen.
 
 A probe is ridge regression, or logistic regression for the bag, from standardised codes; it is fitted on the test people of
-all folds but one and tested on those of that fold. Its own baselines: a constant, which is what a code without the information
-gives, and the picture's pixels, which have all of it.
+all folds but one and tested on those of that fold. How strongly ridge regression is held back is chosen on the fitted people by
+leaving one row out. Its own baselines: a constant, which is what a code without the information gives, and the picture's pixels
+and its mask's, which have all of it, though not all can be read from them by a linear map.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,8 @@ BAGS = ("bag", "bg")  # conditions under which a bag is carried, in the datasets
 PICTURE_HW = (16, 8)  # of the pixels that a probe sees
 TORSO = (0.22, 0.48)  # rows of the picture, as shares of its height
 MIN_TORSO_PIXELS = 4
-RIDGE = 10.0  # on standardised inputs; a fold has hundreds of rows
+RIDGES = tuple(10.0**power for power in range(1, 7))  # of which one is chosen, on standardised inputs
+BAG_RIDGE = 10.0
 STRIDES_S = (0.7, 2.0)  # shortest and longest duration of a stride
 MIN_PERIODICITY = 0.6  # share of the ankles' motion that a single frequency explains, or a clip has no phase
 CODES = ("gait", "appearance", "pixels")
@@ -41,7 +43,7 @@ def judge(embedded: Embedded, folds: int, seed: int, results: Results) -> None:
     """
     if not embedded.gait:
         return
-    pixels = [small_pixels(clip) for clip in embedded.pictures]
+    pixels = [small_pixels(*clip) for clip in zip(embedded.pictures, embedded.masks, strict=True)]
     codes = {"gait": embedded.gait, "appearance": embedded.appearance, "pixels": pixels}
     codes = {name: codes[name] for name in CODES if codes[name]}
     clip_codes = {name: np.stack([clip.mean(axis=0) for clip in clips]) for name, clips in codes.items()}
@@ -85,12 +87,12 @@ def _r2_probe(
     codes: Float[np.ndarray, "row code"], values: Float[np.ndarray, "row column"], fold: Int[np.ndarray, " row"]
 ) -> float:
     """1 - the squared error over that of the training folds' mean, over all folds, the mean over columns."""
-    from sklearn.linear_model import Ridge  # scikit-learn takes a second to import
+    from sklearn.linear_model import RidgeCV  # scikit-learn takes a second to import
 
     squares, spread = np.zeros(values.shape[1]), np.zeros(values.shape[1])
     for test, train in _folds(fold):
         seen, held_out = _standardised(codes[train], codes[test])
-        predicted = Ridge(RIDGE).fit(seen, values[train]).predict(held_out).reshape(-1, values.shape[1])
+        predicted = RidgeCV(RIDGES).fit(seen, values[train]).predict(held_out).reshape(-1, values.shape[1])
         squares += np.square(values[test] - predicted).sum(axis=0)
         spread += np.square(values[test] - values[train].mean(axis=0)).sum(axis=0)
     return float((1 - squares / spread).mean())
@@ -108,7 +110,7 @@ def _bag_probe(
         if len(np.unique(true[train])) == 1:
             predicted[test] = true[train][0]
             continue
-        model = LogisticRegression(C=1 / RIDGE, class_weight="balanced", max_iter=1000).fit(seen, true[train])
+        model = LogisticRegression(C=1 / BAG_RIDGE, class_weight="balanced", max_iter=1000).fit(seen, true[train])
         predicted[test] = model.predict(held_out)
     return balanced_accuracy(predicted, true)
 
@@ -123,9 +125,12 @@ def _standardised(seen: np.ndarray, held_out: np.ndarray) -> tuple[np.ndarray, n
     return (seen - centre) / deviation, (held_out - centre) / deviation
 
 
-def small_pixels(pictures: UInt8[np.ndarray, "frame height width 3"]) -> Float[np.ndarray, "frame pixel"]:
-    """Each frame reduced to `PICTURE_HW`, flat."""
-    small = [cv2.resize(frame, PICTURE_HW[::-1], interpolation=cv2.INTER_AREA) for frame in pictures]
+def small_pixels(
+    pictures: UInt8[np.ndarray, "frame height width 3"], masks: UInt8[np.ndarray, "frame height width"]
+) -> Float[np.ndarray, "frame pixel"]:
+    """Each frame's colours and mask reduced to `PICTURE_HW`, flat."""
+    together = np.concatenate([pictures, masks[..., None]], axis=3)
+    small = [cv2.resize(frame, PICTURE_HW[::-1], interpolation=cv2.INTER_AREA) for frame in together]
     return np.stack(small).reshape(len(pictures), -1).astype(np.float32)
 
 

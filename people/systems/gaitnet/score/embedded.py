@@ -47,15 +47,15 @@ class Embedded:
         pictures, masks, keypoints = (stored[name] for name in ("foreground", "mask", "keypoints"))
         return Embedded(clips, embedding, energy, **arrays, pictures=pictures, masks=masks, keypoints=keypoints)
 
-    def rows(self, clip_ids: tuple[str, ...]) -> Int[np.ndarray, " clip"]:
+    def rows(self, clip_ids: tuple[str, ...]) -> Int[np.ndarray, " row"]:
         """The places of these clips."""
         return pd.Index(self.clips["clip_id"]).get_indexer(list(clip_ids))
 
-    def subjects(self, rows: Int[np.ndarray, " clip"]) -> np.ndarray:
+    def subjects(self, rows: Int[np.ndarray, " row"]) -> np.ndarray:
         """Whose these clips are."""
         return self.clips["subject_id"].to_numpy(str)[rows]
 
-    def viewed(self, values: Float[Tensor, "clip channel"], rows: Int[np.ndarray, " clip"]) -> ViewedClips:
+    def viewed(self, values: Float[Tensor, "clip channel"], rows: Int[np.ndarray, " row"]) -> ViewedClips:
         """These clips by `values`, the embedding or the energy images of all, as one strip: two vectors of unit length are in
         the same order by Euclidean distance as by cosine.
         """
@@ -63,7 +63,7 @@ class Embedded:
         subject, view_deg = clips["subject_id"].to_numpy(str), clips["view_deg"].to_numpy(float)
         return ViewedClips(values[torch.from_numpy(rows)][:, None], subject, view_deg)
 
-    def features(self, rows: Int[np.ndarray, " clip"], frames: int) -> Float[np.ndarray, "clip channel"]:
+    def features(self, rows: Int[np.ndarray, " row"], frames: int) -> Float[np.ndarray, "row channel"]:
         """The gait features of these clips' first `frames` frames, or of all where a clip is shorter, of unit length."""
         chosen = np.stack([self.prefixes[row][min(frames, len(self.prefixes[row])) - 1] for row in rows])
         return chosen / np.maximum(np.linalg.norm(chosen, axis=1, keepdims=True), 1e-12)
