@@ -1,5 +1,6 @@
 """GaitNet judged: rates against scikit-learn, phases that are known, probes that find what is there and nothing else."""
 
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -21,8 +22,9 @@ from people.systems.gaitnet.score.embedded import Embedded
 
 DATA = data.Config(**DATA_BLOCK)
 CONFIG = score.Config(
-    batch_size=8, false_accepts=[0.01, 0.05], public_code_reading=True, folds=3, bootstrap={"resamples": 20, "confidence": 0.9}
-)
+    batch_size=8, false_accepts=[0.01, 0.05], public_code_reading=True, protocol={}, folds=3,
+    bootstrap={"resamples": 20, "confidence": 0.9},
+)  # fmt: skip
 
 
 def probe_sets(clips: pd.DataFrame) -> list[ProbeSet]:
@@ -212,6 +214,22 @@ def test_an_output_that_is_not_finite_names_the_clip(reads: dict[str, Path]):
     torch.nn.init.constant_(network.encoder.code[0].weight, torch.nan)
     with pytest.raises(ValueError, match=r"gaitnet: the output 'embedding' of clip s1/t00_01 is not finite"):
         score.evaluate(network, spec, {}, reads, DATA, CONFIG, DATASET, seed=1)
+
+
+def test_options_go_to_the_dataset_s_protocol_and_unknown_ones_are_refused(reads: dict[str, Path]):
+    asked: list[str] = []
+
+    def protocol(clips: pd.DataFrame, split: str, clutter: str = "paper") -> list[ProbeSet]:
+        asked.append(clutter)
+        return probe_sets(clips)
+
+    dataset = SimpleNamespace(protocol=protocol, left_out=lambda clips, split, clutter="paper": {})
+    judged(reads, config=replace(CONFIG, protocol={"clutter": "code"}), dataset=dataset)
+    assert asked == ["code"]
+    with pytest.raises(ValueError, match=r"score\.protocol has 'clutterr', but the dataset's protocol has the options clutter"):
+        judged(reads, config=replace(CONFIG, protocol={"clutterr": "code"}), dataset=dataset)
+    with pytest.raises(ValueError, match="has no options"):
+        judged(reads, config=replace(CONFIG, protocol={"clutter": "code"}))
 
 
 def test_a_split_without_probes_is_an_error_that_says_so(reads: dict[str, Path]):

@@ -4,6 +4,7 @@ Nothing is fitted to a probe: gait features are compared by cosine as the networ
 image (a clip's mean mask), by Euclidean distance.
 """
 
+import inspect
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,12 +30,14 @@ class Config:
     """How many clips are embedded at a time, at which false accept rates verification is read, and the bootstrap intervals.
 
     `public_code_reading` adds the true accept rates as GaitNet's public code reads them (`verification.public_code_tar`).
-    `folds`: of the subjects, in which the linear probes of the codes are fitted and tested. `bootstrap`: resamples, confidence.
+    `protocol`: options of the dataset's protocol, {clutter: code} for FVG's other reading of CBG. `folds`: of the subjects,
+    in which the linear probes of the codes are fitted and tested. `bootstrap`: resamples, confidence.
     """
 
     batch_size: int
     false_accepts: list[float]
     public_code_reading: bool
+    protocol: dict[str, Any]
     folds: int
     bootstrap: dict[str, Any]
 
@@ -63,7 +66,8 @@ def evaluate(
     samples, store = data.open_samples(reads, data_config, "test", spec["tasks"]), Store.open(reads["frames"])
     embedded = embed(network, samples, store, spec, statistics, config.batch_size)
     results, resampling = Results(metrics={}), config.bootstrap | {"seed": seed}
-    probe_sets, left_out = dataset.protocol(samples.clips, "test"), dataset.left_out(samples.clips, "test")
+    check_options(dataset, config.protocol)
+    probe_sets, left_out = (part(samples.clips, "test", **config.protocol) for part in (dataset.protocol, dataset.left_out))
     across_views = [probe_set for probe_set in probe_sets if probe_set.group in views.GALLERIES]
     pooled = [probe_set for probe_set in probe_sets if probe_set.group not in views.GALLERIES]
     if not probe_sets:
@@ -81,6 +85,16 @@ def evaluate(
     results.metrics.update({name: float(value) for name, value in quality.items() if value is not None})
     results.captions.update(paper.CAPTIONS)
     return results
+
+
+def check_options(dataset: Any, options: dict[str, Any]) -> None:
+    """Refuse an option that the dataset's protocol does not have."""
+    known = [name for name in inspect.signature(dataset.protocol).parameters if name not in ("clips", "split")]
+    if unknown := sorted(set(options) - set(known)):
+        raise ValueError(
+            f"gaitnet.score.protocol has {unknown[0]!r}, but the dataset's protocol has "
+            f"{'the options ' + ', '.join(known) if known else 'no options'}; correct params.yaml"
+        )
 
 
 def embed(
