@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from ruamel.yaml import YAML
 
 from people.storage.store import Field, StoreWriter
 
@@ -98,3 +99,16 @@ def row_of(split: str, subject: str, session: int, video: int, condition: str) -
         "view_deg": {1: 315.0, 0: 45.0}.get(video % 3, 0.0), "frame_rate_hz": RATE_HZ, "gender": None,
         "age_years": float("nan"),
     }  # fmt: skip
+
+
+def write_workspace(folder: Path, params: Mapping[str, Any], **training: Any) -> None:
+    """params.yaml with the system alone, at a small size, and the store that it names."""
+    block = dict(params["systems"]["gaitnet"])
+    small = {"data": DATA_BLOCK, "model": MODEL_BLOCK, "objective": OBJECTIVE_BLOCK}
+    batches = {"pairs": 2, "across": "condition", "per_epoch": 3}
+    small["training"] = {**block["training"], "epochs": 1, "batches": batches, "accelerator": "cpu", **training}
+    folder.mkdir(parents=True, exist_ok=True)
+    YAML().dump({"seed": 3, "systems": {"gaitnet": {**block, **small}}}, folder / "params.yaml")
+    target = folder / block["reads"]["frames"]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    write_store(folder / "stores")["frames"].rename(target)

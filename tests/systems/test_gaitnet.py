@@ -7,11 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from foreground_stores import DATA_BLOCK, FRAMES, HEIGHT, OBJECTIVE_BLOCK, TASKS, WIDTH, write_store
+from foreground_stores import DATA_BLOCK, FRAMES, HEIGHT, OBJECTIVE_BLOCK, TASKS, WIDTH, write_store, write_workspace
+from ruamel.yaml import YAML
 
 from people.storage.store import Store
 from people.systems.gaitnet import data, objective
+from people.training import loop
 from people.training.samplers import PairBatches
+from people.training.train_config import launch
+from stages.shared.problem import Trainings
 
 DATA = data.Config(**DATA_BLOCK)
 
@@ -95,6 +99,23 @@ def test_pictures_are_reduced_by_whole_factors_alone(reads: dict[str, Path]):
     torch.testing.assert_close(batch(half, [0], None)["foreground"], means)
     with pytest.raises(ValueError, match=r"gaitnet\.data\.size_hw must divide the size of the pictures"):
         data.open_samples(reads, data.Config(frames=5, size_hw=[9, 4]), "train", TASKS)
+
+
+AUTOENCODER_FIRST = [{"name": "autoencoder", "objective": {"lambda": {"identity": 0.0}}}, {"name": "all"}]
+
+
+def test_the_autoencoder_may_be_trained_first_and_the_rest_starts_from_it(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    write_workspace(tmp_path, YAML(typ="safe").load(root / "params.yaml"), phases=AUTOENCODER_FIRST)
+    monkeypatch.chdir(tmp_path)
+    phases = Trainings("gaitnet").phases()
+    assert phases[0].problem.spec["tasks"] == ["cross_reconstruction", "gait_similarity", "identity"]
+    first, second = loop.fit_phases(phases, seed=1, fabric=launch(phases[0].config))
+    assert "train/identity" not in first.metrics
+    assert {"train/identity", "train/cross_reconstruction", "train/gait_similarity"} <= set(second.metrics)
+    assert second.metrics["train/cross_reconstruction"] < first.metrics["train/cross_reconstruction"]
+    assert first.metrics["train/pairs"] == second.metrics["train/pairs"] == 1
 
 
 # --- losses ----------------------------------------------------------------------------------------------------------
