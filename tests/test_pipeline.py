@@ -87,6 +87,13 @@ BESIDE = {
         "attributes.most_frequent.mean",
     ),
     "gaittake": ("single_view.rank_1.NM", "single_view.gei_rank_1.NM", "cross_view.map.mean", "cross_view.gei_map.mean"),
+    "gaitnet": (
+        "verification.tar_at_1.ALL",
+        "verification.gei_tar_at_1.ALL",
+        "identification.gei_rank_1.CL",
+        "disentanglement.colour_r2.gait",
+        "disentanglement.colour_r2.constant",
+    ),
 }
 
 
