@@ -5,8 +5,10 @@ import re
 import shutil
 from pathlib import Path
 
+import cv2
 import killable
 import mlflow
+import numpy as np
 import pandas as pd
 import pytest
 from conftest import run
@@ -131,6 +133,17 @@ def test_the_report_is_one_page_that_needs_no_other_file(small_run: Path, system
     assert page.count('src="data:image/png;base64,') >= 6
     assert not re.findall(r'(?:src|href)="(?!data:)', page)
     assert printed in page  # the paper's rows stand beside ours
+
+
+def test_the_report_of_gaitnet_shows_pictures_and_a_walk_that_it_has_made(small_run: Path):
+    page = (small_run / "data/report/gaitnet/index.html").read_text()
+    assert page.count('src="data:image/webp;base64,') == 1
+    assert not re.findall(r'(?:src|href)="(?!data:)', page)
+    webp = np.frombuffer((small_run / "data/metrics/gaitnet/animations/swapped_walks.webp").read_bytes(), np.uint8)
+    read, animation = cv2.imdecodeanimation(webp)
+    assert read
+    assert len(animation.frames) > 5
+    assert len({frame.tobytes() for frame in animation.frames}) > 1
 
 
 @pytest.mark.parametrize("system", SYSTEMS)
