@@ -126,6 +126,13 @@ def test_on_casiab_people_are_identified_across_views_by_its_three_protocols(tmp
     assert list(results.tables["from_90"].columns) == ["probes", "method", "source", "0°", "90°", "mean"]
     assert results.tables["from_90"]["90°"].isna().all()  # the gallery's own view
     assert "verification" not in results.tables
+    curve = results.curves["frames_seen"]
+    assert set(curve["probes"]) == {
+        "from_90 NM",
+        *(f"{a} {b}" for a in ("single_view", "cross_view") for b in ("NM", "BG", "CL")),
+    }
+    last = curve[curve["probes"] == "single_view CL"].iloc[-1]
+    assert (last["frames seen"], last["rank-1"]) == (FRAMES, pytest.approx(results.metrics["single_view.rank_1.CL"]))
 
 
 def test_without_keypoints_there_is_no_phase(tmp_path: Path):

@@ -15,8 +15,8 @@ CAPTIONS = {
     "identification_intervals": "The share of probes whose person is the nearest, or among the five nearest.",
     "verification_missing": "Probes that show nobody of the gallery are counted here and compared with nobody.",
     "verification_roc": "True against false accept rate, over all pairs of a probe set.",
-    "frames_seen": "True accept rate after the first frames of each probe: the running mean of the LSTM's outputs. The gallery "
-    "is seen whole.",
+    "frames_seen": "True accept rate, across views rank-1, after the first frames of each probe: the running mean of the "
+    "LSTM's outputs. The gallery is seen whole.",
     "single_view": "Rank-1 accuracy in % for each probe view, one other view as gallery at a time, mean over gallery views.",
     "cross_view": "Rank-1 accuracy in % for each probe view; one gallery of all views without the probe's own person and view.",
     "from_90": "Rank-1 accuracy in % for each probe view; the gallery is one normal walk seen from 90°.",

@@ -11,6 +11,8 @@ from torch import Tensor
 from people.evaluation.crossview import ViewedClips
 from people.storage.store import Store
 
+PREFIXES = 16  # lengths at which a score is read
+
 
 @dataclass(frozen=True, eq=False)
 class Embedded:
@@ -62,6 +64,17 @@ class Embedded:
         clips = self.clips.iloc[rows]
         subject, view_deg = clips["subject_id"].to_numpy(str), clips["view_deg"].to_numpy(float)
         return ViewedClips(values[torch.from_numpy(rows)][:, None], subject, view_deg)
+
+    def seen(self, rows: Int[np.ndarray, " row"], frames: int) -> ViewedClips:
+        """These clips by the gait feature of their first `frames` frames."""
+        clips = self.clips.iloc[rows]
+        subject, view_deg = clips["subject_id"].to_numpy(str), clips["view_deg"].to_numpy(float)
+        return ViewedClips(torch.from_numpy(self.features(rows, frames))[:, None], subject, view_deg)
+
+    def frame_counts(self, rows: Int[np.ndarray, " row"]) -> list[int]:
+        """Numbers of frames at which a score is read, up to the longest of these clips, spread evenly by their logarithm."""
+        longest = max(len(self.prefixes[row]) for row in rows)
+        return np.unique(np.geomspace(1, longest, PREFIXES).round().astype(int)).tolist()
 
     def features(self, rows: Int[np.ndarray, " row"], frames: int) -> Float[np.ndarray, "row channel"]:
         """The gait features of these clips' first `frames` frames, or of all where a clip is shorter, of unit length."""

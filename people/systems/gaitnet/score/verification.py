@@ -20,7 +20,6 @@ from people.systems.gaitnet.paper import BASELINE, GEI, OURS, TITLES
 from people.systems.gaitnet.score.embedded import Embedded
 
 RANKS = (1, 5)
-PREFIXES = 16  # lengths at which the score is read, spread evenly by their logarithm
 PUBLIC_CODE_SLACK = 0.005
 
 
@@ -113,11 +112,9 @@ def compare_energy(embedded: Embedded, probe_set: ProbeSet) -> Compared:
 
 def by_frames_seen(embedded: Embedded, probe_set: ProbeSet, false_accepts: float) -> pd.DataFrame:
     """True accept rate after 1, 2, ... frames of every probe: the running mean after so many; the gallery is seen whole."""
-    longest = max(len(embedded.prefixes[row]) for row in embedded.rows(probe_set.probes))
-    counts = np.unique(np.geomspace(1, longest, PREFIXES).round().astype(int))
-    values = []
+    counts, values = embedded.frame_counts(embedded.rows(probe_set.probes)), []
     for count in counts:
-        pairs = compare(embedded, probe_set, int(count)).pairs()
+        pairs = compare(embedded, probe_set, count).pairs()
         values.append(_true_accepts(pairs.score, pairs.positive, false_accepts=false_accepts))
     return pd.DataFrame({"probes": probe_set.name, "frames seen": counts, f"TAR at {100 * false_accepts:g} % FAR": values})
 

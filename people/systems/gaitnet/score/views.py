@@ -28,7 +28,10 @@ def judge(
     resampling: Block,
     results: Results,
 ) -> None:
-    """Rank-1 of every probe set by probe view, its mean over views with an interval, and the comparisons without a gallery."""
+    """Rank-1 of every probe set by probe view, its mean over views with an interval, the comparisons without a gallery, and
+    rank-1 by the number of frames seen.
+    """
+    seen = []
     for group in dict.fromkeys(probe_set.group for probe_set in probe_sets):
         table, missing = [], []
         for probe_set in (each for each in probe_sets if each.group == group):
@@ -51,6 +54,8 @@ def judge(
                 }
                 mean = round(100 * crossview.nan_mean(by_view), 1)
                 table.append({"probes": probe_set.name, "method": TITLES[name], "source": source, **columns, "mean": mean})
+            if embedded.prefixes:
+                seen.append(by_frames_seen(embedded, probe_set))
             missing.append({"probes": probe_set.name, "without gallery": ranks[OURS].without_gallery})
         if not table:
             raise ValueError(
@@ -58,6 +63,18 @@ def judge(
                 "sequences"
             )
         results.tables[group], results.tables[f"{group}_missing"] = pd.DataFrame(table), pd.DataFrame(missing)
+    if seen:
+        results.curves["frames_seen"] = pd.concat(seen)
+
+
+def by_frames_seen(embedded: Embedded, probe_set: ProbeSet) -> pd.DataFrame:
+    """Mean rank-1 after 1, 2, ... frames of every probe; the gallery is seen whole."""
+    probes, gallery = embedded.rows(probe_set.probes), embedded.rows(probe_set.gallery)
+    enrolled, counts, values = embedded.viewed(embedded.embedding, gallery), embedded.frame_counts(probes), []
+    for count in counts:
+        ranks = GALLERIES[probe_set.group](embedded.seen(probes, count), enrolled)
+        values.append(ranks.weighted_mean(ranks.hits_within(1))(np.ones(len(probes))))
+    return pd.DataFrame({"probes": f"{probe_set.group} {probe_set.name}", "frames seen": counts, "rank-1": values})
 
 
 def _ranks(embedded: Embedded, values: Tensor, probe_set: ProbeSet, excluded: tuple[str, ...]) -> CrossViewRanks:
