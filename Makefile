@@ -32,7 +32,7 @@ test: $(READY) ## every test but those of servers and workers; those on real rec
 test-all: test ## then these, which have the cores for themselves: Prefect, MLflow, PostgreSQL, OpenSSH and workers as real processes
 	python -m pytest -m servers
 
-torture: $(READY) ## stages killed at random moments, a disk that fills, helpers that die: a quarter of an hour
+torture: $(READY) ## stages killed at random moments, a disk that fills, hostile models, 200 flow runs: some twenty minutes
 	python -m pytest -m torture -s
 
 check: $(READY) ## format, lint, types, architecture
