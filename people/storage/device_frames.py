@@ -1,4 +1,4 @@
-"""Frames of a packed store as one tensor on a device, from which batches are gathered there."""
+"""Which frames of a packed store a sample has, and frames as one tensor on a device, from which batches are gathered there."""
 
 import numpy as np
 import torch
@@ -40,6 +40,16 @@ class DeviceFrames:
     def take(self, rows: Int[np.ndarray, "*shape"]) -> Shaped[Tensor, "*shape_and_frame"]:
         """The frames at these rows of the field, on the device."""
         return self.values[on_device(self.places(rows), self.device)]
+
+
+def clip_rows(start: int, length: int, count: int, generator: np.random.Generator | None) -> Int[np.ndarray, " frame"]:
+    """The frames of a sample as rows of a field: all of a clip's, or with a `generator` `count` consecutive ones from a random
+    start; a clip that is shorter than a sample is repeated from its beginning.
+    """
+    if generator is None:
+        return start + np.arange(length)
+    first = int(generator.integers(length - count + 1 if length > count else length))
+    return start + (first + np.arange(count)) % length
 
 
 def rows_at_once(rows: Int[np.ndarray, " _"], field: np.ndarray) -> list[Int[np.ndarray, " _"]]:

@@ -13,7 +13,7 @@ from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
 from people.nn.resize import AreaResize
-from people.storage.device_frames import NO_FRAME, DeviceFrames, frame_bytes, on_device
+from people.storage.device_frames import NO_FRAME, DeviceFrames, clip_rows, frame_bytes, on_device
 from people.storage.store import Store
 
 NORMAL = "nm"
@@ -94,15 +94,8 @@ class Samples:
         return self._targets[1]
 
     def frames(self, index: int, generator: np.random.Generator | None) -> Int[np.ndarray, " frame"]:
-        """The frames of a sample, as rows of the store: all of a clip's, or with a `generator` consecutive ones from a random
-        start; a clip that is shorter than a sample is repeated, as published.
-        """
-        start, length = int(self._starts[index]), int(self._lengths[index])
-        if generator is None:
-            return start + np.arange(length)
-        count = self.config.frames
-        first = int(generator.integers(length - count + 1 if length > count else length))
-        return start + (first + np.arange(count)) % length
+        """The frames of a sample, as rows of the store (`clip_rows`)."""
+        return clip_rows(int(self._starts[index]), int(self._lengths[index]), self.config.frames, generator)
 
     def batch(
         self,
