@@ -193,8 +193,8 @@ def test_the_network_overfits_four_samples(built: Built):
             with torch.no_grad():
                 last = built.terms(network.eval()(batch), batch)[main].item()
             if last < 0.1 * first:
-                return
-    pytest.fail(f"{main} fell from {first:.4f} to {last:.4f} only")
+                break
+    assert last < 0.1 * first
 
 
 def test_a_saved_network_gives_equal_outputs(built: Built, tmp_path: Path):

@@ -139,7 +139,7 @@ def example() -> tuple[dict[str, torch.Tensor], dict[str, torch.Tensor]]:
     inputs = {
         "foreground": torch.rand(4, 6, 3, 4, 2, generator=draw, dtype=torch.float64),
         "length": length, "identity": torch.tensor([0, 0, 2, 1]), "subject": torch.tensor([0, 0, 2, 1]),
-        "condition": torch.tensor([0, 1, 0, 1]),
+        "clip": torch.arange(4),
     }  # fmt: skip
     inputs["foreground"][behind] = 0
     return outputs, inputs
@@ -175,11 +175,20 @@ def test_both_norms_of_the_reconstruction_and_of_the_similarity(norm: str):
 def test_a_batch_without_a_pair_has_no_similarity_but_a_gradient_of_zero():
     outputs, inputs = example()
     outputs["gait"].requires_grad_()
-    term = built()(outputs, {**inputs, "condition": torch.zeros(4, dtype=torch.long)})["gait_similarity"]
+    term = built()(outputs, {**inputs, "subject": torch.arange(4)})["gait_similarity"]
     assert term.item() == 0
     term.backward()
     assert outputs["gait"].grad is not None
     assert not outputs["gait"].grad.any()
+
+
+@pytest.mark.parametrize("across", ["condition", "view"])
+def test_a_pair_may_differ_in_something_else_than_the_condition(train: data.Samples, across: str):
+    targets = train.targets(data.spec(train))
+    for indices in PairBatches(targets["subject"].tolist(), targets[across].tolist(), 3, 4, seed=1):
+        drawn = batch(train, indices, seed=0)
+        assert objective.is_pair(drawn).all()
+        assert (drawn[across][0::2] != drawn[across][1::2]).all()
 
 
 def test_the_pairs_of_a_batch_are_logged():

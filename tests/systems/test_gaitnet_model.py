@@ -141,6 +141,21 @@ def test_at_the_published_size_for_fvg_the_layers_are_the_published_ones():
     assert sum(isinstance(layer, nn.Conv2d) for layer in made.encoder.modules()) == 8
 
 
+def test_no_picture_is_made_where_no_frame_of_the_appearance_is_named_and_the_rest_is_the_same():
+    made, inputs = trained(), batch()
+    with torch.no_grad():
+        whole = made(inputs)
+        served = made({name: inputs[name] for name in ("foreground", "length")})
+    assert set(whole) - set(served) == {"pictures"}
+    for name, values in served.items():
+        torch.testing.assert_close(values, whole[name], rtol=0, atol=0)
+
+
+def test_a_clip_without_a_frame_is_refused():
+    with pytest.raises(ValueError, match="a clip must have at least one frame"):
+        trained()(batch(frames=0, lengths=[0] * 8))
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [

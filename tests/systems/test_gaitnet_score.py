@@ -214,6 +214,18 @@ def test_probes_find_what_a_code_holds_on_people_they_have_not_seen_and_nothing_
     assert 0.2 < results.metrics["disentanglement.bag_balanced_accuracy.appearance"] < 0.8
 
 
+def test_of_white_silhouettes_no_colour_is_told(reads: dict[str, Path]):
+    store = Store.open(reads["frames"])
+    clips = data.open_samples(reads, DATA, "test", TASKS).clips
+    codes = [torch.randn(length, 4) for length in clips["length"]]
+    embedded = Embedded.build(clips, torch.zeros(len(clips), 3), {"gait": codes}, store)
+    white = replace(embedded, pictures=[mask[..., None].repeat(3, axis=3) for mask in embedded.masks])
+    results = Results(metrics={})
+    disentanglement.judge(white, 3, 1, results)
+    assert not [name for name in results.metrics if "colour" in name]
+    assert "disentanglement.phase_r2.gait" in results.metrics
+
+
 def test_an_output_that_is_not_finite_names_the_clip(reads: dict[str, Path]):
     train = data.open_samples(reads, DATA, "train", TASKS)
     spec = data.spec(train) | {"tasks": list(TASKS)}

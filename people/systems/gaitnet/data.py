@@ -68,8 +68,8 @@ class Samples:
     def targets(self, spec: dict[str, Any]) -> dict[str, Tensor]:
         """The labels of every clip; `spec["subjects"]` are the people who have an identity.
 
-        "identity" their index or -1; numbers within this split: "subject", "condition", "session", "view" (from the smallest
-        angle), "walk" (one sequence of one person, in all views), "clip".
+        "identity" their index or -1; numbers within this split: "subject", "clip", and what the clips of a pair can
+        differ in: "condition", "session", "view" (from the smallest angle).
         """
         subjects = tuple(spec["subjects"])
         if self._targets is None or self._targets[0] != subjects:
@@ -80,7 +80,6 @@ class Samples:
                 "condition": pd.factorize(clips["condition"], sort=True)[0],
                 "session": pd.factorize(clips["session"], sort=True)[0],
                 "view": pd.factorize(clips["view_deg"], sort=True)[0],
-                "walk": clips.groupby(["subject_id", "sequence"]).ngroup().to_numpy(),
                 "clip": np.arange(len(clips)),
             }
             tensors = {name: torch.from_numpy(codes.astype(np.int64)).to(self._device) for name, codes in labels.items()}

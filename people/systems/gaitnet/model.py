@@ -118,15 +118,19 @@ class Network(nn.Module):
         (sample, frame, 3, height, width), D(f_a of frame t1, f_g of t2) for every t2. With identity "prefixes" (sample, frame,
         channel), the gait feature of the first t frames, and "logits" (sample, frame, subject) of each.
 
-        `batch`: "foreground" (sample, frame, 3, height, width) in [0, 1], "length" and "appearance_frame" (sample,).
+        `batch`: "foreground" (sample, frame, 3, height, width) in [0, 1], "length" and "appearance_frame" (sample,); without
+        the last no pictures are made.
         """
         pictures, length = batch["foreground"], batch["length"]
+        if not pictures.shape[1]:
+            raise ValueError("a clip must have at least one frame, got none; remove it from the data")
         frames = Frames.of(length, pictures.shape[1])
         codes = self.codes(pictures, frames)
         gait = codes[..., self.appearance :]
         outputs = {"gait": gait}
         if self.decoder is not None:
             outputs["appearance"] = codes[..., : self.appearance]
+        if self.decoder is not None and "appearance_frame" in batch:
             appearance = self._appearance(outputs["appearance"], length, batch["appearance_frame"])
             noise = self.config.gait_noise if self.training else 0.0
             decoded_gait = gait + noise * torch.randn_like(gait) if noise else gait

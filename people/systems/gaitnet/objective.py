@@ -74,7 +74,7 @@ class Objective(nn.Module):
         return {term: getattr(self, f"_{term}")(outputs, batch) for term in self.config.tasks}
 
     def diagnostics(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
-        """The share of neighbours in the batch that are a pair: one person under two conditions."""
+        """The share of neighbours in the batch that are a pair."""
         return {"pairs": is_pair(batch).float().mean()} if "gait_similarity" in self.config.tasks else {}
 
     def step_end(self) -> None:
@@ -124,10 +124,10 @@ def gait_similarity(means: Float[Tensor, "sample code"], pairs: Bool[Tensor, " p
 
 
 def is_pair(batch: dict[str, Tensor]) -> Bool[Tensor, " pair"]:
-    """Whether the samples 2i and 2i + 1 show one person under two conditions."""
+    """Whether the samples 2i and 2i + 1 are two clips of one person; `training.batches.across` says in what they differ."""
     count = len(batch["subject"]) // 2 * 2
-    same_person = batch["subject"][0:count:2] == batch["subject"][1:count:2]
-    return same_person & (batch["condition"][0:count:2] != batch["condition"][1:count:2])
+    same_person, same_clip = (batch[name][0:count:2] == batch[name][1:count:2] for name in ("subject", "clip"))
+    return same_person & ~same_clip
 
 
 def monitor(targets: Collection[str]) -> Concatenated:

@@ -24,7 +24,6 @@ def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.nda
     """
     pictures = torch.from_numpy(np.asarray(arrays["foreground"], np.float32))
     count, frames = pictures.shape[:2]
-    length = torch.full((count,), frames)
-    outputs = network({"foreground": pictures, "length": length, "appearance_frame": length // 2})
+    outputs = network({"foreground": pictures, "length": torch.full((count,), frames)})
     codes = {name: outputs[name].mean(1).numpy() for name in ("gait", "appearance") if name in outputs}
     return {"embedding": outputs["embedding"].numpy(), **codes}

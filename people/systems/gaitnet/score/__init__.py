@@ -81,8 +81,8 @@ def evaluate(
         views.judge(embedded, across_views, left_out, resampling, results)
     disentanglement.judge(embedded, config.folds, seed, results)
     pictures.add(network, samples, spec, statistics, embedded, results)
-    quality = {"silhouettes.iou": store.meta.get("silhouettes_iou")}
-    results.metrics.update({name: float(value) for name, value in quality.items() if value is not None})
+    if (iou := store.meta["silhouettes_iou"]) is not None:
+        results.metrics["silhouettes.iou"] = float(iou)
     results.captions.update(paper.CAPTIONS)
     return results
 

@@ -25,6 +25,7 @@ MIN_TORSO_PIXELS = 4
 RIDGES = tuple(10.0**power for power in range(1, 7))  # of which one is chosen, on standardised inputs
 BAG_RIDGE = 10.0
 STRIDES_S = (0.7, 2.0)  # shortest and longest duration of a stride
+MIN_SPREAD = 0.02  # of a label: what varies less (the greys of masks) is not predicted
 MIN_PERIODICITY = 0.6  # share of the ankles' motion that a single frequency explains, or a clip has no phase
 CODES = ("gait", "appearance", "pixels")
 
@@ -41,8 +42,6 @@ def judge(embedded: Embedded, folds: int, seed: int, results: Results) -> None:
 
     A dataset without bags, without keypoints or without colours (masks alone) has no such row.
     """
-    if not embedded.gait:
-        return
     pixels = [small_pixels(*clip) for clip in zip(embedded.pictures, embedded.masks, strict=True)]
     codes = {"gait": embedded.gait, "appearance": embedded.appearance, "pixels": pixels}
     codes = {name: codes[name] for name in CODES if codes[name]}
@@ -53,14 +52,13 @@ def judge(embedded: Embedded, folds: int, seed: int, results: Results) -> None:
     frame_fold = np.repeat(clip_fold, [len(clip) for clip in embedded.pictures])
     rows = []
     colours, phases, bags = torso_colours(embedded), walking_phases(embedded), carries_bag(embedded)
-    for name, inputs, fold, labels, score in (
-        ("clothing colour, R²", clip_codes, clip_fold, colours, _r2_probe),
-        ("walking phase, R²", frame_codes, frame_fold, phases, _r2_probe),
-        ("bag, balanced accuracy", clip_codes, clip_fold, bags, _bag_probe),
+    for title, key, inputs, fold, labels, score in (
+        ("clothing colour, R²", "colour_r2", clip_codes, clip_fold, colours, _r2_probe),
+        ("walking phase, R²", "phase_r2", frame_codes, frame_fold, phases, _r2_probe),
+        ("bag, balanced accuracy", "bag_balanced_accuracy", clip_codes, clip_fold, bags, _bag_probe),
     ):
         if row := probe(inputs, fold, labels, score):
-            rows.append({"told from the code": name, **row})
-            key = {"clothing colour, R²": "colour_r2", "walking phase, R²": "phase_r2"}.get(name, "bag_balanced_accuracy")
+            rows.append({"told from the code": title, **row})
             results.metrics.update({f"disentanglement.{key}.{code}": value for code, value in row.items()})
     if rows:
         results.tables["disentanglement"] = pd.DataFrame(rows)
@@ -77,7 +75,7 @@ def probe(
     """The score of each input on held-out people; empty where a label is known of too few or does not vary."""
     known = labels.is_known
     values = labels.values[known]
-    if len(np.unique(fold[known])) < 2 or not (values.std(axis=0) > 1e-6).all():
+    if len(np.unique(fold[known])) < 2 or not (values.std(axis=0) > MIN_SPREAD).all():
         return {}
     scores = {name: score(codes[known], values, fold[known]) for name, codes in inputs.items()}
     return scores | {"constant": 0.5 if score is _bag_probe else 0.0}

@@ -5,7 +5,7 @@ Every probe is compared with every gallery clip, all pairs of a probe set togeth
 
 from collections.abc import Callable, Mapping
 from functools import partial
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -51,48 +51,70 @@ def judge(
     results: Results,
 ) -> None:
     """True accept rates, ranks, ROC curves, and the score by the number of frames seen, of every probe set."""
+    measures = accept_rates(false_accepts, public_code_reading)
     table, curves, seen = [], [], []
     for probe_set in probe_sets:
-        methods = {OURS: compare(embedded, probe_set), GEI: compare_energy(embedded, probe_set)}
-        pairs, hits = ({name: getattr(each, part)() for name, each in methods.items()} for part in ("pairs", "hits"))
-        rows: dict[str, dict[str, Any]] = {
-            name: {"probes": probe_set.name, "method": TITLES[name], "source": OURS if name == OURS else BASELINE}
-            for name in methods
-        }
-        for rate in false_accepts:
-            measures: dict[str, Callable[..., float]] = {"": partial(_true_accepts, false_accepts=rate)}
-            if public_code_reading:
-                measures["_public_code"] = partial(public_code_tar, false_accepts=rate)
-            for suffix, measure in measures.items():
-                name = f"tar_at_{100 * rate:g}{suffix}"
-                estimated = bootstrap.estimate(
-                    pairs[OURS].statistic(measure), pairs[OURS].gallery, pairs[OURS].probe, **resampling
-                )
-                baseline = measure(pairs[GEI].score, pairs[GEI].positive)
-                count = len(pairs[OURS].score)
-                record(results, f"verification.{name}.{probe_set.name}", estimated,
-                       {f"gei_{name}.{probe_set.name}": baseline}, pairs=count)  # fmt: skip
-                for method, value in ((OURS, estimated.value), (GEI, baseline)):
-                    title = f"TAR at {100 * rate:g} % FAR" + (", public code's reading" if suffix else "")
-                    rows[method][title] = round(100 * value, 1)
-        for rank in RANKS:
-            values = {name: each.at_rank[:, :rank].any(axis=1) for name, each in hits.items()}
-            estimated = bootstrap.estimate(partial(_weighted_share, values[OURS]), hits[OURS].subjects, **resampling)
-            baseline = float(values[GEI].mean())
-            record(results, f"identification.rank_{rank}.{probe_set.name}", estimated,
-                   {f"gei_rank_{rank}.{probe_set.name}": baseline}, probes=len(values[OURS]))  # fmt: skip
-            for method, value in ((OURS, estimated.value), (GEI, baseline)):
-                rows[method][f"rank-{rank}"] = round(100 * value, 1)
-        table += list(rows.values())
-        curves += [pairs[name].roc(f"{probe_set.name}, {TITLES[name]}") for name in methods]
+        compared = {OURS: compare(embedded, probe_set), GEI: compare_energy(embedded, probe_set)}
+        pairs = {method: each.pairs() for method, each in compared.items()}
+        hits = {method: each.hits() for method, each in compared.items()}
+        percent = verify(probe_set.name, pairs, measures, resampling, results)
+        percent |= identify(probe_set.name, hits, resampling, results)
+        for method, source in ((OURS, OURS), (GEI, BASELINE)):
+            values = {title: round(100 * by_method[method], 1) for title, by_method in percent.items()}
+            table.append({"probes": probe_set.name, "method": TITLES[method], "source": source, **values})
+            curves.append(pairs[method].roc(f"{probe_set.name}, {TITLES[method]}"))
         if embedded.prefixes:
             seen.append(by_frames_seen(embedded, probe_set, false_accepts[0]))
+        without = _left_out(probe_set, left_out)
+        results.metrics[f"verification.without_gallery.{probe_set.name}"] = float(len(without))
     results.tables["verification"] = pd.DataFrame(table)
     results.tables["verification_missing"] = missing(probe_sets, left_out)
-    results.metrics.update({f"verification.without_gallery.{s.name}": float(len(_left_out(s, left_out))) for s in probe_sets})
     results.curves["verification_roc"] = pd.concat(curves)
     if seen:
         results.curves["frames_seen"] = pd.concat(seen)
+
+
+def accept_rates(false_accepts: list[float], public_code_reading: bool) -> dict[str, tuple[str, Callable[..., float]]]:
+    """By the name of a metric its title in tables and its function of scores, labels and weights."""
+    measures: dict[str, tuple[str, Callable[..., float]]] = {}
+    for rate in false_accepts:
+        name, title = f"tar_at_{100 * rate:g}", f"TAR at {100 * rate:g} % FAR"
+        measures[name] = title, partial(_true_accepts, false_accepts=rate)
+        if public_code_reading:
+            reading = partial(public_code_tar, false_accepts=rate)
+            measures[f"{name}_public_code"] = f"{title}, public code's reading", reading
+    return measures
+
+
+def verify(
+    probes: str,
+    pairs: Mapping[str, Pairs],
+    measures: Mapping[str, tuple[str, Callable[..., float]]],
+    resampling: Block,
+    results: Results,
+) -> dict[str, dict[str, float]]:
+    """Record the true accept rates of a probe set with intervals; by title and method the same, for the table."""
+    rows, ours, baseline = {}, pairs[OURS], pairs[GEI]
+    for name, (title, measure) in measures.items():
+        estimated = bootstrap.estimate(ours.statistic(measure), ours.gallery, ours.probe, **resampling)
+        of_baseline = measure(baseline.score, baseline.positive)
+        baselines = {f"gei_{name}.{probes}": of_baseline}
+        record(results, f"verification.{name}.{probes}", estimated, baselines, pairs=len(ours.score))
+        rows[title] = {OURS: estimated.value, GEI: of_baseline}
+    return rows
+
+
+def identify(probes: str, hits: Mapping[str, Hits], resampling: Block, results: Results) -> dict[str, dict[str, float]]:
+    """Record rank-1 and rank-5 of a probe set with intervals; by title and method the same, for the table."""
+    rows = {}
+    for rank in RANKS:
+        values = {method: np.asarray(each.at_rank[:, :rank].any(axis=1)) for method, each in hits.items()}
+        estimated = bootstrap.estimate(partial(_weighted_share, values[OURS]), hits[OURS].subjects, **resampling)
+        of_baseline = float(values[GEI].mean())
+        baselines = {f"gei_rank_{rank}.{probes}": of_baseline}
+        record(results, f"identification.rank_{rank}.{probes}", estimated, baselines, probes=len(values[OURS]))
+        rows[f"rank-{rank}"] = {OURS: estimated.value, GEI: of_baseline}
+    return rows
 
 
 def compare(embedded: Embedded, probe_set: ProbeSet, frames: int | None = None) -> Compared:
