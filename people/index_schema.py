@@ -29,6 +29,9 @@ class Clips(pa.DataFrameModel):
     masks: Series[str] | None  # locations, in datasets with silhouettes, true keypoints and empty scenes
     keypoints: Series[str] | None
     background: Series[str] | None
+    people: Series[str] | None  # location of an image's annotations
+    person_count: Series[int] | None = pa.Field(ge=0)  # annotated, without regions of many people
+    license: Series[str] | None  # URL of the image's licence, "" where it is not known
     kind: Series[str] | None = pa.Field(isin=["person", "distractor", "junk"])  # in datasets of photos
     role: Series[str] | None = pa.Field(isin=["train", "query", "gallery"])
     camera: Series[int] | None = pa.Field(ge=1)

@@ -5,13 +5,16 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-from jaxtyping import Float, Shaped, UInt8
+from jaxtyping import Bool, Float, Shaped, UInt8
 
 Sex = Literal["female", "male"]
 # the one order of gender classes; only the codes of Market-1501 (`ATTRIBUTES`) have another
 GENDERS: tuple[Sex, ...] = ("female", "male")
 Split = Literal["train", "validation", "test"]
 Condition = Literal["normal", "bag", "coating_shoes", "coat", "other_clothes", "carrying"]
+Activity = Literal["walking", "running", "sitting", "standing"]
+ACTIVITIES: tuple[Activity, ...] = ("walking", "running", "sitting", "standing")
+Seat = Literal["bench", "chair"]
 
 JOINTS = (
     "head",
@@ -55,6 +58,11 @@ COCO_KEYPOINTS = (
     "left_ankle",
     "right_ankle",
 )
+
+# COCO's per-keypoint deviations of annotators, relative to the square root of the person's area: of `COCO_KEYPOINTS`
+KEYPOINT_SIGMAS = (
+    0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
+)  # fmt: skip
 
 # Attributes of a pedestrian; the classes of each in the order of Market-1501's codes 1, 2, ...
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
@@ -166,3 +174,79 @@ class Rendered:
     mask: Shaped[np.ndarray, "height width"]
     keypoints_px: Float[np.ndarray, "17 3"]
     box_xyxy_px: Float[np.ndarray, " 4"]
+
+
+@dataclass(frozen=True, eq=False)
+class ScenePerson:
+    """Somebody in a picture of several people: who, doing what, and where.
+
+    `motion` is a piece of the person's walk, of which the first frame is shown; for another activity than walking it gives
+    the proportions of the body. `view_deg` is as in `Take`, for the person's own heading. The person is `away_m` farther from
+    the camera than the middle of the picture and `right_m` to the image's right. `seat` is what somebody who sits is on.
+    `session` and `identity_seed` are as in `Take`, `seed` fixes the pose.
+    """
+
+    motion: Motion
+    activity: Activity
+    identity_seed: int
+    session: int
+    seed: int
+    view_deg: float
+    away_m: float
+    right_m: float
+    seat: Seat | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Scene:
+    """One picture to be made of several people, or of nobody; `place` numbers the place where it is taken.
+
+    `subject_id` is the image's number in the layout, nine or twelve digits.
+    """
+
+    subject_id: str
+    people: tuple[ScenePerson, ...]
+    place: int
+    seed: int
+    split: Split
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedPerson:
+    """One person of a rendered scene, with the ground truth.
+
+    `mask` is the whole person's within the image, `visible_mask` what no other person and no furniture covers; the box bounds
+    the visible mask. Of `keypoints_px` (as in `Rendered`) those that others cover are hidden (1) too.
+    """
+
+    activity: Activity
+    mask: Bool[np.ndarray, "height width"]
+    visible_mask: Bool[np.ndarray, "height width"]
+    keypoints_px: Float[np.ndarray, "17 3"]
+    box_xyxy_px: Float[np.ndarray, " 4"]
+
+
+@dataclass(frozen=True, eq=False)
+class RenderedScene:
+    """A rendered scene: its image, and the people in the order in which the scene lists them."""
+
+    image_rgb: UInt8[np.ndarray, "height width 3"]
+    people: tuple[RenderedPerson, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Annotation:
+    """One person labelled in an image, or a region of many people (`is_crowd`).
+
+    The box lies within the image. `keypoints_px` are x, y and COCO visibility (0 not labelled, 1 hidden, 2 visible) of
+    `COCO_KEYPOINTS`; all zeros: the person's keypoints are not labelled. `area_px` is that of the visible mask, which is
+    `mask` where the layout has one. `activity` None is not known.
+    """
+
+    annotation_id: int
+    box_xyxy_px: Float[np.ndarray, " 4"]
+    keypoints_px: Float[np.ndarray, "17 3"]
+    area_px: float
+    is_crowd: bool = False
+    activity: Activity | None = None
+    mask: Bool[np.ndarray, "height width"] | None = None

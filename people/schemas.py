@@ -19,8 +19,9 @@ from people.records import ATTRIBUTES
 
 Rule = Callable[[pd.DataFrame], pd.DataFrame]
 Frames = Callable[[Path, str], Iterator[np.ndarray]]
+People = Callable[[Path, str], Any]
 
-LOCATION_COLUMNS = ("masks", "keypoints", "background")  # "" where a clip has none
+LOCATION_COLUMNS = ("masks", "keypoints", "background", "people")  # "" where a clip has none
 TEXT_COLUMNS = (
     "dataset",
     "clip_id",
@@ -33,6 +34,7 @@ TEXT_COLUMNS = (
     "content",
     "kind",
     "role",
+    "license",
     *ATTRIBUTES,
     *LOCATION_COLUMNS,
 )
@@ -50,6 +52,7 @@ REMEDIES = {
     },
     "frame_count": "put the clip's frames back, or remove the clip's folder, then ingest again",
     "frames": "replace the damaged or missing images of the clip, then ingest again",
+    "people": "correct the image's annotations, or remove the image from their file, then ingest again",
 }
 
 
@@ -59,7 +62,7 @@ def load(path: Path) -> pd.DataFrame:
         raise ValueError(f"no index of clips at {path}; run the stage that writes it (dvc repro)")
     clips = pd.read_csv(path, dtype=dict.fromkeys(TEXT_COLUMNS, "str"))
     clips = clips.astype({name: float for name in FLOAT_COLUMNS if name in clips})
-    clips = clips.fillna({name: "" for name in LOCATION_COLUMNS if name in clips})
+    clips = clips.fillna({name: "" for name in (*LOCATION_COLUMNS, "license") if name in clips})
     if clips.empty:
         raise ValueError(f"the index {path} has no row; expected one row per clip; ingest the dataset again")
     return clips
@@ -173,6 +176,34 @@ def _decode(frames: Frames, root: str, clip_frames: str, frame_count: int, heigh
     except (ValueError, OSError) as error:
         return str(error)
     return None if count == frame_count else f"{clip_frames} has {count} frames, expected {frame_count}"
+
+
+def labelled(people: People, executor: Executor | None = None, done: Callable[[], object] = lambda: None) -> Rule:
+    """The people labelled in every image can be read; an image of which one annotation is faulty is faulty as a whole.
+
+    `people(root, location)` gives an image's annotations; images are read in parallel, `done()` is called after each.
+    """
+
+    def rule(clips: pd.DataFrame) -> pd.DataFrame:
+        faults = []
+        for fault in (executor.map if executor else map)(partial(_read_labels, people), clips["root"], clips["people"]):
+            faults.append(fault)
+            done()
+        bad = np.array([fault is not None for fault in faults], dtype=bool)
+        return _faults(clips, bad, "people", "every annotation can be read", np.array(faults, dtype=object))
+
+    return rule
+
+
+def _read_labels(people: People, root: str, location: str) -> str | None:
+    """The fault of an image's annotations in words, None if all can be read."""
+    if not location:
+        return "the image has no annotations, not even an empty list of them"
+    try:
+        people(Path(root), location)
+    except (ValueError, OSError) as error:
+        return str(error)
+    return None
 
 
 def _faults(clips: pd.DataFrame, bad: Any, column: str, rule: str, values: np.ndarray | None = None) -> pd.DataFrame:

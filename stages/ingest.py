@@ -13,10 +13,11 @@ from tqdm import tqdm
 from people import datasets
 from people.config import Block
 from people.layouts import contents
-from people.records import Motion
+from people.records import Motion, Scene
 from people.synth import motion
 from people.synth.motion import WalkRequest
 from people.synth.render import render
+from people.synth.scenes import render_scene
 from stages.shared.archives import hashing, link, place, refuse_unseen_links
 from stages.shared.executors import pool
 from stages.shared.project import argument, output, params
@@ -81,7 +82,8 @@ def write(key: str, folder: Path, motions: list[Motion], block: Block) -> None:
     takes = dataset.plan(motions, **plan, seed=params("seed"))
     people = len({take.subject_id for take in takes})
     with pool() as (executor, _), tqdm(total=people, desc=f"rendering {key}", unit="person", mininterval=1.0) as bar:
-        render_take = partial(render, size_hw=tuple(block["size_hw"]))
+        renderer = render_scene if isinstance(takes[0], Scene) else render
+        render_take = partial(renderer, size_hw=tuple(block["size_hw"]))
         dataset.write(folder, takes, render_take, jpeg_quality=block["jpeg_quality"], executor=executor, done=bar.update)
 
 

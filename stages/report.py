@@ -120,6 +120,8 @@ def frame_strips(folder: Path) -> dict[str, Markup]:
     clips = clip_table(folder)
     split = "test" if "test" in set(clips["split"]) else "validation"
     clips = clips.query(f"split == {split!r}")
+    if "person_count" in clips:
+        return scene_strips(clips)
     return photo_strips(clips) if set(clips["frame_count"]) == {1} else clip_strips(clips)
 
 
@@ -144,6 +146,15 @@ def photo_strips(photos: pd.DataFrame) -> dict[str, Markup]:
         cameras = ", ".join(str(photo["camera"]) for photo in chosen)
         strips[f"{condition} {subject}, by camera {cameras}"] = strip([frames(photo)[0] for photo in chosen])
     return strips
+
+
+def scene_strips(images: pd.DataFrame) -> dict[str, Markup]:
+    """A strip of images for each number of labelled people in them, the first ones."""
+    groups = images.sort_values(by="person_count", kind="stable").groupby("person_count")
+    return {
+        f"images of {count} people": strip([frames(image)[0] for image in group.head(FRAMES_SHOWN).to_dict("records")])
+        for count, group in groups
+    }
 
 
 def most_frequent_subject(clips: pd.DataFrame) -> str:

@@ -26,6 +26,8 @@ def main(key: str) -> None:
         raise ValueError(f"validate.{key}.{unknown[0]} is no rule: there are {', '.join(RULES)}; correct params.yaml")
     clips = schemas.load(Path("data/index", key, "clips.csv"))
     with pool() as (executor, _), tqdm(total=len(clips), desc=f"validating {key}", unit="clip", mininterval=1.0) as bar:
+        if "people" in clips:
+            rules.append(schemas.labelled(dataset.people, executor))
         good, quarantine = schemas.check(clips, *rules, schemas.decodable(dataset.frames, executor, done=bar.update))
     fail_beyond(limits["max_bad_share"], key, key, quarantine, clips["clip_id"])
     with output(Path("data/valid", key)) as folder:

@@ -103,6 +103,8 @@ def fewest(folder: Path) -> None:
     params = yaml.load(path)
     for system in params["systems"].values():
         system["training"]["epochs"] = 1
+        for phase in system["training"].get("phases", []):
+            phase.get("training", {}).pop("epochs", None)
         system["compare"] |= {"epochs": 1, "select": list(system["compare"]["variants"])[:1]}
         system["search"] |= {"epochs": 1, "trials": 1}
     yaml.dump(params, path)

@@ -17,9 +17,11 @@ from ruamel.yaml import YAML
 from same_batches import assert_same
 
 from people import datasets, systems
-from people.evaluation import PhotoSet
+from people.evaluation import ImageSet, PhotoSet
+from people.records import Scene
 from people.synth.motion import parametric
 from people.synth.render import render
+from people.synth.scenes import render_scene
 from people.training import loop, train_config
 from people.training.system import PROTOCOLS, Samples
 from stages.ingest import RENDERING_KEYS
@@ -283,7 +285,11 @@ def plan_of(dataset: str) -> dict[str, Any]:
     ]
     assert blocks, f"neither params.yaml nor a profile has a block datasets.{dataset}"
     plan = {name: value for name, value in blocks[0].items() if name not in RENDERING_KEYS}
-    fewer = {"views_deg": lambda views: views[:2], "frames_per_sequence": lambda frames: min(frames, 12)}
+    fewer = {
+        "views_deg": lambda views: views[:2],
+        "frames_per_sequence": lambda frames: min(frames, 12),
+        "people_per_scene": lambda people: [min(count, 3) for count in people],
+    }
     small = {name: fewer.get(name, least)(value) for name, value in plan.items()}
     return {**small, "subjects": {"train": 3, "validation": 3, "test": 3, **least(small["subjects"])}}
 
@@ -302,8 +308,9 @@ def written(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     motions = parametric.motions(12, walks=5, frames=240, frame_rate_hz=30.0, seed=5)
     takes = module.plan(motions, **plan_of(request.param), seed=5)
     folder = tmp_path_factory.mktemp("written") / request.param
+    renderer = render_scene if isinstance(takes[0], Scene) else render
     with ThreadPoolExecutor(2) as executor:
-        module.write(folder, takes, partial(render, size_hw=FRAME_HW), jpeg_quality=90, executor=executor)
+        module.write(folder, takes, partial(renderer, size_hw=FRAME_HW), jpeg_quality=90, executor=executor)
     return module, takes, folder
 
 
@@ -317,13 +324,16 @@ def test_a_dataset_reads_its_archive_and_has_a_protocol(dataset: str):
 def test_what_a_dataset_writes_it_reads(written: tuple[Any, list, Path]):
     module, takes, folder = written
     clips = module.read(folder)
-    recorded = [len(take.motion) for take in takes]
+    recorded = [1 if isinstance(take, Scene) else len(take.motion) for take in takes]
     photos = "kind" in clips  # each a clip of one frame
     assert sorted(clips["frame_count"]) == ([1] * sum(recorded) if photos else sorted(recorded))
     first = clips.iloc[0]
     frames = list(module.frames(folder, first["frames"]))
     assert len(frames) == first["frame_count"]
     assert frames[0].shape == (first["height_px"], first["width_px"], 3)
+    if "people" in clips:
+        found = [len(module.people(folder, location)) for location in clips["people"]]
+        assert sum(found) >= clips["person_count"].sum() > 0
 
 
 def test_the_subjects_of_the_splits_are_disjoint(written: tuple[Any, list, Path]):
@@ -340,6 +350,8 @@ def test_no_probe_is_in_its_own_gallery(written: tuple[Any, list, Path]):
         if isinstance(probe_set, PhotoSet):  # the photo itself is left out where its ranking is made
             assert probe_set.queries
             assert probe_set.same_camera_removed or set(probe_set.gallery) == set(probe_set.queries)
+        elif isinstance(probe_set, ImageSet):  # nobody is looked for in other images
+            assert probe_set.images
         else:
             assert probe_set.probes
             assert not set(probe_set.gallery) & set(probe_set.probes)
@@ -347,6 +359,12 @@ def test_no_probe_is_in_its_own_gallery(written: tuple[Any, list, Path]):
 
 def test_no_frame_of_motion_is_in_two_sequences(written: tuple[Any, list, Path]):
     _, takes, _ = written
+    if isinstance(takes[0], Scene):  # in pictures of one split somebody may be in the same pose twice
+        by_split: dict[str, set[bytes]] = {}
+        for scene in takes:
+            by_split.setdefault(scene.split, set()).update(person.motion.joints_m.tobytes() for person in scene.people)
+        assert sum(map(len, by_split.values())) == len(set.union(*by_split.values())) > 0
+        return
     one_view = {(take.subject_id, take.sequence): take.motion for take in takes}
     assert all(np.array_equal(take.motion.joints_m, one_view[take.subject_id, take.sequence].joints_m) for take in takes)
     frames = pd.Series([joints.tobytes() for motion in one_view.values() for joints in motion.joints_m])

@@ -1,6 +1,7 @@
 """Validation of an index: every fault is one row that names clip, column, rule, value and remedy."""
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -213,3 +214,40 @@ def test_an_index_of_photos_survives_its_csv_file_even_where_no_attribute_is_kno
     clips = photos().assign(hat=pd.Series([None] * 6, dtype="str"), subject_id="0000", camera=3)
     clips.to_csv(tmp_path / "clips.csv", index=False)
     pd.testing.assert_frame_equal(schemas.load(tmp_path / "clips.csv"), clips)
+
+
+def read_people(root: Path, location: str) -> list[str]:
+    """An image's labels, of which those of p002/n01 are faulty and those of p003/n01 are not there."""
+    if location == "labels.json!p002/n01":
+        raise ValueError(f"{root}/{location}: annotation 7 has no box")
+    return [location]
+
+
+def images() -> pd.DataFrame:
+    """The same six clips as images with labels."""
+    clips = photos().drop(columns=["kind", "role", "camera"])
+    people = [f"labels.json!{clip}" if clip != "p003/n01" else "" for clip in clips["clip_id"]]
+    return clips.assign(people=people, person_count=2, license="")
+
+
+def test_an_image_whose_labels_cannot_be_read_is_a_fault():
+    calls: list[int] = []
+    with ThreadPoolExecutor(2) as executor:
+        for rule in (schemas.labelled(read_people), schemas.labelled(read_people, executor, lambda: calls.append(1))):
+            faults = faults_of(images(), rule)
+            assert [(clip, column, rule) for clip, column, rule, _ in faults] == [
+                ("p002/n01", "people", "every annotation can be read"),
+                ("p003/n01", "people", "every annotation can be read"),
+            ]
+            assert faults[0][3] == "somewhere/labels.json!p002/n01: annotation 7 has no box"
+            assert "no annotations" in faults[1][3]
+    assert len(calls) == 6
+    _, quarantine = schemas.check(images(), schemas.labelled(read_people))
+    assert "correct the image's annotations" in quarantine["remedy"][0]
+
+
+def test_an_index_of_images_survives_its_csv_file_without_labels_and_licences(tmp_path: Path):
+    clips = images().assign(people="", person_count=0)
+    clips.to_csv(tmp_path / "clips.csv", index=False)
+    pd.testing.assert_frame_equal(schemas.load(tmp_path / "clips.csv"), clips)
+    assert [fault[1] for fault in faults_of(images().assign(person_count=-1))] == ["person_count"] * 6

@@ -1,7 +1,7 @@
 """One folder per dataset: its module reads and writes the official layout, and has its splits and protocols.
 
 All offer `read`, `frames` and `protocol`, those into whose layout people are rendered also `plan`, `write` and `SEQUENCES` (all
-but `usf`, whose archive has silhouettes alone), those with silhouettes `masks`, those of videos `keypoints` and `background`.
+but `usf` and `mpii`), those with silhouettes `masks`, those of videos `keypoints` and `background`, those of scenes `people`.
 """
 
 import importlib

@@ -2,6 +2,7 @@
 
 from people.evaluation import (
     bootstrap,
+    coco,
     crossview,
     detection,
     finite,
@@ -12,13 +13,16 @@ from people.evaluation import (
     results,
     retrieval,
 )
+from people.protocols.image_set import ImageSet
 from people.protocols.photo_set import PhotoSet
 from people.protocols.probe_set import ProbeSet
 
 __all__ = [
+    "ImageSet",
     "PhotoSet",
     "ProbeSet",
     "bootstrap",
+    "coco",
     "crossview",
     "detection",
     "finite",

@@ -1,4 +1,6 @@
-"""Arrays as RGB pictures: optical flow, filters of a first layer, silhouettes with keypoints, confusion matrices."""
+"""Arrays as RGB pictures: optical flow, filters of a first layer, silhouettes with keypoints, people with skeletons, confusion
+matrices.
+"""
 
 from collections.abc import Sequence
 
@@ -6,8 +8,18 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
+from people.records import COCO_KEYPOINTS
+
 Picture = UInt8[np.ndarray, "_ _ 3"]  # height, width, RGB
 GREY = 200
+BOX_RGB, LEFT_RGB, RIGHT_RGB, MIDDLE_RGB = (250, 210, 60), (230, 60, 60), (60, 200, 80), (90, 150, 250)
+SKELETON = (  # pairs of COCO's keypoints that are drawn as limbs
+    ("left_ankle", "left_knee"), ("left_knee", "left_hip"), ("right_ankle", "right_knee"), ("right_knee", "right_hip"),
+    ("left_hip", "right_hip"), ("left_shoulder", "left_hip"), ("right_shoulder", "right_hip"),
+    ("left_shoulder", "right_shoulder"), ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist"),
+    ("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist"), ("nose", "left_eye"), ("nose", "right_eye"),
+    ("left_eye", "left_ear"), ("right_eye", "right_ear"),
+)  # fmt: skip
 
 
 def flow_colours(flow_px: Float[np.ndarray, "2 height width"], full_px: float) -> Picture:
@@ -97,6 +109,49 @@ def flow_strip(windows_px: Float[np.ndarray, "window frame 2 height width"], lab
         chosen = np.linspace(0, len(window) - 1, min(shown, len(window))).round().astype(int)
         rows.append(tiled([enlarged(flow_colours(window[frame], full), 2) for frame in chosen], columns=len(chosen)))
     return labelled(rows, labels)
+
+
+def with_people(
+    picture: Picture,
+    boxes_xyxy_px: Float[np.ndarray, "person 4"],
+    keypoints_px: Float[np.ndarray, "person joint 3"],
+    labels: Sequence[str],
+) -> Picture:
+    """A picture with everybody's box, label above it, and skeleton: left limbs red, right ones green; joints of value 0 or less
+    are left out. Of more than COCO's seventeen joints the first seventeen are drawn.
+    """
+    drawn = picture.copy()
+    line = max(1, round(max(picture.shape[:2]) / 400))
+    for box, joints, label in zip(boxes_xyxy_px, keypoints_px, labels, strict=True):
+        left, top, right, bottom = np.round(box).astype(int).tolist()
+        cv2.rectangle(drawn, (left, top), (right, bottom), BOX_RGB, line)
+        _draw_skeleton(drawn, joints, line)
+        place = (left + 2, top - 3 if top >= 12 else top + 11)
+        for rgb, thickness in (((255, 255, 255), 3 * line), ((0, 0, 0), line)):
+            cv2.putText(drawn, label, place, cv2.FONT_HERSHEY_SIMPLEX, 0.36 * line, rgb, thickness, cv2.LINE_AA)
+    return drawn
+
+
+def _draw_skeleton(picture: Picture, joints_px: Float[np.ndarray, "joint 3"], line: int) -> None:
+    place = {name: np.round(joint[:2]).astype(int).tolist() for name, joint in zip(COCO_KEYPOINTS, joints_px, strict=False)}
+    is_there = {name: joint[2] > 0 for name, joint in zip(COCO_KEYPOINTS, joints_px, strict=False)}
+    for first, second in SKELETON:
+        if is_there[first] and is_there[second]:
+            cv2.line(picture, place[first], place[second], _side_rgb(first, second), line, cv2.LINE_AA)
+    for name in COCO_KEYPOINTS:
+        if is_there[name]:
+            cv2.circle(picture, place[name], line + 1, _side_rgb(name, name), -1, cv2.LINE_AA)
+
+
+def _side_rgb(first: str, second: str) -> tuple[int, int, int]:
+    sides = {name.partition("_")[0] for name in (first, second)}
+    return LEFT_RGB if sides == {"left"} else RIGHT_RGB if sides == {"right"} else MIDDLE_RGB
+
+
+def heat_colours(values: Float[np.ndarray, "height width"]) -> Picture:
+    """Values in [0, 1] from black over red to white."""
+    share = np.clip(values, 0, 1)[..., None]
+    return np.round(255 * np.clip(share * 3 - np.arange(3), 0, 1)).astype(np.uint8)
 
 
 def framed(picture: Picture, rgb: tuple[int, int, int], width_px: int = 3) -> Picture:

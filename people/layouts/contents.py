@@ -20,7 +20,7 @@ import pandas as pd
 
 from people.layouts import files, image_files
 
-LOCATION_COLUMNS = ("frames", "masks", "keypoints", "background")
+LOCATION_COLUMNS = ("frames", "masks", "keypoints", "background", "people")
 PACKED = (".zip", ".npz")
 DATA = (
     *image_files.IMAGES,
@@ -58,7 +58,7 @@ _UNSETTLED = Stamp(-1, 0, 0)
 
 
 def of_clips(root: Path, clips: pd.DataFrame, known: Known, run: Run = map) -> list[str]:
-    """A digest for every clip: of the names and hashes of the files of its frames, masks, keypoints and empty scene."""
+    """A digest for every clip: of the names and hashes of the files of its frames, masks, keypoints, empty scene and labels."""
     columns = [name for name in LOCATION_COLUMNS if name in clips]
     rows = [[location if isinstance(location, str) else "" for location in row] for row in clips[columns].to_numpy().tolist()]
     parts = {location: _part(root, location) for location in sorted({each for row in rows for each in row if each})}

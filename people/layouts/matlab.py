@@ -28,20 +28,20 @@ _CELL, _STRUCT, _TEXT, _NUMBERS = 1, 2, 4, range(6, 16)  # classes of arrays
 _REFUSED = {3: "an object", 5: "a sparse matrix", 16: "a function handle", 17: "an object"}
 
 
-def read(path: Path, expected: str, **options: Any) -> dict[str, Any]:
+def read(path: Path, expected: str, *, max_entries: int = MAX_ENTRIES, **options: Any) -> dict[str, Any]:
     """The variables of a MATLAB 5 file as `scipy.io.loadmat` gives them with these options; `expected` is for errors.
 
     A `ValueError` names a file that is damaged, unpacks to more than `limits.MAX_FILE_BYTES`, or holds anything but numbers,
-    text, cells and structs.
+    text, cells and structs, or more of them in a variable than `max_entries`.
     """
     limits.check_file_bytes(path.stat().st_size, str(path))
     try:
-        return scipy.io.loadmat(io.BytesIO(unpack(path.read_bytes())), **options)
+        return scipy.io.loadmat(io.BytesIO(unpack(path.read_bytes(), max_entries)), **options)
     except (ValueError, TypeError, OSError, struct.error, zlib.error, scipy.io.matlab.MatReadError) as error:
         raise ValueError(f"{path}: expected {expected}, but it cannot be read ({error}); fetch the file again") from None
 
 
-def unpack(content: bytes) -> bytes:
+def unpack(content: bytes, max_entries: int = MAX_ENTRIES) -> bytes:
     """The same file without compression; a `ValueError` for one whose structure is damaged or not of plain values."""
     order = _BYTE_ORDERS.get(content[_HEADER_BYTES - 4 : _HEADER_BYTES])
     if order is None:
@@ -54,7 +54,7 @@ def unpack(content: bytes) -> bytes:
             raise ValueError(f"it is cut short: a variable ends at byte {end:,} of {len(content):,}")
         is_packed = kind == _COMPRESSED
         variable = _inflate(content[position + 8 : end], order, size_bytes) if is_packed else content[position:end]
-        _Walk(variable, order).array()
+        _Walk(variable, order, max_entries).array()
         variables.append(variable)
         position, size_bytes = end, size_bytes + len(variable)
     # with a header of our own, as SciPy takes some others for that of a MATLAB 4 file
@@ -77,8 +77,8 @@ def _inflate(packed: bytes, order: str, before_bytes: int) -> bytes:
 class _Walk:
     """Passes over a variable in the order in which SciPy reads it, and checks every claim before SciPy acts on it."""
 
-    def __init__(self, content: bytes, order: str) -> None:
-        self.content, self.order = memoryview(content), order
+    def __init__(self, content: bytes, order: str, max_entries: int) -> None:
+        self.content, self.order, self.max_entries = memoryview(content), order, max_entries
         self.position, self.entries = 0, 0
 
     def array(self, depth: int = 0) -> None:
@@ -130,9 +130,9 @@ class _Walk:
     def add(self, entries: int) -> None:
         """Count entries before they are passed over."""
         self.entries += entries
-        if self.entries > MAX_ENTRIES:
+        if self.entries > self.max_entries:
             raise ValueError(
-                f"a variable claims {self.entries:,} cells, fields or characters, at most {MAX_ENTRIES:,} are read"
+                f"a variable claims {self.entries:,} cells, fields or characters, at most {self.max_entries:,} are read"
             )
 
     def element(self) -> tuple[int, memoryview]:

@@ -6,6 +6,9 @@ from torch import nn
 
 from people.storage import trained_weights
 
+# the channels' mean and deviation over ImageNet, for which torchvision's weights were trained
+IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+
 
 class Pretrained(NamedTuple):
     """Trained weights of a submodule: torchvision's `weights` (an enum's entry), or a `file` in the same format.

@@ -11,23 +11,36 @@ FEWEST_CHANNELS = 8  # of a 1x1 convolution's input that oneDNN handles with the
 
 
 class ResNetTrunk(nn.Module):
-    """ResNet for upright photos: the first convolution halves the height only, max pooling keeps the size.
+    """ResNet; by default for upright photos: the first convolution halves the height only, max pooling keeps the size.
 
-    Names and layers are those of torchvision, whose strides there are (2, 2) and 2: its weights fit. A photo of 128x64 has
-    maps of 16x16 after the third stage.
+    Names and layers are those of torchvision, whose strides there are (2, 2) and 2 (`UPRIGHT`, `PUBLISHED`): its weights fit
+    both. A photo of 128x64 has maps of 16x16 after the third stage. With `bottleneck` blocks are those of ResNet-50 and
+    deeper, and maps have four times the stage's width. `channels`: of the maps after each stage.
     """
 
-    def __init__(self, widths: Sequence[int], blocks: Sequence[int]) -> None:
+    UPRIGHT = ((2, 1), (1, 1))  # strides of the first convolution and of max pooling
+    PUBLISHED = ((2, 2), (2, 2))
+
+    def __init__(
+        self,
+        widths: Sequence[int],
+        blocks: Sequence[int],
+        *,
+        strides: tuple[tuple[int, int], tuple[int, int]] = UPRIGHT,
+        bottleneck: bool = False,
+    ) -> None:
         super().__init__()
         self.stages = [f"layer{number}" for number in range(1, len(widths) + 1)]
-        self.conv1 = nn.Conv2d(3, widths[0], 7, stride=(2, 1), padding=3, bias=False)
+        self.channels = tuple(width * (4 if bottleneck else 1) for width in widths)
+        self.conv1 = nn.Conv2d(3, widths[0], 7, stride=strides[0], padding=3, bias=False)
         self.bn1 = nn.BatchNorm2d(widths[0])
         self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=(1, 1), padding=1)
+        self.maxpool = nn.MaxPool2d(3, stride=strides[1], padding=1)
         channels_in = widths[0]
-        for name, width, count in zip(self.stages, widths, blocks, strict=True):
-            self.add_module(name, _stage(channels_in, width, count, stride=1 if name == self.stages[0] else 2))
-            channels_in = width
+        for name, width, count, channels in zip(self.stages, widths, blocks, self.channels, strict=True):
+            stride = 1 if name == self.stages[0] else 2
+            self.add_module(name, _stage(channels_in, width, count, stride, bottleneck))
+            channels_in = channels
         for layer in self.modules():
             if isinstance(layer, nn.Conv2d):
                 nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
@@ -60,11 +73,13 @@ class Convolution1x1(nn.Conv2d):
         return maps.contiguous(memory_format=torch.channels_last)
 
 
-def _stage(channels_in: int, channels_out: int, blocks: int, stride: int) -> nn.Sequential:
-    from torchvision.models.resnet import BasicBlock  # torchvision takes seconds to import, and few networks need it
+def _stage(channels_in: int, width: int, blocks: int, stride: int, bottleneck: bool) -> nn.Sequential:
+    from torchvision.models.resnet import BasicBlock, Bottleneck  # torchvision takes seconds to import, few networks need it
 
+    block = Bottleneck if bottleneck else BasicBlock
+    channels_out = width * block.expansion
     shortcut = None
     if stride != 1 or channels_in != channels_out:
         shortcut = nn.Sequential(Convolution1x1(channels_in, channels_out, stride), nn.BatchNorm2d(channels_out))
-    first = BasicBlock(channels_in, channels_out, stride, shortcut)
-    return nn.Sequential(first, *(BasicBlock(channels_out, channels_out) for _ in range(blocks - 1)))
+    first = block(channels_in, width, stride, shortcut)
+    return nn.Sequential(first, *(block(channels_out, width) for _ in range(blocks - 1)))

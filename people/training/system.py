@@ -96,7 +96,7 @@ class Network(Protocol):
 
 @runtime_checkable
 class Model(Protocol):
-    """people/systems/<name>/model.py: a frozen Config, and the Network of a Config and a spec."""
+    """people/systems/<name>/model/: a frozen Config, and the Network of a Config and a spec."""
 
     Config: Any
     Network: Any

@@ -3,8 +3,9 @@
 from functools import partial
 
 import numpy as np
+from jaxtyping import Float
 
-from people.synth.body.shape import FRONT, LEFT, Rings, Shape, Skeleton
+from people.synth.body.shape import FRONT, LEFT, Rings, Shape, Skeleton, cross, unit_vectors
 from people.synth.clothing.body_parts import Tube, head_rings
 from people.synth.clothing.outfit import Accessory, Outfit
 
@@ -57,12 +58,32 @@ def _skirt_rings(skeleton: Skeleton, *, along: np.ndarray, width: np.ndarray, de
         hip, knee, ankle = (skeleton.joint[f"{side}_{name}"][:, None] for name in ("hip", "knee", "ankle"))
         legs.append(hip + np.minimum(fraction, 1) * (knee - hip) + np.maximum(fraction - 1, 0) * (ankle - knee))
     middle = (legs[0] + legs[1]) / 2 - np.minimum(along, 0)[:, None] * np.float32(0.245 * height) * up
+    forward = _seated_forward(skeleton, fraction, left, forward)
     distance = legs[0] - legs[1]
     reach_side = np.abs(np.einsum("frk,fgk->fr", distance, left)) / 2
-    reach_front = np.abs(np.einsum("frk,fgk->fr", distance, forward)) / 2
+    reach_front = np.abs(np.einsum("frk,frk->fr", distance, forward)) / 2
     side = np.maximum(width, reach_side + np.float32(0.05 * height))
     front = depth + np.maximum(reach_front - np.float32(0.01 * height), 0)
     return Rings(middle, side[..., None] * left, front[..., None] * forward)
+
+
+def _seated_forward(
+    skeleton: Skeleton, fraction: np.ndarray, left: np.ndarray, forward: np.ndarray
+) -> Float[np.ndarray, "frame ring 3"]:
+    """The front axis of the rings: the pelvis's, or square to thighs and shanks where the thighs are about horizontal."""
+    hips, knees, ankles = (
+        skeleton.joint[f"left_{name}"] + skeleton.joint[f"right_{name}"] for name in ("hip", "knee", "ankle")
+    )
+    thigh, shank = unit_vectors(knees - hips)[:, None], unit_vectors(ankles - knees)[:, None]
+    is_seated = thigh[..., 2:] > -0.5
+    forward = np.broadcast_to(forward, (len(thigh), len(fraction), 3))
+    if not is_seated.any():
+        return forward
+    beyond_knee = np.clip(2.5 * (fraction - 0.8), 0, 1)
+    along = unit_vectors(thigh * (1 - beyond_knee) + shank * beyond_knee)
+    front = cross(along, np.broadcast_to(left, along.shape))
+    beyond_hip = np.clip(4 * fraction, 0, 1)
+    return np.where(is_seated, unit_vectors(front * beyond_hip + forward * (1 - beyond_hip)), forward)
 
 
 def hat(shape: Shape, accessory: Accessory) -> Tube:

@@ -33,12 +33,17 @@ class Scene(NamedTuple):
 @lru_cache(maxsize=32)
 def background(session: int, view_deg: float, size_hw: tuple[int, int]) -> Float[np.ndarray, "height width 3"]:
     """The empty room of one session (0 to 255), the same for all subjects."""
+    return draw_room(session, view_deg, size_hw, DISTANCE_M + WALL_BEHIND_M)
+
+
+def draw_room(session: int, view_deg: float, size_hw: tuple[int, int], wall_m: float) -> Float[np.ndarray, "height width 3"]:
+    """The empty room of this number with its wall `wall_m` from the camera."""
     rng = np.random.default_rng([41, session])
     camera = camera_at(view_deg, size_hw)
     rays = camera.rays()
     horizontal_axis = camera.axes[2] * np.array([1, 1, 0])
     horizontal_axis /= np.linalg.norm(horizontal_axis)
-    to_wall = (DISTANCE_M + WALL_BEHIND_M) / (rays @ horizontal_axis)
+    to_wall = wall_m / (rays @ horizontal_axis)
     to_floor = np.where(rays[..., 2] < -1e-6, camera.position_m[2] / np.maximum(-rays[..., 2], 1e-6), np.inf)
     lateral = rays @ camera.axes[0]
     wall = _wall(rng, lateral * to_wall, camera.position_m[2] + rays[..., 2] * to_wall)

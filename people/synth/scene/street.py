@@ -16,16 +16,17 @@ RgbImage = Float[np.ndarray, "height width 3"]
 def background(scene: int, view_deg: float, size_hw: tuple[int, int]) -> RgbImage:
     """The empty street of a camera (0 to 255), independent of the view angle."""
     del view_deg  # the walking direction changes relative to a fixed camera, the background does not
-    return _draw_street(scene, size_hw)
+    return draw_street(scene, size_hw)
 
 
 @lru_cache(maxsize=32)
-def _draw_street(scene: int, size_hw: tuple[int, int]) -> RgbImage:
+def draw_street(scene: int, size_hw: tuple[int, int], wall_m: float | None = None) -> RgbImage:
+    """The empty street of this number; its facade or hedge is `wall_m` from the camera, or at a distance of its own."""
     rng = np.random.default_rng([43, scene])
     camera = camera_at(0.0, size_hw)
     rays = camera.rays()
     wall_distance_m = DISTANCE_M + rng.uniform(*_WALL_BEHIND_M)
-    to_wall = wall_distance_m / -rays[..., 0]
+    to_wall = (wall_distance_m if wall_m is None else wall_m) / -rays[..., 0]
     to_floor = np.where(rays[..., 2] < -1e-6, camera.position_m[2] / np.maximum(-rays[..., 2], 1e-6), np.inf)
     x, z = rays[..., 1] * to_wall, camera.position_m[2] + rays[..., 2] * to_wall
     wall = (_facade, _hedge)[scene % 2](rng, x, z)

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from people.config import check
+from people.nn.pretrained import IMAGENET
 from people.nn.resize import AreaResize
 from people.records import ATTRIBUTES
 from people.storage.device_frames import DeviceFrames, frame_bytes, on_device
@@ -22,7 +23,6 @@ from people.storage.store import Store
 
 PERSON, DISTRACTOR, JUNK = "person", "distractor", "junk"
 IS_PERSON = {PERSON: 1, JUNK: 0, DISTRACTOR: -1}  # a distractor may or may not be a person
-IMAGENET = {"mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
 NORMALISE = ("training", "imagenet")
 STATISTICS_BATCH = 1024  # photos: bounds memory
 MIN_DEVIATION = 1 / 255  # of a channel: it is a divisor

@@ -1,0 +1,124 @@
+"""Serving of multipose: from images of any size to the people in them, their keypoints and activities."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float, UInt8
+from torch import Tensor, nn
+from torch.nn import functional
+
+from people.records import ACTIVITIES, COCO_KEYPOINTS
+from people.systems.multipose.model import Network, Person
+from people.training.system import Shapes, Spec, Statistics
+
+PIXELS_AT_ONCE = 2**21  # of images that go through the network together: bounds memory
+
+
+def shapes(network: nn.Module, spec: Spec) -> tuple[Shapes, Shapes]:
+    """The shape of the input and of each output; -1 is the number of images, their height and their width."""
+    assert isinstance(network, Network)
+    most, joints, activities = network.config.answer.people, spec["joints"], len(spec["activities"])
+    outputs = {"boxes": (-1, most, 4), "scores": (-1, most), "keypoints": (-1, most, joints, 3)}
+    return {"image": (-1, -1, -1, 3)}, {**outputs, "activities": (-1, most, activities)}
+
+
+@torch.no_grad()
+def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """For each image the people in it, best first, filled up with rows of zeros: "boxes" (image, person, left top right bottom)
+    and "keypoints" (image, person, joint, x y value) in its pixels, "scores" (image, person), "activities" (image, person,
+    activity), probabilities.
+
+    `arrays`: "image" (image, height, width, 3), RGB in [0, 1].
+    """
+    assert isinstance(network, Network)
+    images = np.asarray(arrays["image"], np.float32)
+    _, promised = shapes(network, {"joints": network.joints, "activities": range(network.activities)})
+    filled = {name: np.zeros((len(images), *shape[1:]), np.float32) for name, shape in promised.items()}
+    for row, person in enumerate(find_people(network, statistics, list(images))):
+        columns = zip(filled.values(), (person.box_xyxy_px, person.score, person.keypoints_px, person.activity), strict=True)
+        for whole, values in columns:
+            whole[row, : len(values)] = values.cpu().numpy()
+    return filled
+
+
+def people(network: nn.Module, statistics: Statistics, image_rgb: UInt8[np.ndarray, "_ _ 3"]) -> list[dict[str, Any]]:
+    """The people in one picture as annotations of COCO's format, best first: "bbox" (left, top, width, height), "keypoints"
+    (x, y and 2 where the joint was found, else 0), "num_keypoints", "area" of the box, "score", and if activities are told
+    "activity" and all probabilities, "activities".
+    """
+    assert isinstance(network, Network)
+    (found,) = find_people(network, statistics, [image_rgb.astype(np.float32) / 255])
+    annotations = []
+    for box, score, joints, activity in zip(*(values.cpu().numpy() for values in found), strict=True):
+        size, coco = box[2:] - box[:2], joints[: len(COCO_KEYPOINTS)]
+        is_found = coco[:, 2] > 0
+        keypoints = np.where(is_found[:, None], np.concatenate([coco[:, :2], np.full((len(coco), 1), 2)], axis=1), 0)
+        annotation = {
+            "category_id": 1,
+            "bbox": [round(float(number), 2) for number in (*box[:2], *size)],
+            "keypoints": [round(float(number), 2) for number in keypoints.ravel()],
+            "num_keypoints": int(is_found.sum()),
+            "area": round(float(size.prod()), 2),
+            "iscrowd": 0,
+            "score": round(float(score), 4),
+        }
+        if activity.any():
+            told = {name: round(float(share), 4) for name, share in zip(ACTIVITIES, activity, strict=True)}
+            annotation |= {"activity": ACTIVITIES[int(activity.argmax())], "activities": told}
+        annotations.append(annotation)
+    return annotations
+
+
+@torch.no_grad()
+def find_people(
+    network: Network,
+    statistics: Statistics,
+    images: Sequence[Float[np.ndarray, "_ _ 3"]],
+    *,
+    scales: Sequence[float | int] = (1.0,),
+    flip: bool = False,
+) -> list[Person]:
+    """The people in each image, RGB in [0, 1], of any size, in its own pixels; the same whatever the other images are.
+
+    Images of one size go through the network together, as many as memory is bounded to. Those with a longer side than
+    `answer.side_px` are reduced to it first.
+    """
+    device = next(network.parameters()).device
+    mean, std = (statistics[name].to(device) for name in ("mean", "std"))
+    network.eval()
+    by_size: dict[tuple[int, ...], list[int]] = {}
+    reduced = [reduce(image, network.config.answer.side_px) for image in images]
+    for index, image in enumerate(reduced):
+        by_size.setdefault(tuple(image.shape), []).append(index)
+    found: dict[int, Person] = {}
+    for (_, height, width), indices in by_size.items():
+        at_once = max(1, PIXELS_AT_ONCE // (height * width))
+        for start in range(0, len(indices), at_once):
+            part = indices[start : start + at_once]
+            batch = (torch.stack([reduced[index] for index in part]).to(device) - mean) / std
+            found |= dict(zip(part, network.people(batch, scales=scales, flip=flip), strict=True))
+    return [enlarged(found[index], _factors(image, reduced[index])) for index, image in enumerate(images)]
+
+
+def reduce(image: Float[np.ndarray, "_ _ 3"], side_px: int | None) -> Float[Tensor, "3 _ _"]:
+    """The image as the network takes it, with at most this longer side."""
+    tensor = torch.from_numpy(np.ascontiguousarray(image)).permute(2, 0, 1).float()
+    longer = max(tensor.shape[1:])
+    if side_px is None or longer <= side_px:
+        return tensor
+    size = [max(1, round(side * side_px / longer)) for side in tensor.shape[1:]]
+    return functional.interpolate(tensor[None], size, mode="area")[0]
+
+
+def _factors(image: Float[np.ndarray, "_ _ 3"], reduced: Float[Tensor, "3 _ _"]) -> tuple[float, float]:
+    """How many times as wide and as high an image is as its reduced one: unequal, for sides are whole numbers of pixels."""
+    return image.shape[1] / reduced.shape[2], image.shape[0] / reduced.shape[1]
+
+
+def enlarged(person: Person, factors_xy: tuple[float, float]) -> Person:
+    """The people in an image so many times as wide and as high."""
+    factor = person.box_xyxy_px.new_tensor(factors_xy)
+    keypoints = torch.cat([factor * person.keypoints_px[..., :2], person.keypoints_px[..., 2:]], dim=2)
+    return person._replace(box_xyxy_px=factor.repeat(2) * person.box_xyxy_px, keypoints_px=keypoints)
