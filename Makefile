@@ -22,7 +22,7 @@ run: $(READY) ## the whole pipeline, from rendered people to the registered mode
 
 real: $(READY) ## the same on recordings of real walks: make real ARCHIVE=path/to/kinect-gait.tar.xz [MOTION=kinectgait]
 	@test -n "$(ARCHIVE)" || { echo "make real wants ARCHIVE=path/to/kinect-gait.tar.xz (or a folder with its contents)"; exit 2; }
-	python -m stages.configure --profile real $(foreach dataset,tumgaid casiab market1501 fvg,--set datasets.$(dataset).source=$(or $(MOTION),kinectgait) --set "datasets.$(dataset).archive=$(ARCHIVE)")
+	python -m stages.configure --profile real $(foreach dataset,tumgaid casiab market1501 fvg coco,--set datasets.$(dataset).source=$(or $(MOTION),kinectgait) --set "datasets.$(dataset).archive=$(ARCHIVE)")
 	dvc repro
 	@python -m stages.report --where
 
@@ -54,4 +54,4 @@ $(READY): requirements.txt
 
 clean: ## what the pipeline made, not the environment: a fresh start
 	rm -rf .state data/raw data/index data/valid data/flow data/silhouettes data/poses data/crops data/foregrounds data/models \
-	    data/compare data/studies data/metrics data/registry data/report
+	    data/compare data/studies data/metrics data/registry data/report data/scenes data/annotations

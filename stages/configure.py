@@ -26,7 +26,7 @@ from stages.shared.param_blocks import check_changed, nearest
 from stages.shared.project import PARAMS
 
 PROFILES = Path(__file__).parent / "profiles"
-BLOCKS_PER_DATASET = ("datasets", "validate", "flow", "silhouettes", "poses", "crops", "foregrounds")
+BLOCKS_PER_DATASET = ("datasets", "validate", "flow", "silhouettes", "poses", "crops", "foregrounds", "scenes")
 PATHS = ("archive", "weights")  # keys whose value is the path of a file or folder
 NAME = re.compile(r"[a-z][a-z0-9_]*")
 
