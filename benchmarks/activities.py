@@ -53,12 +53,9 @@ def main() -> None:
     classifier = Activity(**model_block(paper=True)["activity"])
     everybody, left_out = labelled_poses(asked.folder, asked.joints, asked.aspect)
     counts = np.bincount(everybody.activity, minlength=CLASSES)
-    print(
-        f"{', '.join(map(counted, ACTIVITIES, counts))} poses there are; {left_out} with fewer than {FEWEST_JOINTS} joints are left out"
-    )
-    print(
-        f"{everybody.vector.shape[1]} coordinates ({asked.joints}, aspect {asked.aspect}); {classifier}; {config}", flush=True
-    )
+    print(f"{', '.join(map(counted, ACTIVITIES, counts))} poses; {left_out} of fewer than {FEWEST_JOINTS} joints left out")
+    print(f"{everybody.vector.shape[1]} coordinates: {asked.joints}, aspect {asked.aspect}")
+    print(f"{classifier}; {config}", flush=True)
     for most in sorted({asked.most, int(counts.min())}, reverse=True):
         used = np.minimum(counts, most)
         print(f"\n{', '.join(map(counted, ACTIVITIES, used))} poses used, {used.sum()} in all", flush=True)
@@ -80,7 +77,7 @@ def labelled_poses(folder: Path, joints: str, aspect: str) -> tuple[Poses, int]:
     found = mpii.poses(folder)
     chosen = [index for index, name in enumerate(mpii.JOINTS) if joints == "mpii" or name in COCO_KEYPOINTS]
     joints_px = found.joints_px[:, chosen]
-    is_there = ~np.isnan(joints_px).any(axis=2)
+    is_there = ~np.isnan(joints_px[..., 0])
     keypoints = np.concatenate([np.where(is_there[..., None], joints_px, 0), is_there[..., None]], axis=2)
     code = np.array([ACTIVITIES.index(activity) if activity else -1 for activity in found.activity])
     is_enough = is_there.sum(axis=1) >= FEWEST_JOINTS

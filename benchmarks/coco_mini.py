@@ -5,9 +5,10 @@
 The annotation file is read and written back, and its own annotations are judged as detections. All images are judged, whatever
 split they are in, by COCO's official evaluator: keypoints and boxes as the network answers for pictures (`serving`); the same
 images at the size of the training's (`stages.scenes`), also in labelled boxes, against the strongest peak of each heat map in
-the box; and the pose residual network with labelled boxes and all labelled keypoints of an image as peaks, against two rules
-that have not learned anything: the peak nearest to the mean pose, and the peak nearest to the upright line through the middle
-of the box.
+the box and against people who all stand upright; and the pose residual network with labelled boxes and all labelled keypoints
+of an image as peaks, against two rules that have not learned anything: the peak nearest to the mean pose, and the peak nearest
+to the upright line through the middle of the box.
+
 With `--out` the photos are written with the people found in them.
 """
 
@@ -32,15 +33,21 @@ from people.evaluation.coco import Detections
 from people.evaluation.results import Results
 from people.records import Annotation
 from people.storage.files import write_atomic
-from people.systems.multipose import data, score, serving
+from people.systems.multipose import data, paper, score, serving
 from people.systems.multipose.data import HEADS, People
-from people.systems.multipose.model import Network, Person
+from people.systems.multipose.model import Network, Person, heatmaps
 from people.systems.multipose.score import found, pictures
 from people.systems.multipose.score.found import Split
 from people.video.scenes import Config
 from stages import scenes
 
 SPLIT = "train"
+SERVED = "found by serving"
+TITLES = {
+    "keypoints": "keypoints, % of OKS",
+    "boxes": "boxes, %",
+    "residual": "the pose residual network alone, labelled boxes and keypoints, % of OKS",
+}
 SHOWN = ("ap", "ap_50", "ap_75", "ap_medium", "ap_large", "ar", "ar_100")
 
 
@@ -111,37 +118,49 @@ def split_of(network: Network, entries: dict[str, Any], clips: pd.DataFrame, fol
 
 
 def judge(network: Network, split: Split, truth: Sequence[Sequence[Annotation]], people: Sequence[Person]) -> None:
-    """Print all tables: the score's, with what serving finds, and with the rule of the box's middle."""
+    """Print all tables."""
     image_sets = coco.protocol(split.clips, SPLIT)
-    print("\n" + shown([score.image_set_size(split, each) for each in image_sets]))
+    with_people = [each for each in image_sets if score.image_set_size(split, each)["people"]]
     with_keypoints = [each for each in image_sets if score.has_keypoints(split, each)]
-    results, middle = Results(metrics={}), [by_middle(network, people) for people in split.labelled]
+    results = Results(metrics={})
     score.judge_keypoints(split, with_keypoints, results)
-    score.judge_boxes(split, [each for each in image_sets if score.image_set_size(split, each)["people"]], results)
+    score.judge_boxes(split, with_people, results)
     score.judge_residual(network, split, with_keypoints, results)
-    rows: dict[str, list[dict[str, Any]]] = {"keypoints": [], "boxes": [], "residual": []}
+    tables = {name: list(table.to_dict("records")) for name, table in results.tables.items()}
+    tables["boxes"] = [{"images": row["images"], "boxes": "found boxes"} | row for row in tables["boxes"]]
     as_served = [found.detections(each, 1.0) for each in people]
-    for image_set in image_sets:
-        chosen = score.rows_of(split, image_set)
-        scale = split.clips["scale"].to_numpy(float)
-        of_images, served = [truth[row] for row in chosen], [as_served[row] for row in chosen]
+    for image_set in with_people:
+        rows = score.rows_of(split, image_set)
+        served = [truth[row] for row in rows], [as_served[row] for row in rows]
+        tables["boxes"].append({"images": image_set.name, "boxes": SERVED} | percent(evaluator.box_metrics, *served))
         if image_set in with_keypoints:
-            facts = {"images": image_set.name, "boxes": "found by serving", "method": "ours"}
-            rows["keypoints"].append(facts | percent(evaluator.keypoint_metrics, of_images, served))
-            of_middle = [found.detections(middle[row], scale[row]) for row in chosen]
-            facts = {"images": image_set.name, "method": "nearest to the middle of the box"}
-            stored = score.truth_of(split, chosen)
-            rows["residual"].append(facts | percent(evaluator.keypoint_metrics, stored, of_middle))
-        if any(not person.is_crowd for each in of_images for person in each):
-            facts = {"images": image_set.name, "boxes": "found by serving"}
-            rows["boxes"].append(facts | percent(evaluator.box_metrics, of_images, served))
-    titles = {
-        "keypoints": "keypoints, % of OKS",
-        "boxes": "boxes, %",
-        "residual": "the pose residual network alone, labelled boxes and keypoints, % of OKS",
+            facts = {"images": image_set.name, "boxes": SERVED, "method": paper.OURS}
+            tables["keypoints"].append(facts | percent(evaluator.keypoint_metrics, *served))
+    for way, (table, facts, people_by) in RULES.items():
+        posed = [people_by(network, each) for each in split.labelled]
+        for image_set in with_keypoints:
+            rows = score.rows_of(split, image_set)
+            scale = split.clips["scale"].to_numpy(float)
+            judged = score.truth_of(split, rows), [found.detections(posed[row], scale[row]) for row in rows]
+            row = {"images": image_set.name, **facts, "method": way}
+            tables[table].append(row | percent(evaluator.keypoint_metrics, *judged))
+    print("\n" + shown([score.image_set_size(split, each) for each in image_sets]))
+    for name, title in TITLES.items():
+        print(f"\n{title}\n{shown(tables[name])}")
+    print_similarity(network, split)
+
+
+def print_similarity(network: Network, split: Split) -> None:
+    """The similarity itself, which tells small differences where all precisions are 0."""
+    by_method = {
+        paper.OURS: [each.in_true_boxes for each in split.found],
+        paper.STRONGEST: [each.strongest_in_true_boxes for each in split.found],
+        "the mean pose": [mean_pose(network, each) for each in split.labelled],
     }
-    for name, title in titles.items():
-        print(f"\n{title}\n{shown(rows[name] + results.tables[name].to_dict('records'))}")
+    print("\nmean similarity (OKS) of labelled people in true boxes, mean over images")
+    for method, people in by_method.items():
+        values = [found.similarity(each, true) for each, true in zip(people, split.labelled, strict=True)]
+        print(f"{method:>26} {np.nanmean(values):.3f}")
 
 
 def percent(metrics: Callable[..., dict[str, float]], truth: Any, predictions: Any) -> dict[str, float]:
@@ -156,8 +175,10 @@ def shown(rows: Sequence[dict[str, Any]]) -> str:
     return table.drop(columns=hidden).to_string(index=False, na_rep="")
 
 
-@torch.no_grad()
-def by_middle(network: Network, people: People) -> Person:
+# --- rules that have not learned anything ----------------------------------------------------------------------------
+
+
+def nearest_to_middle(network: Network, people: People) -> Person:
     """The people of an image in their labelled boxes, each joint at the labelled keypoint in the box, whoever's it is, that is
     nearest to the upright line through the middle of the box; in the middle where the box holds none.
     """
@@ -169,11 +190,27 @@ def by_middle(network: Network, people: People) -> Person:
         keypoints[row, :, :2] = middle
         inside = ((labelled[..., :2] >= xyxy[:2]) & (labelled[..., :2] <= xyxy[2:])).all(2) & (labelled[..., 2] > 0)
         away = torch.where(inside, (labelled[..., 0] - middle[0]).abs(), torch.inf)
-        for joint in range(network.joints if len(labelled) else 0):
-            if inside[:, joint].any():
-                place = labelled[away[:, joint].argmin(), joint, :2]
-                keypoints[row, joint] = torch.cat([place, torch.ones(1)])
+        for joint in inside.any(0).nonzero()[:, 0].tolist():
+            keypoints[row, joint] = torch.cat([labelled[away[:, joint].argmin(), joint, :2], torch.ones(1)])
+    return in_boxes(boxes, keypoints)
+
+
+def mean_pose(network: Network, people: People) -> Person:
+    """The people of an image in their labelled boxes, all standing upright."""
+    boxes = torch.from_numpy(people.rows(~people.is_crowd).box_xyxy_px)
+    nothing = heatmaps.Peaks(torch.zeros(0, dtype=torch.long), torch.zeros(0, 2), torch.zeros(0))
+    return in_boxes(boxes, score.nearest_to_mean(boxes, nothing, network.joints))
+
+
+def in_boxes(boxes: torch.Tensor, keypoints: torch.Tensor) -> Person:
     return Person(boxes, torch.ones(len(boxes)), keypoints, torch.zeros(len(boxes), 0))
+
+
+# by method: the table that it is a row of, and that row's further facts
+RULES: dict[str, tuple[str, dict[str, str], Callable[[Network, People], Person]]] = {
+    "the mean pose": ("keypoints", {"boxes": "true boxes"}, mean_pose),
+    "nearest to the middle of the box": ("residual", {}, nearest_to_middle),
+}
 
 
 if __name__ == "__main__":

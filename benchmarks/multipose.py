@@ -6,7 +6,8 @@
 Without a checkpoint the network is that of params.yaml with random weights: the pace of its layers does not depend on them.
 What comes behind the layers does depend on what they find. Therefore the maps and boxes of the same `--people` people take the
 place of the network's, after it has computed its own. All parts are timed in turn, so often as `--times` says, after two
-rounds that do not count: the median and the quartiles, in milliseconds an image.
+rounds that do not count: the median and the quartiles, in milliseconds an image. On a machine that others use too take
+`--clock processor`, with OMP_NUM_THREADS=1: the time of all threads is added up.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from stages.configure import PROFILES
 from stages.shared.problem import merged
 from stages.shared.project import params
 
+CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 WARM_UP = 2  # rounds that do not count
 ONE, TWO = "everything, one backbone", "everything, a backbone each"
 HEIGHTS = (0.75, 0.5)  # of people who stand beside each other, in turn, as shares of the image's
@@ -70,6 +72,7 @@ def main() -> None:
     parser.add_argument("--people", type=int, default=4, help="in each image")
     parser.add_argument("--times", type=int, default=20)
     parser.add_argument("--batches", type=int, nargs="+", default=(1, 8), help="images at a time")
+    parser.add_argument("--clock", default="wall", choices=CLOCKS, help="processor: what others run does not count")
     parser.add_argument("--paper", action="store_true", help="a network of the paper's size, with random weights")
     asked = parser.parse_args()
     if asked.paper and asked.checkpoint:
@@ -82,11 +85,12 @@ def main() -> None:
         parser.error(f"{asked.people} people do not fit into {size_hw}, {count} are found; ask for fewer, or a larger image")
     parameters = " and ".join(f"{parameter_count(network) / 1e6:.2f}" for network in (one, two))
     print(f"{one.config.backbone}, width {one.config.width}: {parameters} million parameters with one backbone and with two")
-    print(f"{size_hw[0]} x {size_hw[1]} px, {asked.people} people, {asked.times} times, {torch.get_num_threads()} threads")
+    print(f"{size_hw[0]} x {size_hw[1]} px, {asked.people} people, {asked.times} times")
+    print(f"{torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}, {asked.clock} time", flush=True)
     columns = {}
     for batch in asked.batches:
         image = torch.randn(batch, 3, *size_hw)
-        spent = timed(parts(one, two, image), asked.times)
+        spent = timed(parts(one, two, image), asked.times, CLOCKS[asked.clock])
         columns[f"ms an image, {batch} at a time"] = {name: shown(values / batch) for name, values in spent.items()}
         ratio = spent[TWO] / spent[ONE]
         print(f"{batch} at a time: {TWO} takes {shown(ratio, 2)} times as long as {ONE}", flush=True)
@@ -188,15 +192,15 @@ def parts(one: WithPeople, two: WithPeople, image: Tensor) -> dict[str, Callable
 
 
 @torch.inference_mode()
-def timed(runs: Mapping[str, Callable[[], object]], times: int) -> dict[str, np.ndarray]:
+def timed(runs: Mapping[str, Callable[[], object]], times: int, clock: Callable[[], float]) -> dict[str, np.ndarray]:
     """The milliseconds of each, so many times: one after the other in every round, so that all have the same neighbours."""
     spent: dict[str, list[float]] = defaultdict(list)
     for number in range(WARM_UP + times):
         for name, run in runs.items():
-            started = time.perf_counter()
+            started = clock()
             run()
             if number >= WARM_UP:
-                spent[name].append(1000 * (time.perf_counter() - started))
+                spent[name].append(1000 * (clock() - started))
     return {name: np.array(values) for name, values in spent.items()}
 
 

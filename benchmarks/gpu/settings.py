@@ -19,6 +19,7 @@ SIZE_KEYS = {
     "casiab": "silhouettes",
     "market1501": "crops",
     "fvg": "foregrounds",
+    "coco": "scenes",
 }  # the stage whose frames a system reads
 
 

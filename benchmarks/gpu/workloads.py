@@ -14,8 +14,8 @@ import numpy as np
 from benchmarks.gpu import settings
 from people import systems
 from people.config import build
-from people.records import ATTRIBUTES
-from people.storage.store import Field, StoreWriter, stores_digest
+from people.records import ACTIVITIES, ATTRIBUTES
+from people.storage.store import Field, Store, StoreWriter, stores_digest
 from people.training.system import Problem
 from people.training.train_config import Config
 
@@ -64,6 +64,7 @@ def make(system: str, size: str, folder: Path, device: str, steps: int) -> Workl
     reads = {slot: path if path.exists() else store for slot, path in reads.items()}
     of_system = problem(system, block, reads)
     training = {**block["training"], "accelerator": device, "devices": 1, "precision": "32-true", "task_stopping": None}
+    training.pop("phases", None)  # all tasks at once
     batches = training["batches"]
     if "per_epoch" in batches:
         training["batches"] = {**batches, "per_epoch": steps}
@@ -192,6 +193,41 @@ def foregrounds(path: Path, block: dict[str, Any], amount: Amount) -> None:
                 writer.append(row("fvg", split, subject, sequence, view_deg=0.0), {"foreground": colours})
 
 
+def scenes(path: Path, block: dict[str, Any], amount: Amount) -> None:
+    """Images as for COCO, one for each subject, of four people with keypoints and activities each."""
+    draw = np.random.default_rng(SEED)
+    height, width = block["stored_size_hw"]
+    noise = draw.normal(0, 40, (height, width, 3))
+    images = {"image": Field("uint8", (height, width, 3)), "ignored": Field("uint8", (height // 4, width // 4))}
+    people = {"box": Field("float32", (4,)), "keypoints": Field("float32", (17, 3)), "area": Field("float32", (1,))}
+    people |= {"is_crowd": Field("uint8", (1,)), "activity": Field("int8", (1,))}
+    annotated = []
+    with StoreWriter(path, images, {"dataset": "coco"}) as writer:
+        for split, subject in subjects_of(block, amount):
+            pattern = 127 + 10 * coarse(draw, (3, height, width), 16).transpose(1, 2, 0)
+            image = np.clip(pattern + np.roll(noise, len(annotated), axis=0), 0, 255).astype(np.uint8)
+            facts = row("coco", split, subject, "scene", number=len(annotated))
+            writer.append(facts, {"image": image[None], "ignored": np.zeros((1, height // 4, width // 4), np.uint8)})
+            annotated.append(facts)
+    with StoreWriter(path.with_name(f"{path.name}-poses"), people, {"scenes": Store.open(path).digest}) as writer:
+        for facts in annotated:
+            writer.append(facts, _scene_people(draw, height, width))
+
+
+def _scene_people(draw: np.random.Generator, height: int, width: int, count: int = 4) -> dict[str, np.ndarray]:
+    """People at random places, their joints anywhere in their boxes."""
+    size = np.array([0.2 * width, 0.6 * height])
+    corner = draw.uniform(0, 1, (count, 2)) * (np.array([width, height]) - size)
+    joints = np.concatenate([corner[:, None] + draw.uniform(0, 1, (count, 17, 2)) * size, np.full((count, 17, 1), 2)], axis=2)
+    return {
+        "box": np.concatenate([corner, corner + size], axis=1).astype(np.float32),
+        "keypoints": joints.astype(np.float32),
+        "area": np.full((count, 1), 0.5 * size.prod(), np.float32),
+        "is_crowd": np.zeros((count, 1), np.uint8),
+        "activity": np.arange(count, dtype=np.int8)[:, None] % len(ACTIVITIES),
+    }
+
+
 GENERATORS: dict[str, Callable[[Path, dict[str, Any], Amount], None]] = {
-    "tumgaid": flow, "casiab": silhouettes, "market1501": photos, "fvg": foregrounds,
+    "tumgaid": flow, "casiab": silhouettes, "market1501": photos, "fvg": foregrounds, "coco": scenes,
 }  # fmt: skip

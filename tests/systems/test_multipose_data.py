@@ -17,7 +17,15 @@ from people.systems.multipose import data
 from people.systems.multipose.data import HEADS, People
 from people.systems.multipose.model import poses
 
-PLAIN = {"jitter_px": 0, "scale": [1.0, 1.0], "rotation_deg": 0, "flip": 0.0, "pose_noise": 0.0, "pose_dropout": 0.0}
+PLAIN = {
+    "jitter_px": 0,
+    "scale": [1.0, 1.0],
+    "rotation_deg": 0,
+    "flip": 0.0,
+    "box_noise": 0.0,
+    "pose_noise": 0.0,
+    "pose_dropout": 0.0,
+}
 STATISTICS = {"mean": torch.zeros(3, 1, 1), "std": torch.ones(3, 1, 1)}
 SIZE_HW = (64, 96)
 LEFT_WRIST, RIGHT_WRIST = (COCO_KEYPOINTS.index(f"{side}_wrist") for side in ("left", "right"))
@@ -219,6 +227,14 @@ def test_poses_are_those_of_people_with_enough_joints_whose_activity_is_known(tm
     assert drawn["activity"][0].tolist() == [ACTIVITIES.index("running"), ACTIVITIES.index("standing"), -1]
 
 
+def test_shaken_boxes_differ_by_no_more_than_the_noise_and_without_noise_not_at_all():
+    box = np.array([[10, 20, 30, 80]], np.float32)
+    moved = data.shaken(box, 0.1, np.random.default_rng(0))
+    assert (moved != box).all()
+    assert (np.abs(moved - box) <= [2.001, 6.001, 2.001, 6.001]).all()
+    np.testing.assert_array_equal(data.shaken(box, 0.0, np.random.default_rng(0)), box)
+
+
 def test_poses_of_training_lack_joints_and_are_off_by_the_share_that_is_asked_for():
     keypoints = np.tile(person((0.0, 0.0, 100.0, 200.0)).keypoints_px, (400, 1, 1))
     noisy = data.noisy(keypoints, config(pose_noise=0.05, pose_dropout=0.2), np.random.default_rng(0))
@@ -305,7 +321,7 @@ def test_an_empty_split_and_stores_that_do_not_belong_together_are_refused(tmp_p
     ("normalise", "none"), ("heads", []), ("heads", ["gait"]), ("validated", []), ("validated", ["gait"]), ("crop_px", 16),
     ("jitter_px", -1), ("scale", [0.0, 1.0]), ("scale", [1.2, 0.8]), ("scale", [1.0]), ("rotation_deg", 181), ("flip", 1.5),
     ("person_share", 0.0), ("grid_hw", [14]), ("grid_hw", [14, 3]), ("aspect", "wide"),
-    ("pose_noise", -0.1), ("pose_dropout", 1.0),
+    ("box_noise", 0.5), ("pose_noise", -0.1), ("pose_dropout", 1.0),
 ])  # fmt: skip
 def test_every_rule_of_the_settings_names_its_key(name: str, value: Any):
     with pytest.raises(ValueError, match=rf"multipose\.data\.{name} must be "):

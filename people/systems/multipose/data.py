@@ -40,8 +40,9 @@ class Config:
     With a `crop_px` a training sample is a square of that side round a random person, off by up to `jitter_px`, else the image.
     The image is scaled by a factor in `scale`, rotated by up to `rotation_deg`, mirrored with probability `flip`. With a
     `person_share` the person in the middle is first scaled to this share of the crop's side, as in the public code.
-    `grid_hw`: of the pose residual network's maps. `aspect`: see `poses.coordinates`. `pose_noise`, in shares of the
-    pose's extent, and `pose_dropout`, a share of its joints, are what poses from which activities are learned lack in truth.
+    `grid_hw`: of the pose residual network's maps. `box_noise`: shares of a box's size by which its edges are moved at random
+    for that network, as found boxes are. `aspect`: see `poses.coordinates`. `pose_noise`, in shares of the pose's extent, and
+    `pose_dropout`, a share of its joints, are what poses from which activities are learned lack in truth.
     """
 
     normalise: str
@@ -55,6 +56,7 @@ class Config:
     flip: float | int
     person_share: float | None
     grid_hw: Sequence[int]
+    box_noise: float | int
     aspect: str
     pose_noise: float | int
     pose_dropout: float | int
@@ -75,6 +77,7 @@ class Config:
             "person_share": (self.person_share is None or 0 < self.person_share <= 1, "null, or in (0, 1]"),
             "grid_hw": (len(self.grid_hw) == 2 and min(self.grid_hw) >= 4, "[rows, columns] of at least 4"),
             "aspect": (self.aspect in poses.ASPECTS, f"one of {', '.join(poses.ASPECTS)}"),
+            "box_noise": (0 <= self.box_noise < 0.5, "in [0, 0.5)"),
             "pose_noise": (self.pose_noise >= 0, "at least 0"),
             "pose_dropout": (0 <= self.pose_dropout < 1, "in [0, 1)"),
         }
@@ -214,7 +217,7 @@ class Samples:
         if "detector" not in self.heads:
             del batch["is_crowd"]
         if "residual" in self.heads:
-            batch |= self._joint_maps(people)
+            batch |= self._joint_maps(people, generators)
         if "activity" in self.heads:
             batch |= self._poses(people, generators)
         return batch
@@ -270,12 +273,14 @@ class Samples:
         )
         return functional.grid_sample(image, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
 
-    def _joint_maps(self, people: Sequence[People]) -> dict[str, list[Tensor]]:
+    def _joint_maps(self, people: Sequence[People], generators: Sequence[np.random.Generator]) -> dict[str, list[Tensor]]:
         made: dict[str, list[Tensor]] = {"joint_maps": [], "true_maps": [], "residual_person": []}
         grid_hw = (self.config.grid_hw[0], self.config.grid_hw[1])
-        for row in people:
-            rows = row.with_pose
-            keypoints, box = torch.from_numpy(row.keypoints_px), torch.from_numpy(row.box_xyxy_px)
+        for number, row in enumerate(people):
+            rows, boxes = row.with_pose, row.box_xyxy_px
+            if generators:
+                boxes = shaken(boxes, self.config.box_noise, generators[number])
+            keypoints, box = torch.from_numpy(row.keypoints_px), torch.from_numpy(boxes)
             of_all = joint_impulses(keypoints, box, rows, grid_hw, everybody=True)
             own = joint_impulses(keypoints, box, rows, grid_hw, everybody=False)
             made["joint_maps"].append(poses.blurred(of_all, GAUSSIAN).to(self._device))
@@ -337,6 +342,15 @@ def joint_impulses(
         position = poses.to_grid(points[labelled][:, :2], box_xyxy_px[row].expand(len(joint), 4), grid_hw)
         maps.append(poses.impulses(position, joint, joints, grid_hw))
     return torch.stack(maps) if maps else torch.zeros(0, joints, *grid_hw)
+
+
+def shaken(
+    box_xyxy_px: Float[np.ndarray, "person 4"], noise: float, generator: np.random.Generator
+) -> Float[np.ndarray, "person 4"]:
+    """Boxes each of whose edges is moved by up to `noise` of the width or height, inwards or outwards."""
+    moved = generator.uniform(-noise, noise, box_xyxy_px.shape)
+    size = np.tile(box_xyxy_px[:, 2:] - box_xyxy_px[:, :2], (1, 2))
+    return (box_xyxy_px + moved * size).astype(np.float32)
 
 
 def noisy(
