@@ -2,7 +2,7 @@
 
 from typing import Any, NamedTuple
 
-from torch import nn
+from torch import Tensor, nn
 
 from people.storage import trained_weights
 
@@ -28,7 +28,10 @@ def load(network: Any) -> None:
 
 
 def load_submodule(module: nn.Module, source: Pretrained) -> None:
-    """Load all arrays of a module from a file that may hold more; ValueError where an array is missing or has another shape."""
+    """Load all arrays of a module from a file that may hold more; ValueError where an array is missing or has another shape.
+
+    Where names are others, as in files of early releases, arrays are taken in their order, if all shapes in a row are the module's.
+    """
     file = trained_weights.weights_file(source.weights, source.file)
     try:
         weights = trained_weights.read_tensors(file)
@@ -36,9 +39,19 @@ def load_submodule(module: nn.Module, source: Pretrained) -> None:
         raise ValueError(f"{file} cannot be read ({error}); {source.hint}") from error
     state = module.state_dict()
     names = [name for name in state if not name.endswith("num_batches_tracked")]  # files of early releases have none
+    if not weights.keys() >= set(names):
+        weights = in_order(state, weights) or weights
     unfit = sorted(name for name in names if name not in weights or weights[name].shape != state[name].shape)
     if unfit:
         raise ValueError(
             f"{file} does not fit: {len(unfit)} of its arrays are missing or of another shape, first {unfit[0]}; {source.hint}"
         )
     module.load_state_dict(state | {name: weights[name] for name in names})
+
+
+def in_order(state: dict[str, Tensor], weights: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The file's first arrays under the module's names; none unless each has the shape of the module's array in its place."""
+    first = list(weights.values())[: len(state)]
+    if [tuple(getattr(array, "shape", ())) for array in first] != [tuple(array.shape) for array in state.values()]:
+        return {}
+    return dict(zip(state, first, strict=True))

@@ -31,7 +31,12 @@ def network(**changes: Any) -> model.Network:
 
 def weights_of(made: nn.Module, folder: Path) -> Path:
     """A file of these weights, named as torchvision's."""
-    torch.save(made.state_dict(), folder / "weights.pth")
+    return saved(made.state_dict(), folder)
+
+
+def saved(arrays: dict[str, torch.Tensor], folder: Path) -> Path:
+    """A file of these arrays, named as torchvision's."""
+    torch.save(arrays, folder / "weights.pth")
     digits = hashlib.sha256((folder / "weights.pth").read_bytes()).hexdigest()[:8]
     return (folder / "weights.pth").rename(folder / f"weights-{digits}.pth")
 
@@ -97,6 +102,19 @@ def test_a_shared_trunk_is_loaded_once_and_one_of_another_name_is_refused(tmp_pa
     assert network().pretrained() == {}
     with pytest.raises(ValueError, match="backbone: resnet34 with width: 1 takes torchvision's ResNet34_Weights"):
         pretrained.load(network(backbone="resnet34", width=1, weights=file))
+
+
+def test_arrays_under_other_names_are_taken_in_their_order_if_every_shape_is_the_modules(tmp_path: Path):
+    whole = torchvision.models.mobilenet_v2()
+    renamed = {f"layer{number}": array for number, array in enumerate(whole.features.state_dict().values())}
+    made = network(backbone="mobilenet_v2", width=1, weights=str(saved(renamed, tmp_path)))
+    pretrained.load(made)
+    image = torch.rand(1, 3, 32, 32)
+    with torch.no_grad():
+        torch.testing.assert_close(made.eval().backbone(image)[3], whole.eval().features[:18](image))
+    swapped = dict(sorted(renamed.items()))  # layer0, layer1, layer10, ...
+    with pytest.raises(ValueError, match="does not fit"):
+        pretrained.load(network(backbone="mobilenet_v2", width=1, weights=str(saved(swapped, tmp_path))))
 
 
 def test_trained_weights_need_the_width_1():

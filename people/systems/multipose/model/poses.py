@@ -97,7 +97,10 @@ def strongest(maps: Float[Tensor, "person joint row column"]) -> Float[Tensor, "
 def window_sums(maps: Float[Tensor, "*batch row column"], window: int) -> Float[Tensor, "*batch row column"]:
     """The sum of each map over the `window` x `window` cells round every cell; zeros outside."""
     flat = maps.reshape(-1, 1, *maps.shape[-2:])
-    return (functional.avg_pool2d(flat, window, stride=1, padding=window // 2) * window**2).view_as(maps)
+    rows = functional.avg_pool2d(
+        flat, (window, 1), stride=1, padding=(window // 2, 0)
+    )  # one axis at a time: a tenth of the cost
+    return (functional.avg_pool2d(rows, (1, window), stride=1, padding=(0, window // 2)) * window**2).view_as(maps)
 
 
 # --- assignment ------------------------------------------------------------------------------------------------------
