@@ -30,7 +30,7 @@ def load(network: Any) -> None:
 def load_submodule(module: nn.Module, source: Pretrained) -> None:
     """Load all arrays of a module from a file that may hold more; ValueError where an array is missing or has another shape.
 
-    Where names are others, as in files of early releases, arrays are taken in their order, if all shapes in a row are the module's.
+    Where names are others, as in files of early releases, arrays are taken in order, if all shapes are the module's.
     """
     file = trained_weights.weights_file(source.weights, source.file)
     try:
