@@ -43,7 +43,7 @@ class Prediction(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("system", help="one of the systems in params.yaml that answers for pictures, such as multipose")
+    parser.add_argument("system", choices=systems.names(), help="one of the systems in params.yaml that answers for pictures, such as multipose")
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="pictures, or folders of them")
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="the folder to write to (predictions)")
     parser.add_argument("--checkpoint", type=Path, help="the one that was judged best, if left out")
@@ -111,7 +111,7 @@ def drawn(image_rgb: np.ndarray, people: Sequence[Mapping[str, Any]], least_scor
     shown = [person for person in people if person["score"] >= least_score]
     boxes = np.array([person["bbox"] for person in shown], np.float32).reshape(-1, 4)
     boxes[:, 2:] += boxes[:, :2]
-    keypoints = np.array([person["keypoints"] for person in shown], np.float32).reshape(len(shown), -1, 3)
+    keypoints = np.array([person["keypoints"] for person in shown], np.float32).reshape(-1, len(COCO_KEYPOINTS), 3)
     labels = [f"{person.get('activity', '')} {100 * person['score']:.0f}".strip() for person in shown]
     return plots.with_people(image_rgb, boxes, keypoints, labels)
 
