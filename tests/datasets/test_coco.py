@@ -27,6 +27,7 @@ PLAN: dict[str, Any] = {
     "subjects": {"train": 6, "validation": 5, "test": 5},
     "scenes": {"train": 18, "validation": 6, "test": 12},
     "people_per_scene": [0, 5],
+    "distance_m": [2.8, 18.0],
     "activities": {"walking": 0.3, "running": 0.2, "sitting": 0.25, "standing": 0.25},
     "frames_per_sequence": 4,
 }
@@ -417,7 +418,7 @@ def test_people_stand_where_the_camera_sees_them_and_often_cover_each_other_but_
     assert all(-3.2 <= person.away_m <= 12 and 0 <= person.view_deg < 360 for person in people)
     assert all(abs(person.right_m) <= 1.05 / 3 * (6 + person.away_m) + 1e-9 for person in people)
     assert np.median([person.away_m for person in people]) < 3
-    few = np.concatenate([scenes.arrange(4, np.random.default_rng(seed)).hidden() for seed in range(200)])
+    few = np.concatenate([scenes.arrange(4, (2.8, 18.0), np.random.default_rng(seed)).hidden() for seed in range(200)])
     assert few.max() <= scenes.MOST_HIDDEN
     assert 0.2 < (few > 0.1).mean() < 0.5
 
@@ -437,6 +438,8 @@ def test_the_same_seed_plans_the_same_and_another_one_does_not():
     [
         ({"people_per_scene": [0, 6]}, r"\[least, most\] of 0 to 5 .* got \[0, 6\]"),
         ({"people_per_scene": [3, 2]}, r"got \[3, 2\]"),
+        ({"distance_m": [1.0, 9.0]}, r"distance_m as \[least, most\] metres from the camera, at least 2.0, got \[1.0, 9.0\]"),
+        ({"distance_m": [9.0, 9.0]}, r"got \[9.0, 9.0\]"),
         ({"scenes": {"train": 3, "validation": 0, "test": 2}}, "the scenes .at least one. of train, validation and test"),
         ({"subjects": {"train": 3}}, "expected the subjects and the scenes"),
         ({"activities": {"walking": 0.5}}, "expected shares of walking, running, sitting, standing that are 1 in all"),
