@@ -43,7 +43,9 @@ class Prediction(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("system", choices=systems.names(), help="one of the systems in params.yaml that answers for pictures, such as multipose")
+    parser.add_argument(
+        "system", choices=systems.names(), help="one of the systems in params.yaml that answers for pictures, such as multipose"
+    )
     parser.add_argument("paths", nargs="+", type=Path, metavar="PATH", help="pictures, or folders of them")
     parser.add_argument("--out", type=Path, default=Path("predictions"), help="the folder to write to (predictions)")
     parser.add_argument("--checkpoint", type=Path, help="the one that was judged best, if left out")

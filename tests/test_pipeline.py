@@ -54,7 +54,7 @@ def again(small_run: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_stage_leaves_its_result(small_run: Path):
     lock = hashes(small_run)
     assert {name.split("@")[0] for name in lock} == {
-        "ingest", "validate", "flow", "silhouettes", "poses", "crops", "foregrounds",
+        "ingest", "validate", "flow", "silhouettes", "poses", "crops", "foregrounds", "scenes",
         "train", "compare", "tune", "evaluate", "register", "report",
     }  # fmt: skip
     assert all((small_run / path).exists() for outs in lock.values() for path in outs)
@@ -95,6 +95,17 @@ BESIDE = {
         "identification.gei_rank_1.CL",
         "disentanglement.colour_r2.gait",
         "disentanglement.colour_r2.constant",
+    ),
+    "multipose": (
+        "keypoints.all.ap",
+        "keypoints_strongest.all.ap",
+        "boxes.all.ap",
+        "residual.all.ap",
+        "residual_nearest.all.ap",
+        "activity.labelled.f1",
+        "activity.nearest_neighbour.f1",
+        "activity.majority.f1",
+        "cross_validation.classifier.accuracy",
     ),
 }
 
@@ -152,5 +163,7 @@ def test_curves_of_the_training_are_in_the_tracking_database(small_run: Path, sy
     experiment = client.get_experiment_by_name(system)
     assert experiment is not None
     runs = client.search_runs([experiment.experiment_id])
-    assert any(len(client.get_metric_history(found.info.run_id, "score")) == 3 for found in runs)
+    training = YAML(typ="safe").load(small_run / "params.yaml")["systems"][system]["training"]
+    epochs = training["epochs"] * len(training.get("phases") or [None])
+    assert any(len(client.get_metric_history(found.info.run_id, "score")) == epochs for found in runs)
     assert {found.info.status for found in runs} == {"FINISHED"}

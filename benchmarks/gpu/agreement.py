@@ -80,7 +80,9 @@ def outputs_and_gradients(
             module.eval()
     draw = torch.Generator().manual_seed(workloads.SEED)
     batch = {
-        name: value * (1 + noise * torch.randn(value.shape, generator=draw)) if noise and value.dim() > 2 else value
+        name: value * (1 + noise * torch.randn(value.shape, generator=draw))
+        if noise and isinstance(value, Tensor) and value.dim() > 2
+        else value
         for name, value in small_batch(workload).items()
     }
     batch = inference.to_device(batch, device)

@@ -257,8 +257,9 @@ def test_too_few_images_or_poses_of_an_activity_for_the_folds_are_refused(change
 
 def test_cross_validation_tells_what_is_separable_and_is_the_same_with_the_same_seed():
     several, config = separable(), CrossValidation(folds=3, epochs=25, batch_size=16, learning_rate=0.02, patience=5)
+    fold = activities.folds_of(several, 3, 1)
     state = torch.random.get_rng_state()
-    first, again = (activities.cross_validate(several, CLASSIFIER, config, 4, seed=1) for _ in range(2))
+    first, again = (activities.cross_validate(several, fold, CLASSIFIER, config, 4, seed=1) for _ in range(2))
     assert torch.equal(torch.random.get_rng_state(), state)
     averages = first.averages(several.activity, 4)
     for method in ("classifier", "nearest neighbour"):
@@ -268,7 +269,9 @@ def test_cross_validation_tells_what_is_separable_and_is_the_same_with_the_same_
         assert (predicted == again.predicted[method]).all()
     shuffled = several._replace(activity=np.random.default_rng(0).permutation(several.activity))
     assert (
-        activities.cross_validate(shuffled, CLASSIFIER, config, 4, 1).averages(shuffled.activity, 4)["classifier"]["accuracy"]
+        activities.cross_validate(shuffled, fold, CLASSIFIER, config, 4, 1).averages(shuffled.activity, 4)["classifier"][
+            "accuracy"
+        ]
         < 0.5
     )
 
@@ -282,7 +285,9 @@ def test_each_pose_is_told_by_what_was_learned_from_other_folds(monkeypatch: pyt
         return fit(train, *rest)
 
     monkeypatch.setattr(activities, "fit", watched)
-    validated = activities.cross_validate(several, CLASSIFIER, CrossValidation(**VALIDATION), 4, seed=1)
+    config = CrossValidation(**VALIDATION)
+    fold = activities.folds_of(several, config.folds, 1)
+    validated = activities.cross_validate(several, fold, CLASSIFIER, config, 4, seed=1)
     for number, images in enumerate(seen):
         assert images.isdisjoint(several.image[validated.fold == number])
         assert images | set(several.image[validated.fold == number]) == set(several.image)
