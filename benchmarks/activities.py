@@ -23,7 +23,8 @@ from benchmarks.multipose import model_block
 from people.datasets import mpii
 from people.records import ACTIVITIES, COCO_KEYPOINTS
 from people.systems.multipose.data import FEWEST_JOINTS
-from people.systems.multipose.model import Activity, poses
+from people.systems.multipose.model import poses
+from people.systems.multipose.model.config import Activity
 from people.systems.multipose.score import activities
 from people.systems.multipose.score.activities import CrossValidation, Poses
 from stages.shared.project import params

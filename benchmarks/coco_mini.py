@@ -35,7 +35,7 @@ from people.records import Annotation
 from people.storage.files import write_atomic
 from people.systems.multipose import data, paper, score, serving
 from people.systems.multipose.data import HEADS, People
-from people.systems.multipose.model import Network, Person, heatmaps
+from people.systems.multipose.model import FoundPeople, Network, heatmaps
 from people.systems.multipose.score import found, pictures
 from people.systems.multipose.score.found import Split
 from people.video.scenes import Config
@@ -117,7 +117,7 @@ def split_of(network: Network, entries: dict[str, Any], clips: pd.DataFrame, fol
     return found.over_split(network, samples, entries["spec"], entries["statistics"], 8, (1.0,), False)
 
 
-def judge(network: Network, split: Split, truth: Sequence[Sequence[Annotation]], people: Sequence[Person]) -> None:
+def judge(network: Network, split: Split, truth: Sequence[Sequence[Annotation]], people: Sequence[FoundPeople]) -> None:
     """Print all tables."""
     image_sets = coco.protocol(split.clips, SPLIT)
     with_people = [each for each in image_sets if score.image_set_size(split, each)["people"]]
@@ -178,7 +178,7 @@ def shown(rows: Sequence[dict[str, Any]]) -> str:
 # --- rules that have not learned anything ----------------------------------------------------------------------------
 
 
-def nearest_to_middle(network: Network, people: People) -> Person:
+def nearest_to_middle(network: Network, people: People) -> FoundPeople:
     """The people of an image in their labelled boxes, each joint at the labelled keypoint in the box, whoever's it is, that is
     nearest to the upright line through the middle of the box; in the middle where the box holds none.
     """
@@ -195,19 +195,19 @@ def nearest_to_middle(network: Network, people: People) -> Person:
     return in_boxes(boxes, keypoints)
 
 
-def mean_pose(network: Network, people: People) -> Person:
+def mean_pose(network: Network, people: People) -> FoundPeople:
     """The people of an image in their labelled boxes, all standing upright."""
     boxes = torch.from_numpy(people.rows(~people.is_crowd).box_xyxy_px)
     nothing = heatmaps.Peaks(torch.zeros(0, dtype=torch.long), torch.zeros(0, 2), torch.zeros(0))
     return in_boxes(boxes, score.nearest_to_mean(boxes, nothing, network.joints))
 
 
-def in_boxes(boxes: torch.Tensor, keypoints: torch.Tensor) -> Person:
-    return Person(boxes, torch.ones(len(boxes)), keypoints, torch.zeros(len(boxes), 0))
+def in_boxes(boxes: torch.Tensor, keypoints: torch.Tensor) -> FoundPeople:
+    return FoundPeople(boxes, torch.ones(len(boxes)), keypoints, torch.zeros(len(boxes), 0))
 
 
 # by method: the table that it is a row of, and that row's further facts
-RULES: dict[str, tuple[str, dict[str, str], Callable[[Network, People], Person]]] = {
+RULES: dict[str, tuple[str, dict[str, str], Callable[[Network, People], FoundPeople]]] = {
     "the mean pose": ("keypoints", {"boxes": "true boxes"}, mean_pose),
     "nearest to the middle of the box": ("residual", {}, nearest_to_middle),
 }

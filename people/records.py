@@ -64,6 +64,12 @@ KEYPOINT_SIGMAS = (
     0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089,
 )  # fmt: skip
 
+# of each of `COCO_KEYPOINTS`, the number of the joint that a mirrored image has in its place
+MIRRORED_KEYPOINTS = tuple(
+    COCO_KEYPOINTS.index(f"{ {'left': 'right', 'right': 'left'}[side] }_{part}" if part else side)
+    for side, _, part in (name.partition("_") for name in COCO_KEYPOINTS)
+)
+
 # Attributes of a pedestrian; the classes of each in the order of Market-1501's codes 1, 2, ...
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "age": ("young", "teenager", "adult", "old"),

@@ -31,19 +31,6 @@ METRICS: dict[Kind, tuple[str, ...]] = {  # in the order of COCO's `stats`
         *("ar", "ar_50", "ar_75", "ar_medium", "ar_large"),
     ),
 }
-# standard deviations of human annotations for each of `COCO_KEYPOINTS`, relative to the square root of a person's area
-_SIGMA_BY_NAME = {
-    "nose": 0.026,
-    "eye": 0.025,
-    "ear": 0.035,
-    "shoulder": 0.079,
-    "elbow": 0.072,
-    "wrist": 0.062,
-    "hip": 0.107,
-    "knee": 0.087,
-    "ankle": 0.089,
-}
-SIGMAS: tuple[float, ...] = tuple(_SIGMA_BY_NAME[name.rpartition("_")[2]] for name in COCO_KEYPOINTS)
 _PERSON = {"id": 1, "name": "person"}
 
 
@@ -152,24 +139,3 @@ def _results(truth: Sequence[Sequence[Annotation]], predictions: Sequence[Detect
 
 def _xywh(boxes_xyxy_px: Float[np.ndarray, "box 4"]) -> Float[np.ndarray, "box 4"]:
     return np.concatenate([boxes_xyxy_px[:, :2], np.maximum(boxes_xyxy_px[:, 2:] - boxes_xyxy_px[:, :2], 0)], axis=1)
-
-
-def keypoint_similarity(
-    truth_keypoints_px: Float[np.ndarray, "truth 17 3"],
-    truth_area_px: Float[np.ndarray, " truth"],
-    predicted_keypoints_px: Float[np.ndarray, "predicted 17 _"],
-) -> Float[np.ndarray, "predicted truth"]:
-    """Object keypoint similarity (OKS): the mean over labelled keypoints of exp(-d^2 / (2 area (2 sigma)^2)), d in pixels.
-
-    Somebody without labelled keypoints has none.
-    """
-    labelled = truth_keypoints_px[None, :, :, 2] > 0
-    if not labelled.any(axis=2).all():
-        nobody = np.flatnonzero(~labelled[0].any(axis=1))
-        raise ValueError(
-            f"expected a labelled keypoint of everybody in the truth, number {nobody[0]} has none; leave out who has none"
-        )
-    offsets_px = predicted_keypoints_px[:, None, :, :2] - truth_keypoints_px[None, :, :, :2]
-    variances = (2 * np.array(SIGMAS)) ** 2 * (truth_area_px[:, None] + np.spacing(1.0))
-    closeness = np.exp(-(offsets_px**2).sum(axis=3) / variances / 2)
-    return (closeness * labelled).sum(axis=2) / labelled.sum(axis=2)

@@ -162,11 +162,11 @@ class Objective(Protocol):
 class Score(Protocol):
     """people/systems/<name>/score/: the metrics under the dataset's protocol, on the test subjects.
 
-    `COLUMNS`: by title the metric, and that of the baseline, which a table of several trainings shows.
+    `COLUMNS`: by title the metric, and that of the baseline if there is one, which a table of several trainings shows.
     """
 
     @property
-    def COLUMNS(self) -> Mapping[str, tuple[str, str]]: ...
+    def COLUMNS(self) -> Mapping[str, tuple[str, str | None]]: ...
 
     Config: Any
 

@@ -8,18 +8,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
-from people.records import COCO_KEYPOINTS
-
-# Standard deviation of COCO's annotators for each joint, in units of the square root of the person's area.
-COCO_SIGMAS = np.array(
-    [0.026, 0.025, 0.025, 0.035, 0.035, 0.079, 0.079, 0.072, 0.072, 0.062, 0.062, 0.107, 0.107, 0.087, 0.087, 0.089, 0.089]
-)
-
-_OTHER_SIDE = {"left": "right", "right": "left"}
-MIRROR_INDEX = [  # of each joint, the index of the joint on the other side
-    COCO_KEYPOINTS.index("_".join([_OTHER_SIDE.get(side, side), *rest]))
-    for side, *rest in (name.split("_") for name in COCO_KEYPOINTS)
-]
+from people.records import KEYPOINT_SIGMAS
 
 
 def to_silhouette(
@@ -42,7 +31,7 @@ def object_keypoint_similarity(
     A labelled joint that is not predicted counts 0. NaN where no joint is labelled.
     """
     distance2 = ((predicted[..., :2] - true[..., :2]).astype(np.float64) ** 2).sum(axis=-1)
-    joint_similarity = np.exp(-distance2 / (2 * np.maximum(area_px, 1)[:, None] * (2 * COCO_SIGMAS) ** 2)) * (
+    joint_similarity = np.exp(-distance2 / (2 * np.maximum(area_px, 1)[:, None] * (2 * np.array(KEYPOINT_SIGMAS)) ** 2)) * (
         predicted[..., 2] > 0
     )
     labelled = true[..., 2] > 0

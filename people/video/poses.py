@@ -20,8 +20,8 @@ from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHe
 from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
 from torchvision.ops import MultiScaleRoIAlign
 
-from people.records import COCO_KEYPOINTS
-from people.video.keypoints import MIRROR_INDEX, interpolate
+from people.records import COCO_KEYPOINTS, MIRRORED_KEYPOINTS
+from people.video.keypoints import interpolate
 
 STRIDE = 4  # px of the image for a cell of the feature map
 KEYPOINT_CELLS, BOX_CELLS = 14, 7  # sides of the pooled features of the two heads, as published
@@ -168,7 +168,7 @@ def _augmented_batch(
 
 def mirror_keypoints(keypoints: Float[np.ndarray, "sample 17 3"], width: int) -> Float[np.ndarray, "sample 17 3"]:
     """The keypoints of the mirrored image: left becomes right."""
-    mirrored = keypoints[:, MIRROR_INDEX].copy()
+    mirrored = keypoints[:, list(MIRRORED_KEYPOINTS)].copy()
     mirrored[..., 0] = np.where(mirrored[..., 2] > 0, width - mirrored[..., 0], 0)
     return mirrored
 

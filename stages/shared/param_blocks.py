@@ -14,7 +14,7 @@ from people.config import Block, build
 
 Key = tuple[str, ...]
 
-VIDEO_BLOCKS = ("flow", "silhouettes", "poses", "crops", "foregrounds")  # people/video has a Config for each
+VIDEO_BLOCKS = ("flow", "silhouettes", "poses", "crops", "foregrounds", "scenes")  # people/video has a Config for each
 RENDERING_TYPES: dict[str, Any] = {
     "source": str,
     "archive": str,

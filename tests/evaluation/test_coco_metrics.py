@@ -6,8 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
 from people.datasets import coco as dataset
 from people.evaluation import coco
@@ -173,43 +171,3 @@ def test_predictions_that_do_not_fit_are_refused():
         coco.keypoint_metrics(truth, [found._replace(keypoints_px=np.full((1, 17, 3), np.nan))])
     with pytest.raises(ValueError, match="scores predicted in image number 0"):
         coco.box_metrics(truth, [found._replace(scores=np.array([np.inf]))])
-
-
-# --- keypoint similarity ---------------------------------------------------------------------------------------------
-
-
-def test_the_similarity_equals_that_of_the_official_evaluator(real_data: Path):
-    truth, detected = (json_of(real_data / "coco-eval" / f"keypoints-b-{part}.json") for part in ("truth", "detected"))
-    official = COCO()
-    official.dataset = truth
-    official.createIndex()
-    evaluation = COCOeval(official, official.loadRes(detected), "keypoints")
-    evaluation.evaluate()
-    compared = 0
-    for image in truth["images"]:
-        people = [entry for entry in truth["annotations"] if entry["image_id"] == image["id"]]
-        found = sorted((entry for entry in detected if entry["image_id"] == image["id"]), key=lambda entry: -entry["score"])[
-            :20
-        ]
-        keypoints, predicted = (
-            np.array([entry["keypoints"] for entry in entries], dtype=float).reshape(-1, 17, 3) for entries in (people, found)
-        )
-        labelled = (keypoints[:, :, 2] > 0).any(axis=1)
-        areas = np.array([entry["area"] for entry in people], dtype=float)
-        similarity = coco.keypoint_similarity(keypoints[labelled], areas[labelled], predicted)
-        expected = np.array(evaluation.ious[image["id"], 1])[:, labelled]
-        np.testing.assert_allclose(similarity, expected, rtol=1e-12, atol=1e-300)
-        compared += similarity.size
-    assert compared > 100
-
-
-def test_the_similarity_by_hand():
-    truth = person().keypoints_px[None]
-    area = np.array([1600.0])
-    assert coco.keypoint_similarity(truth, area, truth) == pytest.approx(1.0)
-    nose_alone = truth * (np.arange(17) == 0)[:, None]
-    moved = truth + [0.052 * 40, 0, 0]  # by two sigmas of the nose, in square roots of the area
-    assert coco.keypoint_similarity(nose_alone, area, moved) == pytest.approx(np.exp(-0.5))
-    assert coco.SIGMAS[0] == 0.026
-    with pytest.raises(ValueError, match="a labelled keypoint of everybody in the truth, number 1 has none"):
-        coco.keypoint_similarity(np.concatenate([truth, 0 * truth]), np.array([1.0, 1.0]), truth)

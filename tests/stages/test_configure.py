@@ -164,6 +164,7 @@ def test_every_new_name_is_there(file: Path):
         ("poses.casiab.widths=8", "poses.casiab.widths must be a list"),
         ("crops.market1501.size_hw=[1, 2]", "size_hw must be"),
         ("foregrounds.fvg.size_hw=[4, 2]", "foregrounds: size_hw must be"),
+        ("scenes.coco.size_hw=[90, 121]", "scenes: size_hw must be"),
         ("seed=abc", "seed must be a whole number"),
     ],
 )

@@ -18,7 +18,8 @@ from torch.nn import functional
 from people.records import ACTIVITIES
 from people.systems.multipose import data, model, objective, serving
 from people.systems.multipose.data import HEADS
-from people.systems.multipose.model import detector, heatmaps, poses
+from people.systems.multipose.model import detector, heads, heatmaps, poses
+from people.systems.multipose.model.config import SOFTMAXES
 
 SPEC: dict[str, Any] = {
     "tasks": list(TASKS), "joints": 17, "activities": list(ACTIVITIES), "aspect": "kept", "grid_hw": DATA_BLOCK["grid_hw"],
@@ -142,7 +143,7 @@ def test_the_detectors_loss_is_focal_plus_weighted_box_loss(samples: data.Sample
     assert parts[1].item() > 0
 
 
-@pytest.mark.parametrize("softmax", model.SOFTMAXES)
+@pytest.mark.parametrize("softmax", SOFTMAXES)
 def test_the_residual_loss_is_torchs_binary_cross_entropy_summed_over_a_persons_maps(softmax: str):
     made = network(residual={"softmax": softmax}).residual
     assert made is not None
@@ -260,7 +261,7 @@ def test_the_phases_of_params_learn_parameters_that_there_are(root: Path):
 # --- parts of the network --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("softmax", model.SOFTMAXES)
+@pytest.mark.parametrize("softmax", SOFTMAXES)
 @torch.no_grad()
 def test_the_pose_residual_network_is_its_naive_twin(softmax: str):
     made = network(residual={"softmax": softmax}).residual
@@ -281,7 +282,7 @@ def test_the_pose_residual_network_is_its_naive_twin(softmax: str):
         torch.testing.assert_close(found.exp(), expected.float(), rtol=1e-4, atol=1e-8)
 
 
-@pytest.mark.parametrize("softmax", model.SOFTMAXES)
+@pytest.mark.parametrize("softmax", SOFTMAXES)
 @torch.no_grad()
 def test_a_residual_of_zero_keeps_the_order_of_the_input(softmax: str):
     made = network(residual={"softmax": softmax}).residual
@@ -299,7 +300,7 @@ def test_the_classifiers_layers_are_relu_then_batch_norm_then_dropout():
     made = network().activity
     assert made is not None
     kinds = [type(layer) for layer in made.layers]
-    assert kinds == [*2 * [nn.Linear, nn.ReLU, model.BatchNorm, nn.Dropout], nn.Linear]
+    assert kinds == [*2 * [nn.Linear, nn.ReLU, heads.BatchNorm, nn.Dropout], nn.Linear]
     assert [layer.out_features for layer in made.layers if isinstance(layer, nn.Linear)] == [16, 8, 4]
     made.train()
     vectors = torch.rand(16, 34)
@@ -326,7 +327,7 @@ def test_levels_of_the_pyramid_are_laid_over_each_other_cell_by_cell_at_any_size
     assert made is not None
     maps = torch.rand(1, 2, 3, 4)
     for level, size_hw in ((0, (3, 4)), (1, (5, 8)), (3, (20, 25))):
-        found = model._repeated(maps, level, size_hw)
+        found = heads._repeated(maps, level, size_hw)
         assert found.shape[2:] == size_hw
         for row in range(size_hw[0]):
             for column in range(size_hw[1]):
@@ -486,8 +487,8 @@ def test_a_network_without_a_task_does_not_find_people():
 # --- serving ---------------------------------------------------------------------------------------------------------
 
 
-def same(first: model.Person, second: model.Person) -> None:
-    for name, one, other in zip(model.Person._fields, first, second, strict=True):
+def same(first: model.FoundPeople, second: model.FoundPeople) -> None:
+    for name, one, other in zip(model.FoundPeople._fields, first, second, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3, msg=lambda text, name=name: f"{name}: {text}")
 
 

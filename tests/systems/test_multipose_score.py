@@ -15,13 +15,14 @@ from people.evaluation.results import Results
 from people.records import ACTIVITIES
 from people.systems.multipose import data, model, score, serving
 from people.systems.multipose.data import People
+from people.systems.multipose.model.config import Activity
 from people.systems.multipose.score import activities, found
 from people.systems.multipose.score.activities import CrossValidation, Poses
 
 DATA = data.Config(**DATA_BLOCK)
 VALIDATION: dict[str, Any] = {"folds": 3, "epochs": 2, "batch_size": 8, "learning_rate": 1.0e-3, "patience": 1}
 CONFIG = score.Config(batch_size=4, scales=[1.0], flip=False, cross_validation=VALIDATION)
-CLASSIFIER = model.Activity(hidden=[16, 8], dropout=0.0)
+CLASSIFIER = Activity(hidden=[16, 8], dropout=0.0)
 SIZE_HW = (64, 96)
 
 
@@ -83,7 +84,9 @@ def test_every_way_is_judged_on_every_image_set_and_all_is_finite(results: Resul
         assert f"activity.{kind}.f1" in results.metrics
     for name, value in results.metrics.items():
         assert 0 <= value <= 1, name
-    assert {metric for pair in score.COLUMNS.values() for metric in pair if "found" not in metric} <= set(results.metrics)
+    assert {metric for pair in score.COLUMNS.values() for metric in pair if metric and "found" not in metric} <= set(
+        results.metrics
+    )
 
 
 def test_tables_pictures_and_captions_are_there(results: Results):
@@ -176,16 +179,16 @@ def labelled(*boxes: tuple[float, float, float, float], crowd: tuple[int, ...] =
     )  # fmt: skip
 
 
-def as_found(people: People, shift_px: float = 0.0) -> model.Person:
+def as_found(people: People, shift_px: float = 0.0) -> model.FoundPeople:
     count = len(people.activity)
     keypoints = torch.from_numpy(people.keypoints_px) + torch.tensor([shift_px, 0.0, 0.0])
-    return model.Person(torch.from_numpy(people.box_xyxy_px), torch.ones(count), keypoints, torch.zeros(count, 4))
+    return model.FoundPeople(torch.from_numpy(people.box_xyxy_px), torch.ones(count), keypoints, torch.zeros(count, 4))
 
 
 def test_found_people_are_matched_best_first_with_whom_they_overlap_most_and_with_no_crowd():
     people = labelled((0, 0, 20, 40), (10, 0, 30, 40), (50, 0, 70, 40), crowd=(2,))
     boxes = torch.tensor([[8.0, 0, 28, 40], [9.0, 0, 29, 40], [50, 0, 70, 40], [1, 0, 21, 40]])
-    person_found = model.Person(boxes, torch.ones(4), torch.zeros(4, 17, 3), torch.zeros(4, 4))
+    person_found = model.FoundPeople(boxes, torch.ones(4), torch.zeros(4, 17, 3), torch.zeros(4, 4))
     assert found.matched(person_found, people) == [(0, 1), (3, 0)]
     assert found.matched(person_found, people.rows(np.zeros(0, int))) == []
 

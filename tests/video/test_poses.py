@@ -5,9 +5,9 @@ import pytest
 import torch
 from torchvision.models.detection.roi_heads import heatmaps_to_keypoints
 
-from people.records import COCO_KEYPOINTS
+from people.records import COCO_KEYPOINTS, KEYPOINT_SIGMAS
 from people.video import poses
-from people.video.keypoints import COCO_SIGMAS, interpolate, object_keypoint_similarity, to_silhouette
+from people.video.keypoints import interpolate, object_keypoint_similarity, to_silhouette
 from people.video.mean_overlap import MeanOverlap
 
 TINY = poses.Config(
@@ -47,7 +47,7 @@ def test_joints_without_a_label_do_not_count_and_labelled_ones_not_found_count_0
     found[0, 0, 2], true[0, 1:3] = 0, 0  # one of the fifteen labelled is not found
     true[1] = 0
     np.testing.assert_allclose(object_keypoint_similarity(found, true, np.array([300.0, 300.0])), [14 / 15, np.nan])
-    assert len(COCO_SIGMAS) == len(COCO_KEYPOINTS)
+    assert len(KEYPOINT_SIGMAS) == len(COCO_KEYPOINTS)
 
 
 def test_keypoints_are_where_their_box_is_in_the_picture_and_those_outside_it_are_gone():

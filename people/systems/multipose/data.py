@@ -152,6 +152,11 @@ class Samples:
         self._images, self._ignored = scenes.field("image"), scenes.field("ignored")
         self.clips: pd.DataFrame = scenes.clips.loc[scenes.clips["split"] == split].reset_index(drop=True)
         self.size_hw = (int(self._images.shape[1]), int(self._images.shape[2]))
+        if self._ignored.shape[1:] != tuple(side // MAP_STRIDE for side in self.size_hw):
+            raise ValueError(
+                f"{scenes.path}: expected a cell of `ignored` for {MAP_STRIDE} pixels, as of the heat maps, got "
+                f"{self._ignored.shape[1:]} cells of images of {self.size_hw}; run dvc repro scenes@{scenes.meta['dataset']}"
+            )
         self._rows = self.clips["start"].to_numpy()
         self.people = _people(annotations, self.clips["clip_id"].tolist(), config)
         self.nbytes = len(self._rows) * (frame_bytes(self._images) + frame_bytes(self._ignored))

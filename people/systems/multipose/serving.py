@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from people.records import ACTIVITIES, COCO_KEYPOINTS
-from people.systems.multipose.model import Network, Person
+from people.systems.multipose.model import FoundPeople, Network
 from people.training.system import Shapes, Spec, Statistics
 
 PIXELS_AT_ONCE = 2**21  # of images that go through the network together: bounds memory
@@ -79,7 +79,7 @@ def find_people(
     *,
     scales: Sequence[float | int] = (1.0,),
     flip: bool = False,
-) -> list[Person]:
+) -> list[FoundPeople]:
     """The people in each image, RGB in [0, 1], of any size, in its own pixels; the same whatever the other images are.
 
     Images of one size go through the network together, as many as memory is bounded to. Those with a longer side than
@@ -92,7 +92,7 @@ def find_people(
     reduced = [reduce(image, network.config.answer.side_px) for image in images]
     for index, image in enumerate(reduced):
         by_size.setdefault(tuple(image.shape), []).append(index)
-    found: dict[int, Person] = {}
+    found: dict[int, FoundPeople] = {}
     for (_, height, width), indices in by_size.items():
         at_once = max(1, PIXELS_AT_ONCE // (height * width))
         for start in range(0, len(indices), at_once):
@@ -117,7 +117,7 @@ def _factors(image: Float[np.ndarray, "_ _ 3"], reduced: Float[Tensor, "3 _ _"])
     return image.shape[1] / reduced.shape[2], image.shape[0] / reduced.shape[1]
 
 
-def enlarged(person: Person, factors_xy: tuple[float, float]) -> Person:
+def enlarged(person: FoundPeople, factors_xy: tuple[float, float]) -> FoundPeople:
     """The people in an image so many times as wide and as high."""
     factor = person.box_xyxy_px.new_tensor(factors_xy)
     keypoints = torch.cat([factor * person.keypoints_px[..., :2], person.keypoints_px[..., 2:]], dim=2)

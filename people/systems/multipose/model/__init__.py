@@ -1,9 +1,6 @@
-"""The network: a backbone, its pyramids with the keypoint subnet and the person detector, the pose residual network, the
-activity classifier, and all of them joined.
-"""
+"""The network: a backbone, the heads on it, and all of them joined."""
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -11,142 +8,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.detection.retinanet import RetinaNetHead
-from torchvision.ops import FeaturePyramidNetwork
-from torchvision.ops.feature_pyramid_network import LastLevelP6P7
 
-from people.config import build, check
 from people.nn.pretrained import Pretrained
-from people.nn.resnet import FEWEST_CHANNELS
 from people.systems.multipose.model import backbones, detector, heatmaps, poses
 from people.systems.multipose.model.backbones import Backbone
+from people.systems.multipose.model.config import Config
+from people.systems.multipose.model.heads import ActivityClassifier, Detector, Keypoints, PoseResidualNetwork
 from people.systems.multipose.model.heatmaps import MAP_STRIDE
 from people.systems.multipose.model.poses import GAUSSIAN
 
-BATCH_NORMS = ("learned", "frozen")
-NORMS = ("none", "group")
-SOFTMAXES = ("all", "joint")
-GROUP_CHANNELS = 8  # of a group of GroupNorm
+__all__ = ["Config", "FoundPeople", "Network"]
 
 
-@dataclass(frozen=True)
-class Residual:
-    """The pose residual network: neurons of both hidden layers, dropout behind each, and over what its softmax is taken: `all`
-    outputs of a person together (published), or those of each `joint`.
-    """
-
-    hidden: int
-    dropout: float | int
-    softmax: str
-
-    def __post_init__(self) -> None:
-        rules = {
-            "hidden": (self.hidden >= 1, "at least 1"),
-            "dropout": (0 <= self.dropout < 1, "in [0, 1)"),
-            "softmax": (self.softmax in SOFTMAXES, f"one of {', '.join(SOFTMAXES)}"),
-        }
-        check("multipose.model.residual.", self, rules)
-
-
-@dataclass(frozen=True)
-class Activity:
-    """The activity classifier: neurons of its hidden layers, dropout behind each."""
-
-    hidden: Sequence[int]
-    dropout: float | int
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
-        rules = {
-            "hidden": (bool(self.hidden) and min(self.hidden) >= 1, "numbers of at least 1"),
-            "dropout": (0 <= self.dropout < 1, "in [0, 1)"),
-        }
-        check("multipose.model.activity.", self, rules)
-
-
-@dataclass(frozen=True)
-class Answer:
-    """What becomes an answer of the joined network.
-
-    `box_score`: the least of a person's box; `box_iou`: of two boxes that are the same person's; `people`: at most in an image.
-    `peak`: the least value of a peak in a heat map; `peak_window`: the cells a side in which it is the highest; `window`: the
-    cells a side of the pose residual network's map that count for a peak. `side_px`: a larger image is reduced to this longer
-    side, null: never.
-    """
-
-    box_score: float
-    box_iou: float
-    people: int
-    peak: float
-    peak_window: int
-    window: int
-    side_px: int | None
-
-    def __post_init__(self) -> None:
-        rules = {
-            "box_score": (0 < self.box_score < 1, "in (0, 1)"),
-            "box_iou": (0 < self.box_iou < 1, "in (0, 1)"),
-            "people": (self.people >= 1, "at least 1"),
-            "peak": (0 < self.peak < 1, "in (0, 1)"),
-            "peak_window": (self.peak_window >= 1 and self.peak_window % 2 == 1, "an odd number of at least 1"),
-            "window": (self.window >= 1 and self.window % 2 == 1, "an odd number of at least 1"),
-            "side_px": (self.side_px is None or self.side_px >= 32, "null, or at least 32"),
-        }
-        check("multipose.model.answer.", self, rules)
-
-
-PARTS = {"residual": Residual, "activity": Activity, "answer": Answer}
-
-
-@dataclass(frozen=True)
-class Config:
-    """Sizes of the network.
-
-    `backbone`, `width`: see `backbones.Backbone`. `weights`: those that it starts from: "" random, "imagenet"
-    torchvision's file in torch's cache, else a file in its format. `batch_norm`: `frozen` as published with ImageNet's weights,
-    or `learned`. `shared`: false gives the detector a backbone of its own. `channels`: of both pyramids; `subnet_channels`: of
-    each D_i; `smooth_channels`: of the layer that joins them. `norm`: of the detector's pyramid and head, none (published)
-    or group. `anchors_px`: the sides of the anchors of P3 to P7.
-    """
-
-    backbone: str
-    width: float | int
-    weights: str
-    batch_norm: str
-    shared: bool
-    channels: int
-    subnet_channels: int
-    smooth_channels: int
-    norm: str
-    anchors_px: Sequence[int]
-    residual: Any
-    activity: Any
-    answer: Any
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "anchors_px", tuple(self.anchors_px))
-        for name, kind in PARTS.items():
-            value = getattr(self, name)
-            object.__setattr__(self, name, build(kind, value) if isinstance(value, Mapping) else value)
-        sizes = ("channels", "subnet_channels", "smooth_channels")
-        rules = {
-            "backbone": (self.backbone in backbones.NAMES, f"one of {', '.join(backbones.NAMES)}"),
-            "width": (self.width > 0, "above 0"),
-            "weights": (not self.weights or self.width == 1, "empty unless width is 1: trained weights are of that width"),
-            "batch_norm": (self.batch_norm in BATCH_NORMS, f"one of {', '.join(BATCH_NORMS)}"),
-            "norm": (self.norm in NORMS, f"one of {', '.join(NORMS)}"),
-            "anchors_px": (len(self.anchors_px) == len(detector.STRIDES) and min(self.anchors_px) > 0, "five sides"),
-            **{name: (getattr(self, name) >= FEWEST_CHANNELS, f"at least {FEWEST_CHANNELS}") for name in sizes},
-        }
-        if self.norm == "group":
-            rules["channels"] = (
-                self.channels > 0 and self.channels % GROUP_CHANNELS == 0,
-                f"a multiple of {GROUP_CHANNELS} with norm: group",
-            )
-        check("multipose.model.", self, rules)
-
-
-class Person(NamedTuple):
+class FoundPeople(NamedTuple):
     """The people that the joined network finds in one image, best first, in its pixels: rows of equal numbers.
 
     `keypoints_px`: x, y, and the value of the joint's peak; 0 where no peak is the person's, at the place where the pose
@@ -228,7 +102,7 @@ class Network(nn.Module):
     @torch.no_grad()
     def people(
         self, image: Float[Tensor, "sample 3 height width"], *, scales: Sequence[float | int] = (1.0,), flip: bool = False
-    ) -> list[Person]:
+    ) -> list[FoundPeople]:
         """Who is in each of these images, normalised as in training: the whole chain, whatever the batch mates are.
 
         With several `scales`, or `flip`, heat maps are the mean over the image at these scales, and mirrored. Needs all heads;
@@ -280,7 +154,7 @@ class Network(nn.Module):
                 count += 1
         return total / count
 
-    def posed(self, maps: Float[Tensor, "joint row column"], boxes: detector.Boxes) -> Person:
+    def posed(self, maps: Float[Tensor, "joint row column"], boxes: detector.Boxes) -> FoundPeople:
         """The people of these boxes with their keypoints and activities."""
         answer, device = self.config.answer, maps.device
         peaks = heatmaps.find_peaks(maps, MAP_STRIDE, threshold=answer.peak, window=answer.peak_window, most=2 * answer.people)
@@ -292,7 +166,7 @@ class Network(nn.Module):
         mean = (keypoints[..., 2] * found).sum(1) / found.sum(1).clamp(min=1)
         score = boxes.score * (0.5 + 0.5 * mean.clamp(max=1))
         order = score.argsort(descending=True, stable=True)
-        return Person(boxes.box_xyxy_px[order], score[order], keypoints[order], activity[order])
+        return FoundPeople(boxes.box_xyxy_px[order], score[order], keypoints[order], activity[order])
 
     def pose(self, box_xyxy_px: Float[Tensor, "person 4"], peaks: heatmaps.Peaks) -> Float[Tensor, "person joint 3"]:
         """The keypoints of the people in these boxes: the pose residual network reads the peaks within each box; every joint's
@@ -334,126 +208,3 @@ def _backbone(config: Config) -> Backbone:
 def _channels(backbone: Backbone | None) -> Sequence[int]:
     assert backbone is not None
     return backbone.channels
-
-
-class Keypoints(nn.Module):
-    """The keypoint subnet: D_i = two 3x3 convolutions of the pyramid's maps P2 to P5, enlarged to P2's size, concatenated (Z),
-    smoothed by a 3x3 convolution with ReLU, and one map a joint and the background by a 1x1 convolution.
-
-    Beside them the intermediate maps Z_i, a 1x1 convolution of each P_i, at the same size.
-    """
-
-    def __init__(self, config: Config, channels_in: Sequence[int], joints: int) -> None:
-        super().__init__()
-        channels, width, maps = config.channels, config.subnet_channels, joints + 1
-        self.pyramid = FeaturePyramidNetwork(list(channels_in), channels)
-        self.subnets = nn.ModuleList(
-            nn.Sequential(nn.Conv2d(channels, width, 3, padding=1), nn.Conv2d(width, width, 3, padding=1)) for _ in channels_in
-        )
-        self.smooth = nn.Conv2d(len(channels_in) * width, config.smooth_channels, 3, padding=1)
-        self.heatmaps = nn.Conv2d(config.smooth_channels, maps, 1)
-        self.intermediate = nn.ModuleList(nn.Conv2d(channels, maps, 1) for _ in channels_in)
-        for layer in (self.heatmaps, *self.intermediate):  # as of an image of nobody
-            bias = layer.get_parameter("bias")
-            nn.init.zeros_(bias)
-            nn.init.ones_(bias[-1:])
-
-    def forward(self, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        levels = list(self.pyramid({str(number): level for number, level in enumerate(maps)}).values())
-        size = levels[0].shape[2:]
-        joined = torch.cat(
-            [_repeated(subnet(level), i, size) for i, (subnet, level) in enumerate(zip(self.subnets, levels, strict=True))],
-            dim=1,
-        )
-        predicted = self.heatmaps(torch.relu(self.smooth(joined)))
-        if not self.training:
-            return predicted, predicted[:, None]
-        of_levels = [
-            _repeated(layer(level), i, size) for i, (layer, level) in enumerate(zip(self.intermediate, levels, strict=True))
-        ]
-        return predicted, torch.stack(of_levels, dim=1)
-
-
-def _repeated(maps: Tensor, level: int, size_hw: Sequence[int]) -> Tensor:
-    """The maps of a level of the pyramid with each cell 2^level times in each direction, as far as those of the first reach.
-
-    To that size outright they would be shifted where a side of the image is not a multiple of 32.
-    """
-    enlarged = functional.interpolate(maps, scale_factor=float(2**level)) if level else maps
-    return enlarged[..., : size_hw[0], : size_hw[1]]
-
-
-class Detector(nn.Module):
-    """RetinaNet for one class on the pyramid P3 to P7; with a backbone of its own where it shares none."""
-
-    def __init__(self, config: Config, channels_in: Sequence[int], backbone: Backbone | None) -> None:
-        super().__init__()
-        self.backbone = backbone
-        channels = config.channels
-        self.pyramid = FeaturePyramidNetwork(
-            list(channels_in[1:]), channels, LastLevelP6P7(channels_in[-1], channels), norm_layer=_norm(config)
-        )
-        self.head = RetinaNetHead(channels, detector.ANCHORS_EACH, 1, norm_layer=_norm(config))
-
-    def forward(self, image: Tensor, maps: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        maps = maps if self.backbone is None else self.backbone(image)
-        levels = self.pyramid({str(number): level for number, level in enumerate(maps[1:])})
-        outputs = self.head(list(levels.values()))
-        return outputs["cls_logits"].squeeze(2), outputs["bbox_regression"]
-
-
-def _norm(config: Config) -> Callable[[int], nn.Module] | None:
-    return _group_norm if config.norm == "group" else None
-
-
-def _group_norm(channels: int) -> nn.GroupNorm:
-    return nn.GroupNorm(channels // GROUP_CHANNELS, channels)
-
-
-class PoseResidualNetwork(nn.Module):
-    """y = softmax(x + ψ(x)) of a person's maps of joints x [Kocabas et al., ECCV 2018]: ψ two hidden layers with ReLU and
-    dropout and an output layer with ReLU. Returns logarithms.
-    """
-
-    def __init__(self, config: Residual, joints: int, grid_hw: tuple[int, int]) -> None:
-        super().__init__()
-        size = joints * grid_hw[0] * grid_hw[1]
-        self.softmax = config.softmax
-        self.layers = nn.Sequential(
-            nn.Linear(size, config.hidden), nn.ReLU(), nn.Dropout(config.dropout),
-            nn.Linear(config.hidden, config.hidden), nn.ReLU(), nn.Dropout(config.dropout),
-            nn.Linear(config.hidden, size), nn.ReLU(),
-        )  # fmt: skip
-
-    def forward(self, maps: Float[Tensor, "person joint row column"]) -> Float[Tensor, "person joint row column"]:
-        flat = maps.flatten(1)
-        total = (flat + self.layers(flat)).float().view_as(maps)
-        if self.softmax == "joint":
-            return total.flatten(2).log_softmax(2).view_as(maps)
-        return total.flatten(1).log_softmax(1).view_as(maps)
-
-
-class ActivityClassifier(nn.Module):
-    """Logits of the activities from a pose's coordinates: each hidden layer ReLU, then BatchNorm, then dropout."""
-
-    def __init__(self, config: Activity, coordinates: int, classes: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        width = coordinates
-        for hidden in config.hidden:
-            layers += [nn.Linear(width, hidden), nn.ReLU(), BatchNorm(hidden), nn.Dropout(config.dropout)]
-            width = hidden
-        self.layers = nn.Sequential(*layers, nn.Linear(width, classes))
-
-    def forward(self, vectors: Float[Tensor, "person coordinate"]) -> Float[Tensor, "person class"]:
-        return self.layers(vectors)
-
-
-class BatchNorm(nn.BatchNorm1d):
-    """BatchNorm that normalises by its running statistics where a batch has fewer than two rows, of which there are none."""
-
-    def forward(self, input: Float[Tensor, "person channel"]) -> Float[Tensor, "person channel"]:
-        if len(input) >= 2 or not self.training:
-            return super().forward(input)
-        mean, variance = self.running_mean, self.running_var
-        return functional.batch_norm(input, mean, variance, self.weight, self.bias, False, 0.0, self.eps)

@@ -9,19 +9,15 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
-from people.records import COCO_KEYPOINTS, KEYPOINT_SIGMAS
+from people.records import COCO_KEYPOINTS, KEYPOINT_SIGMAS, MIRRORED_KEYPOINTS
 
 GAUSSIAN = 1.0  # deviation in cells of the maps that go into the pose residual network
-NECK = "neck"  # between the shoulders; the joint behind those of COCO, where there is one
 SHOULDERS = (COCO_KEYPOINTS.index("left_shoulder"), COCO_KEYPOINTS.index("right_shoulder"))
 
 
 def swapped_sides(joints: int) -> list[int]:
     """For each joint the one that a mirrored image has in its place: left for right; the nose and the neck stay."""
-    other = {"left": "right", "right": "left"}
-    sides = [name.partition("_") for name in COCO_KEYPOINTS]
-    swap = [COCO_KEYPOINTS.index(f"{other[side]}_{part}") if side in other else i for i, (side, _, part) in enumerate(sides)]
-    return swap + list(range(len(COCO_KEYPOINTS), joints))
+    return [*MIRRORED_KEYPOINTS, *range(len(MIRRORED_KEYPOINTS), joints)]
 
 
 def with_neck(keypoints_px: Float[np.ndarray, "person 17 3"]) -> Float[np.ndarray, "person 18 3"]:

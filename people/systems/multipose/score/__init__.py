@@ -19,21 +19,21 @@ from people.protocols.image_set import ImageSet
 from people.records import ACTIVITIES
 from people.systems.multipose import data, paper
 from people.systems.multipose.data import HEADS, People
-from people.systems.multipose.model import Network, Person, heatmaps, poses
+from people.systems.multipose.model import FoundPeople, Network, heatmaps, poses
 from people.systems.multipose.score import activities, found, pictures
 from people.systems.multipose.score.activities import CrossValidation, Poses
 from people.systems.multipose.score.found import Split
 from people.training.system import Reads, Spec, Statistics
 
 # By column of a table of several trainings: the metric, and that of the baseline.
-COLUMNS = {
+COLUMNS: dict[str, tuple[str, str | None]] = {
     "keypoint AP": ("keypoints.all.ap", "keypoints_strongest.all.ap"),
     "crowded": ("keypoints.crowded.ap", "keypoints_strongest.crowded.ap"),
     "in true boxes": ("keypoints_true_boxes.all.ap", "keypoints_strongest_true_boxes.all.ap"),
     "PRN alone": ("residual.all.ap", "residual_nearest.all.ap"),
     "activity F1": ("activity.labelled.f1", "activity.nearest_neighbour.f1"),
     "found F1": ("activity.found.f1", "activity.majority.f1"),
-    "box AP": ("boxes.all.ap", "boxes.all.none"),
+    "box AP": ("boxes.all.ap", None),
 }
 
 
@@ -141,7 +141,6 @@ def judge_boxes(split: Split, image_sets: Sequence[ImageSet], results: Results) 
         values = coco.box_metrics(truth_of(split, images), detections_of(split, images, "joined"))
         results.metrics.update({f"boxes.{image_set.name}.{measure}": value for measure, value in values.items()})
         rows.append({"images": image_set.name, **_percent(values)})
-    results.metrics["boxes.all.none"] = 0.0  # of finding nobody
     results.tables["boxes"] = pd.DataFrame(rows)
 
 
@@ -170,7 +169,7 @@ MEAN_POSE = (
 
 
 @torch.no_grad()
-def posed(network: Network, people: People, device: torch.device, way: str) -> Person:
+def posed(network: Network, people: People, device: torch.device, way: str) -> FoundPeople:
     """The people of an image from their true boxes and everybody's true keypoints, by the network or by the mean pose."""
     kept = people.rows(~people.is_crowd)
     labelled = torch.from_numpy(people.keypoints_px).to(device)
@@ -179,7 +178,7 @@ def posed(network: Network, people: People, device: torch.device, way: str) -> P
     peaks = heatmaps.Peaks(joint, labelled[is_there][:, :2], torch.ones(len(joint), device=device))
     keypoints = network.pose(box, peaks) if way == "network" else nearest_to_mean(box, peaks, network.joints)
     ones = torch.ones(len(box), device=device)
-    return Person(*(each.cpu() for each in (box, ones, keypoints, torch.zeros(len(box), 0, device=device))))
+    return FoundPeople(*(each.cpu() for each in (box, ones, keypoints, torch.zeros(len(box), 0, device=device))))
 
 
 def nearest_to_mean(box: torch.Tensor, peaks: heatmaps.Peaks, joints: int) -> torch.Tensor:

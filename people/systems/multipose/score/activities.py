@@ -12,7 +12,8 @@ from torch.nn import functional
 
 from people.config import check
 from people.evaluation import metrics
-from people.systems.multipose.model import Activity, ActivityClassifier
+from people.systems.multipose.model.config import Activity
+from people.systems.multipose.model.heads import ActivityClassifier
 
 LEAST_RATE = 1e-6
 

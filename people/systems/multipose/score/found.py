@@ -14,7 +14,7 @@ from people.evaluation.coco import Detections
 from people.records import ACTIVITIES, COCO_KEYPOINTS, Annotation
 from people.systems.multipose import data
 from people.systems.multipose.data import People
-from people.systems.multipose.model import Network, Person, heatmaps, poses
+from people.systems.multipose.model import FoundPeople, Network, detector, heatmaps, poses
 from people.systems.multipose.model.heatmaps import MAP_STRIDE
 from people.training.system import Spec, Statistics
 
@@ -27,10 +27,10 @@ class Found(NamedTuple):
     labelled people's boxes with keypoints by both.
     """
 
-    joined: Person
-    strongest: Person
-    in_true_boxes: Person
-    strongest_in_true_boxes: Person
+    joined: FoundPeople
+    strongest: FoundPeople
+    in_true_boxes: FoundPeople
+    strongest_in_true_boxes: FoundPeople
 
 
 class Split(NamedTuple):
@@ -71,21 +71,21 @@ def _found(network: Network, outputs: dict[str, Tensor], people: People, size_hw
     true_boxes = torch.from_numpy(people.box_xyxy_px[~people.is_crowd]).to(maps.device)
     true = boxes._replace(box_xyxy_px=true_boxes, score=torch.ones(len(true_boxes), device=maps.device))
     made = [posed for each in (boxes, true) for posed in (network.posed(maps, each), _strongest(network, maps, each))]
-    return Found(*(Person(*(values.cpu() for values in person)) for person in made))
+    return Found(*(FoundPeople(*(values.cpu() for values in person)) for person in made))
 
 
-def _strongest(network: Network, maps: Tensor, boxes: object) -> Person:
+def _strongest(network: Network, maps: Tensor, boxes: detector.Boxes) -> FoundPeople:
     """The people of these boxes, each joint at the highest cell of its map in the box, whoever's it is."""
-    box, score = boxes.box_xyxy_px, boxes.score  # type: ignore[attr-defined]
+    box, score = boxes
     position = heatmaps.strongest_in_boxes(maps, box, MAP_STRIDE)
     column, row = (position / MAP_STRIDE - 0.5).round().long().unbind(2)
     value = maps[torch.arange(len(maps), device=maps.device), row, column]
     keypoints = torch.cat([position, value[..., None]], dim=2)
     total = score * (0.5 + 0.5 * value.mean(1).clamp(0, 1)) if len(box) else score
-    return Person(box, total, keypoints, torch.zeros(len(box), network.activities, device=maps.device))
+    return FoundPeople(box, total, keypoints, torch.zeros(len(box), network.activities, device=maps.device))
 
 
-def detections(people: Person, scale: float) -> Detections:
+def detections(people: FoundPeople, scale: float) -> Detections:
     """People as the evaluator takes them, in pixels of the image's file."""
     keypoints = people.keypoints_px[:, :JOINTS].numpy() / np.array([scale, scale, 1])
     return Detections(people.box_xyxy_px.numpy() / scale, people.score.numpy(), keypoints)
@@ -103,7 +103,7 @@ def annotations(people: People, scale: float) -> list[Annotation]:
     return made
 
 
-def matched(found: Person, people: People) -> list[tuple[int, int]]:
+def matched(found: FoundPeople, people: People) -> list[tuple[int, int]]:
     """Pairs of a found and a labelled person, best found first, each labelled one at most once."""
     true = torch.from_numpy(people.box_xyxy_px)
     overlap = ops.box_iou(found.box_xyxy_px, true) * torch.from_numpy(~people.is_crowd)
@@ -116,7 +116,7 @@ def matched(found: Person, people: People) -> list[tuple[int, int]]:
     return pairs
 
 
-def similarity(found: Person, people: People) -> float:
+def similarity(found: FoundPeople, people: People) -> float:
     """The mean similarity (OKS) of labelled people to whoever was found there, 0 where nobody was; NaN without such people."""
     by_person = {person: row for row, person in matched(found, people)}
     rows = [row for row in range(len(people.activity)) if (people.keypoints_px[row, :JOINTS, 2] > 0).any()]

@@ -12,7 +12,7 @@ from people.evaluation.plots import Picture
 from people.evaluation.results import Results
 from people.records import ACTIVITIES
 from people.systems.multipose import data
-from people.systems.multipose.model import Network, Person, poses
+from people.systems.multipose.model import FoundPeople, Network, poses
 from people.systems.multipose.model.poses import GAUSSIAN
 from people.systems.multipose.score.found import Split, similarity
 from people.training.system import Spec, Statistics
@@ -24,7 +24,7 @@ SCORE = 0.4  # people that are shown
 GRID_FACTOR = 4  # pixels a cell of the grid
 
 
-def with_found_people(image_rgb: UInt8[np.ndarray, "_ _ 3"], person: Person, least_score: float = SCORE) -> Picture:
+def with_found_people(image_rgb: UInt8[np.ndarray, "_ _ 3"], person: FoundPeople, least_score: float = SCORE) -> Picture:
     """An image with the boxes, skeletons and activities of the people found in it, of at least this score."""
     shown = person.score.numpy() >= least_score
     activity = person.activity.numpy()
