@@ -70,6 +70,16 @@ MIRRORED_KEYPOINTS = tuple(
     for side, _, part in (name.partition("_") for name in COCO_KEYPOINTS)
 )
 
+# COCO's pairs of keypoints that are drawn as limbs
+SKELETON = (
+    ("left_ankle", "left_knee"), ("left_knee", "left_hip"), ("right_ankle", "right_knee"), ("right_knee", "right_hip"),
+    ("left_hip", "right_hip"), ("left_shoulder", "left_hip"), ("right_shoulder", "right_hip"),
+    ("left_shoulder", "right_shoulder"), ("left_shoulder", "left_elbow"), ("right_shoulder", "right_elbow"),
+    ("left_elbow", "left_wrist"), ("right_elbow", "right_wrist"), ("left_eye", "right_eye"), ("nose", "left_eye"),
+    ("nose", "right_eye"), ("left_eye", "left_ear"), ("right_eye", "right_ear"), ("left_ear", "left_shoulder"),
+    ("right_ear", "right_shoulder"),
+)  # fmt: skip
+
 # Attributes of a pedestrian; the classes of each in the order of Market-1501's codes 1, 2, ...
 ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "age": ("young", "teenager", "adult", "old"),

@@ -19,18 +19,13 @@ import numpy as np
 from tqdm import tqdm
 
 from people import checkpoints, systems
+from people.datasets.coco.rendering import CATEGORY
 from people.evaluation import plots
 from people.layouts import image_files
 from people.records import COCO_KEYPOINTS
 from people.storage.files import write_atomic
 
 SELECTED = "data/metrics/{system}/selected.json"
-CATEGORY = {
-    "id": 1,
-    "name": "person",
-    "keypoints": list(COCO_KEYPOINTS),
-    "skeleton": [[COCO_KEYPOINTS.index(name) + 1 for name in limb] for limb in plots.SKELETON],
-}
 
 
 class Prediction(NamedTuple):

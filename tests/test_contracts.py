@@ -1,5 +1,6 @@
 """What every system and every dataset keeps, whoever writes it: a new one is tested here before it has a test of its own."""
 
+import inspect
 import json
 import subprocess
 import sys
@@ -319,6 +320,13 @@ def test_a_dataset_reads_its_archive_and_has_a_protocol(dataset: str):
     module = datasets.find(dataset)
     assert [name for name in ("read", "frames", "protocol") if not callable(getattr(module, name, None))] == []
     assert hasattr(module, "plan") == hasattr(module, "write") == hasattr(module, "SEQUENCES")
+
+
+@pytest.mark.parametrize("dataset", [name for name in datasets.names() if hasattr(datasets.find(name), "people")])
+def test_a_dataset_of_scenes_gives_the_people_of_an_image_with_masks_or_without(dataset: str):
+    parameters = inspect.signature(datasets.find(dataset).people).parameters
+    assert list(parameters) == ["root", "location", "masks"]
+    assert parameters["masks"].default is False
 
 
 def test_what_a_dataset_writes_it_reads(written: tuple[Any, list, Path]):

@@ -1,7 +1,8 @@
 """One folder per dataset: its module reads and writes the official layout, and has its splits and protocols.
 
 All offer `read`, `frames` and `protocol`, those into whose layout people are rendered also `plan`, `write` and `SEQUENCES` (all
-but `usf` and `mpii`), those with silhouettes `masks`, those of videos `keypoints` and `background`, those of scenes `people`.
+but `usf` and `mpii`), those with silhouettes `masks`, those of videos `keypoints` and `background`, those of scenes `people`
+(root, location, masks).
 """
 
 import importlib

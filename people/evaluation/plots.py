@@ -8,18 +8,11 @@ import cv2
 import numpy as np
 from jaxtyping import Float, UInt8
 
-from people.records import COCO_KEYPOINTS
+from people.records import COCO_KEYPOINTS, SKELETON
 
 Picture = UInt8[np.ndarray, "_ _ 3"]  # height, width, RGB
 GREY = 200
 BOX_RGB, LEFT_RGB, RIGHT_RGB, MIDDLE_RGB = (250, 210, 60), (230, 60, 60), (60, 200, 80), (90, 150, 250)
-SKELETON = (  # pairs of COCO's keypoints that are drawn as limbs
-    ("left_ankle", "left_knee"), ("left_knee", "left_hip"), ("right_ankle", "right_knee"), ("right_knee", "right_hip"),
-    ("left_hip", "right_hip"), ("left_shoulder", "left_hip"), ("right_shoulder", "right_hip"),
-    ("left_shoulder", "right_shoulder"), ("left_shoulder", "left_elbow"), ("left_elbow", "left_wrist"),
-    ("right_shoulder", "right_elbow"), ("right_elbow", "right_wrist"), ("nose", "left_eye"), ("nose", "right_eye"),
-    ("left_eye", "left_ear"), ("right_eye", "right_ear"),
-)  # fmt: skip
 
 
 def flow_colours(flow_px: Float[np.ndarray, "2 height width"], full_px: float) -> Picture:

@@ -12,7 +12,7 @@ from jaxtyping import Bool, Float
 from pycocotools import mask as coco_mask
 
 from people.layouts import image_files
-from people.records import COCO_KEYPOINTS, RenderedPerson, RenderedScene, Scene, Split
+from people.records import COCO_KEYPOINTS, SKELETON, RenderedPerson, RenderedScene, Scene, Split
 
 Render = Callable[[Scene], RenderedScene]
 
@@ -20,11 +20,14 @@ FOLDERS: dict[Split, str] = {"train": "train2017", "validation": "train2017", "t
 FEWEST_PIXELS = 30  # of somebody who is annotated
 UNLABELLED_HEIGHT_PX = 16  # of a box: keypoints of a person who is smaller are not labelled, as in COCO
 CROWD_PEOPLE = 3  # so many such people beside each other, or more, are one region
-SKELETON = (
-    *((16, 14), (14, 12), (17, 15), (15, 13), (12, 13), (6, 12), (7, 13), (6, 7), (6, 8), (7, 9), (8, 10), (9, 11)),
-    *((2, 3), (1, 2), (1, 3), (2, 4), (3, 5), (4, 6), (5, 7)),
-)  # pairs of keypoints, counted from 1
 PERSON_ID = LICENSE_ID = 1
+CATEGORY: dict[str, Any] = {
+    "supercategory": "person",
+    "id": PERSON_ID,
+    "name": "person",
+    "keypoints": list(COCO_KEYPOINTS),
+    "skeleton": [[COCO_KEYPOINTS.index(name) + 1 for name in limb] for limb in SKELETON],
+}
 
 _Mask = Bool[np.ndarray, "height width"]
 
@@ -58,15 +61,7 @@ def content(photos: Sequence[Photo]) -> dict[str, Any]:
         "licenses": [{"url": "", "id": LICENSE_ID, "name": "Rendered, no rights reserved"}],
         "images": [photo.image for photo in photos],
         "annotations": [{**entry, "id": number} for number, entry in enumerate(entries, start=1)],
-        "categories": [
-            {
-                "supercategory": "person",
-                "id": PERSON_ID,
-                "name": "person",
-                "keypoints": list(COCO_KEYPOINTS),
-                "skeleton": [list(pair) for pair in SKELETON],
-            }
-        ],
+        "categories": [CATEGORY],
     }
 
 

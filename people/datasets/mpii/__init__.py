@@ -115,8 +115,8 @@ def frames(root: Path, clip_frames: str) -> Iterator[UInt8[np.ndarray, "height w
 # --- people ----------------------------------------------------------------------------------------------------------
 
 
-def people(root: Path, location: str) -> list[Annotation]:
-    """The people labelled in an image: twelve joints of COCO's keypoints, in boxes around all joints.
+def people(root: Path, location: str, *, masks: bool = False) -> list[Annotation]:
+    """The people labelled in an image: twelve joints of COCO's keypoints, in boxes around all joints; MPII has no `masks`.
 
     Who has a position without joints has a box around it, as high as the person, and no labelled keypoints.
     """
