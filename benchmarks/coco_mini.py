@@ -16,7 +16,6 @@ import argparse
 import re
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +33,7 @@ from people.evaluation.results import Results
 from people.records import Annotation
 from people.storage.files import write_atomic
 from people.systems.multipose import data, paper, score, serving
-from people.systems.multipose.data import HEADS, People
+from people.systems.multipose.data import People
 from people.systems.multipose.model import FoundPeople, Network, heatmaps
 from people.systems.multipose.score import found, pictures
 from people.systems.multipose.score.found import Split
@@ -110,7 +109,7 @@ def split_of(network: Network, entries: dict[str, Any], clips: pd.DataFrame, fol
     """What is labelled and found in the images at the size at which the network was trained; activities are not labelled."""
     reads = {"frames": folder / "scenes", "poses": folder / "annotations"}
     scenes.write(reads["frames"], reads["poses"], "coco", clips, Config(entries["spec"]["size_hw"]), workers=1)
-    config = replace(build(data.Config, entries["config"]["data"]), heads=HEADS, validated=HEADS)
+    config = build(data.Config, entries["config"]["data"])
     tasks = [task for task in entries["spec"]["tasks"] if task != "activity"]
     samples = data.open_samples(reads, config, SPLIT, tasks)
     assert samples.clips["clip_id"].tolist() == clips["clip_id"].tolist()

@@ -6,7 +6,8 @@ counts samples; where shapes differ from sample to sample (boxes, keypoints of s
 sample.
 
 *Tasks.* A task is there if its weight in the objective is not 0, and nothing else says so: `objective.Config.tasks` names them,
-`data` opens what they need, `spec["tasks"]` tells the network which heads it has.
+`data` opens what they need, `spec["tasks"]` tells the network which heads it has. Where a training has several phases, a phase
+opens what its own tasks need; the last one is validated on the tasks of all, as its checkpoint is the whole network.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -215,12 +216,13 @@ PROTOCOLS: dict[str, type] = {
 class Phase:
     """One of several trainings in a row: what learns, and what is otherwise than in the system's blocks.
 
-    `learns`: the beginnings of the names of the parameters that learn; none named: all. `data`, `objective` and `training` are
-    laid over the system's own blocks; an entry of `training`, such as its schedule, is replaced whole. On which devices and in
-    which precision is the same in all phases.
+    `tasks`: which are trained, the weights λ of all others are 0; none named: all. `learns`: the beginnings of the names of the
+    parameters that learn; none named: all. `data`, `objective` and `training` are laid over the system's own blocks; an entry
+    of `training`, such as its schedule, is replaced whole. All phases run on the same devices, in the same precision.
     """
 
     name: str
+    tasks: Sequence[str] = ()
     learns: Sequence[str] = ()
     data: Mapping[str, Any] | None = None
     objective: Mapping[str, Any] | None = None
@@ -229,6 +231,7 @@ class Phase:
 
     def __post_init__(self) -> None:
         rules = {
+            "tasks": (not isinstance(self.tasks, str), "a list of tasks"),
             "learns": (not isinstance(self.learns, str), "a list of beginnings of parameters' names"),
             "training": (
                 not set(self.training or {}) & {"accelerator", "devices", "precision"},

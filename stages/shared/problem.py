@@ -57,16 +57,20 @@ class Trainings:
         phases = self.listed_phases
         for path in leaves(changes or {}):
             refuse_overridden(path, phases, changed_by)
-        objectives = [merged(blocks["objective"], dict(phase.objective or {}), f"{phase.name}.objective") for phase in phases]
-        tasks = self._tasks(objectives)
-        spec, statistics = self._facts(blocks["data"], tasks)
+        objectives = [objective_of(phase, blocks["objective"]) for phase in phases]
+        tasks_of_phases = self._tasks(objectives)
+        all_tasks = list(dict.fromkeys(task for tasks in tasks_of_phases for task in tasks))
+        spec, statistics = self._facts(blocks["data"], all_tasks)
         build(systems.find(self.system, "model").Config, blocks["model"])
+        validated = [*tasks_of_phases[:-1], all_tasks]
         trainings = [
             Training(
-                self._problem(phase, {**blocks, "objective": objective}, tasks, spec, statistics),
+                self._problem(
+                    phase, {**blocks, "objective": objective}, dict(zip(SPLITS, tasks, strict=True)), spec, statistics
+                ),
                 train_config({**self._common, **(phase.training or {}), **training}),
             )
-            for phase, objective in zip(phases, objectives, strict=True)
+            for phase, objective, *tasks in zip(phases, objectives, tasks_of_phases, validated, strict=True)
         ]
         for each in trainings:
             refuse_idle_stopping(each)
@@ -76,9 +80,9 @@ class Trainings:
     def _common(self) -> Block:
         return {name: value for name, value in self.block["training"].items() if name != "phases"}
 
-    def _problem(self, phase: Phase, blocks: Block, tasks: Sequence[str], spec: Any, statistics: Any) -> Problem:
+    def _problem(self, phase: Phase, blocks: Block, tasks: Mapping[str, Sequence[str]], spec: Any, statistics: Any) -> Problem:
         data = merged(blocks["data"], dict(phase.data or {}), f"{phase.name}.data")
-        train, validation = (self._samples(data, split, tasks) for split in SPLITS)
+        train, validation = (self._samples(data, split, tasks[split]) for split in SPLITS)
         own_spec = systems.find(self.system, "data").spec(train)
         if changed := [name for name, value in own_spec.items() if value != spec[name]]:
             raise ValueError(
@@ -99,15 +103,15 @@ class Trainings:
             learns=tuple(phase.learns),
         )
 
-    def _tasks(self, objectives: Sequence[Block]) -> list[str]:
-        """The tasks of all phases: the network has the heads of all of them throughout."""
+    def _tasks(self, objectives: Sequence[Block]) -> list[list[str]]:
+        """The tasks of each phase; the network has the heads of all of them throughout."""
         config = systems.find(self.system, "objective").Config
-        tasks = [build(config, block).tasks for block in objectives]
+        tasks = [list(build(config, block).tasks) for block in objectives]
         if not all(tasks):
             raise ValueError(
-                f"{self.system}: phase {tasks.index(()) + 1} has no task, all its weights are 0; correct params.yaml"
+                f"{self.system}: phase {tasks.index([]) + 1} has no task, all its weights are 0; correct params.yaml"
             )
-        return list(dict.fromkeys(task for of_phase in tasks for task in of_phase))
+        return tasks
 
     def _facts(self, data: Block, tasks: Sequence[str]) -> tuple[Any, Any]:
         """Spec and statistics of the training split, by the system's own data block."""
@@ -134,6 +138,18 @@ def named_phases(blocks: Sequence[Block]) -> list[Phase]:
     return phases or [Phase(Phase.SINGLE)]
 
 
+def objective_of(phase: Phase, block: Block) -> Block:
+    """The block objective in a phase: with the phase's own values, and the weight of every task that it does not name at 0."""
+    where = f"training.phases, {phase.name}: "
+    block = merged(block, dict(phase.objective or {}), f"{where}objective")
+    weights = block.get("lambda") or {}
+    if unknown := [task for task in phase.tasks if task not in weights]:
+        raise ValueError(f"{where}tasks must be among {', '.join(weights)}, got {', '.join(unknown)}; correct params.yaml")
+    if not phase.tasks:
+        return block
+    return {**block, "lambda": {task: weight if task in phase.tasks else 0.0 for task, weight in weights.items()}}
+
+
 def refuse_overridden(path: Sequence[str], phases: Sequence[Phase], changed_by: str) -> None:
     """Refuse to change a value in whose place a phase has its own: there the change would do nothing, and nobody would notice.
 
@@ -142,6 +158,7 @@ def refuse_overridden(path: Sequence[str], phases: Sequence[Phase], changed_by: 
     name, blocks = ".".join(path), {phase.name: {"data": phase.data, "objective": phase.objective} for phase in phases}
     own = {phase: value for phase, block in blocks.items() for value in values_at(block, path)}
     if path[:2] == ("objective", "lambda"):
+        own |= {phase.name: 0.0 for phase in phases if phase.tasks and path[2] not in phase.tasks}
         weighted = {phase: value for phase, value in own.items() if value != 0}
         own = weighted if len(own) < len(phases) else weighted or own
     if own:

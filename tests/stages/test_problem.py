@@ -9,6 +9,7 @@ import pytest
 import silhouette_stores
 from ruamel.yaml import YAML
 
+from people.systems.dmt import data
 from people.training.system import Phase
 from stages import compare, tune
 from stages.shared.problem import Trainings, refuse_overridden
@@ -39,6 +40,7 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         ),
         ({"objective": {"lambda": {"gender": 0.3}}}, r"lambda\.gender changes .* but phase second .* has its own, 0\.3"),
         ({"objective": {"lambda": {"gender": 0.0}}}, r"lambda\.gender changes .* but phase first .* has its own, 0\.0"),
+        ({"tasks": ["age"]}, r"lambda\.gender changes .* but phase first .* has its own, 0\.0"),
     ],
 )
 def test_a_range_that_a_phase_would_not_follow_is_refused(project: Path, second: dict[str, Any], refused: str):
@@ -52,6 +54,31 @@ def test_a_range_may_be_for_the_phases_that_have_the_task(project: Path):
     dmt_workspace.write_workspace(project, training={"phases": two_phases()})
     tuned = Trainings("dmt").phases({"objective": {"lambda": {"gender": 0.7}}}, epochs=1)
     assert [phase.problem.config["objective"]["lambda"]["gender"] for phase in tuned] == [0.0, 0.7]
+
+
+def test_a_phase_trains_its_tasks_and_the_last_one_is_validated_on_all(project: Path, monkeypatch: pytest.MonkeyPatch):
+    opened: list[tuple[str, list[str]]] = []
+    monkeypatch.setattr(data, "open_samples", lambda *args, of=data.open_samples: opened.append(args[2:]) or of(*args))
+    listed = [{"name": "first", "tasks": ["age"]}, {"name": "second", "tasks": ["verification"]}]
+    dmt_workspace.write_workspace(project, training={"phases": listed})
+    trainings = Trainings("dmt")
+    first, second = (phase.problem for phase in trainings.phases(epochs=1))
+    weights = trainings.block["objective"]["lambda"]
+    assert first.config["objective"]["lambda"] == dict.fromkeys(weights, 0.0) | {"age": weights["age"]}
+    assert second.config["objective"]["lambda"] == weights | dict.fromkeys(set(weights) - set(listed[1]["tasks"]), 0.0)
+    assert first.spec == second.spec
+    assert set(first.spec["tasks"]) == {"age", "identity", "verification"}
+    assert opened == [
+        ("train", ["identity", "age", "verification"]),  # for what the network must know
+        ("train", ["identity", "age"]), ("validation", ["identity", "age"]),
+        ("train", ["identity", "verification"]), ("validation", ["identity", "age", "verification"]),
+    ]  # fmt: skip
+
+
+def test_a_task_that_is_none_is_refused(project: Path):
+    dmt_workspace.write_workspace(project, training={"phases": [{"name": "one", "tasks": ["gait"]}]})
+    with pytest.raises(ValueError, match=r"phases, one: tasks must be among .*gender.*, got gait; correct params\.yaml"):
+        Trainings("dmt").phases(epochs=1)
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,7 @@ from people.video.scenes import MASK_STRIDE
 from stages.scenes import write_people
 
 DATA_BLOCK: dict[str, Any] = {
-    "normalise": "training", "neck": False, "heads": ["keypoints", "detector", "residual", "activity"],
-    "validated": ["keypoints", "detector", "residual", "activity"], "crop_px": 64, "jitter_px": 4, "scale": [0.8, 1.2],
+    "normalise": "training", "neck": False, "crop_px": 64, "jitter_px": 4, "scale": [0.8, 1.2],
     "rotation_deg": 20, "flip": 0.5, "person_share": None, "grid_hw": [14, 9], "box_noise": 0.1,
     "aspect": "kept", "pose_noise": 0.02,
     "pose_dropout": 0.1,

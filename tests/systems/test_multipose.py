@@ -249,6 +249,7 @@ def test_the_phases_of_params_learn_parameters_that_there_are(root: Path):
     assert phases
     learned: set[str] = set()
     for phase in phases:
+        assert set(phase["tasks"]) <= set(TASKS)
         for start in phase["learns"]:
             matching = {name for name in names if name.startswith(start)}
             assert matching, f"{phase['name']}: {start} begins no parameter's name"

@@ -318,7 +318,7 @@ def test_an_empty_split_and_stores_that_do_not_belong_together_are_refused(tmp_p
 
 
 @pytest.mark.parametrize(("name", "value"), [
-    ("normalise", "none"), ("heads", []), ("heads", ["gait"]), ("validated", []), ("validated", ["gait"]), ("crop_px", 16),
+    ("normalise", "none"), ("crop_px", 16),
     ("jitter_px", -1), ("scale", [0.0, 1.0]), ("scale", [1.2, 0.8]), ("scale", [1.0]), ("rotation_deg", 181), ("flip", 1.5),
     ("person_share", 0.0), ("grid_hw", [14]), ("grid_hw", [14, 3]), ("aspect", "wide"),
     ("box_noise", 0.5), ("pose_noise", -0.1), ("pose_dropout", 1.0),

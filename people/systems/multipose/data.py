@@ -33,22 +33,19 @@ FEWEST_JOINTS = 4  # labelled joints of a person from whom a pose is learned
 
 @dataclass(frozen=True)
 class Config:
-    """What is drawn of an image in training, and which heads of the network its sample is for.
+    """What is drawn of an image in training.
 
     `normalise`: by the mean and deviation of the training images ("training"), or of ImageNet. `neck`: the joint between the
-    shoulders is one more. `heads`: those that training samples have inputs and targets for, `validated`: validation samples.
-    With a `crop_px` a training sample is a square of that side round a random person, off by up to `jitter_px`, else the image.
-    The image is scaled by a factor in `scale`, rotated by up to `rotation_deg`, mirrored with probability `flip`. With a
-    `person_share` the person in the middle is first scaled to this share of the crop's side, as in the public code.
-    `grid_hw`: of the pose residual network's maps. `box_noise`: shares of a box's size by which its edges are moved at random
-    for that network, as found boxes are. `aspect`: see `poses.coordinates`. `pose_noise`, in shares of the pose's extent, and
-    `pose_dropout`, a share of its joints, are what poses from which activities are learned lack in truth.
+    shoulders is one more. With a `crop_px` a training sample is a square of that side round a random person, off by up to
+    `jitter_px`, else the image. The image is scaled by a factor in `scale`, rotated by up to `rotation_deg`, mirrored with
+    probability `flip`. With a `person_share` the person in the middle is first scaled to this share of the crop's side, as in
+    the public code. `grid_hw`: of the pose residual network's maps. `box_noise`: shares of a box's size by which its edges are
+    moved at random for that network, as found boxes are. `aspect`: see `poses.coordinates`. `pose_noise`, in shares of the
+    pose's extent, and `pose_dropout`, a share of its joints, are what poses from which activities are learned lack in truth.
     """
 
     normalise: str
     neck: bool
-    heads: Sequence[str]
-    validated: Sequence[str]
     crop_px: int | None
     jitter_px: float | int
     scale: Sequence[float | int]
@@ -62,13 +59,10 @@ class Config:
     pose_dropout: float | int
 
     def __post_init__(self) -> None:
-        for name in ("heads", "validated", "scale", "grid_hw"):
+        for name in ("scale", "grid_hw"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
-        heads = f"some of {', '.join(HEADS)}"
         rules = {
             "normalise": (self.normalise in NORMALISE, f"one of {', '.join(NORMALISE)}"),
-            "heads": (bool(self.heads) and set(self.heads) <= set(HEADS), heads),
-            "validated": (bool(self.validated) and set(self.validated) <= set(HEADS), heads),
             "crop_px": (self.crop_px is None or self.crop_px >= 32, "null, or at least 32"),
             "jitter_px": (self.jitter_px >= 0, "at least 0"),
             "scale": (len(self.scale) == 2 and 0 < self.scale[0] <= self.scale[-1], "[least, greatest], above 0"),
@@ -397,8 +391,7 @@ def open_samples(reads: dict[str, Path], config: Config, split: str, tasks: Coll
         raise ValueError(
             f"{reads['poses']} is not of the images in {reads['frames']}: run dvc repro scenes@{scenes.meta['dataset']}"
         )
-    heads = set(config.heads if split == "train" else config.validated) & set(tasks)
-    samples = Samples(scenes, annotations, split, config, heads)
+    samples = Samples(scenes, annotations, split, config, tasks)
     if not len(samples):
         raise ValueError(f"the split {split!r} of {reads['frames']} has no images: provide some for it")
     labelled = sum(len(people.with_pose) for people in samples.people)

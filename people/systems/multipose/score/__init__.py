@@ -3,7 +3,7 @@ activities.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from people.evaluation.results import Results
 from people.protocols.image_set import ImageSet
 from people.records import ACTIVITIES
 from people.systems.multipose import data, paper
-from people.systems.multipose.data import HEADS, People
+from people.systems.multipose.data import People
 from people.systems.multipose.model import FoundPeople, Network, heatmaps, poses
 from people.systems.multipose.score import activities, found, pictures
 from people.systems.multipose.score.activities import CrossValidation, Poses
@@ -71,7 +71,6 @@ def evaluate(
 ) -> Results:
     """Every number, table and picture of a trained network, under the dataset's protocol on its test images."""
     assert isinstance(network, Network)
-    data_config = replace(data_config, heads=HEADS, validated=HEADS)
     samples = data.open_samples(reads, data_config, "test", spec["tasks"])
     test = labelled_poses(samples.people, spec["aspect"])
     fold = activities.folds_of(test, config.cross_validation.folds, seed) if "activity" in spec["tasks"] else np.zeros(0, int)
