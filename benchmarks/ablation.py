@@ -22,7 +22,7 @@ from ruamel.yaml import YAML
 
 from people import checkpoints, datasets, systems
 from people.config import Block, build
-from people.storage.files import facts_digest, write_atomic
+from people.storage import facts_digest, write_atomic
 from people.storage.serialization import serialize
 from people.training import loop
 from people.training.resume import source_digest

@@ -31,7 +31,7 @@ from people.evaluation import coco as evaluator
 from people.evaluation.coco import Detections
 from people.evaluation.results import Results
 from people.records import Annotation
-from people.storage.files import write_atomic
+from people.storage import write_atomic
 from people.systems.multipose import data, paper, score, serving
 from people.systems.multipose.data import People
 from people.systems.multipose.model import FoundPeople, Network, heatmaps

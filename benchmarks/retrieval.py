@@ -15,9 +15,9 @@ import time
 import numpy as np
 import torch
 
-from people import distances
 from people.evaluation import crossview
 from people.evaluation.crossview import ViewedClips
+from people.nn import distances
 
 STRIPS, CHANNELS, VIEWS = 64, 256, 14
 

@@ -19,8 +19,8 @@ from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 from torch.nn import functional
 
-from people import distances
 from people.datasets import usf
+from people.nn import distances
 from people.systems.gaitnet import model as gaitnet
 from people.systems.gaitnet import objective as gaitnet_terms
 from people.systems.gaittake import model as gaittake

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from people.storage.files import facts_digest
+from people.storage import facts_digest
 from people.training import loop
 from people.training.train_config import launch
 from people.training.validation_errors import COMBINED

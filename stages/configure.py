@@ -21,7 +21,7 @@ from ruamel.yaml.error import YAMLError
 from ruamel.yaml.representer import RoundTripRepresenter
 
 from people import datasets
-from people.storage.files import write_atomic
+from people.storage import write_atomic
 from stages.shared.param_blocks import check_changed, nearest
 from stages.shared.project import PARAMS
 

@@ -19,7 +19,7 @@ import torch
 from people import checkpoints, datasets, systems
 from people.config import build
 from people.evaluation.results import Results
-from people.storage.files import file_digest
+from people.storage import file_digest
 from stages.shared.project import output, params
 
 FRAME_MS = 100  # how long a picture of an animation is shown

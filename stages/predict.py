@@ -23,7 +23,7 @@ from people.datasets.coco.rendering import CATEGORY
 from people.evaluation import plots
 from people.layouts import image_files
 from people.records import COCO_KEYPOINTS
-from people.storage.files import write_atomic
+from people.storage import write_atomic
 
 SELECTED = "data/metrics/{system}/selected.json"
 

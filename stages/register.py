@@ -25,7 +25,7 @@ from mlflow.types import Schema, TensorSpec
 
 from people import checkpoints, systems
 from people.revalidation import revalidate
-from people.storage.files import file_digest
+from people.storage import file_digest
 from people.storage.store import stores_digest
 from stages.shared import tracking
 from stages.shared.project import output, params, tracking_uri

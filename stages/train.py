@@ -10,7 +10,7 @@ import argparse
 import json
 from pathlib import Path
 
-from people.storage.files import file_digest
+from people.storage import file_digest
 from people.training import loop
 from people.training.train_config import launch, resolve_precision
 from stages.shared import tracking

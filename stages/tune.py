@@ -21,7 +21,7 @@ from ruamel.yaml import YAML
 from tqdm import tqdm
 
 from people.config import build
-from people.storage.files import facts_digest, file_digest
+from people.storage import facts_digest, file_digest
 from people.training import loop
 from people.training.train_config import launch
 from stages.shared import tracking

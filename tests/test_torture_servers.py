@@ -28,7 +28,7 @@ from flow_stores import write_checkpoint, write_store
 from prefect_fleet import BIN, Fleet, commit, fleet, processes
 from servers import free_port
 
-from people.storage.files import file_digest
+from people.storage import file_digest
 from stages import register
 
 pytestmark = [pytest.mark.torture, pytest.mark.timeout(1200)]

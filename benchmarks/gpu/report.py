@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from people.storage.files import write_atomic
+from people.storage import write_atomic
 
 FP32, BF16 = "32-true", "bf16-mixed"
 

@@ -13,8 +13,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from people import distances
 from people.evaluation import finite
+from people.nn import distances
 
 NOT_COMPARED, NOT_IN_GALLERY = -1, 0  # instead of a rank; ranks count from 1
 

@@ -18,8 +18,8 @@ from jaxtyping import Float, Int
 from scipy import sparse
 from torch import Tensor
 
-from people import distances
 from people.evaluation import finite
+from people.nn import distances
 
 READINGS = ("published", "paper")
 

@@ -14,8 +14,8 @@ import torch
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor
 
-from people import distances
 from people.evaluation import finite
+from people.nn import distances
 
 NO_RANK = 0  # ranks count from 1
 

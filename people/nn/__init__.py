@@ -1,5 +1,5 @@
-"""Layers and trunks that networks share. One unit: every training depends on all of it."""
+"""Layers, trunks and distances that networks share. One unit: every training depends on all of it."""
 
-from people.nn import blocks, pretrained, resize, resnet
+from people.nn import blocks, distances, pretrained, resize, resnet
 
-__all__ = ["blocks", "pretrained", "resize", "resnet"]
+__all__ = ["blocks", "distances", "pretrained", "resize", "resnet"]

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Shaped
 
-from people.storage.files import facts_digest
+from people.storage import facts_digest
 
 FORMAT = "people packed store 1"
 OFFSETS = ("start", "length")

@@ -21,7 +21,7 @@ from lightning.fabric import Fabric
 from people import inference
 from people.inference import Batch
 from people.nn import pretrained
-from people.storage.files import facts_digest
+from people.storage import facts_digest
 from people.storage.serialization import canonical, serialize
 from people.training import resume
 from people.training.loader import InOrder, Loader, over_ranks

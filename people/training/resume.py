@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from people.storage.files import write_atomic
+from people.storage import write_atomic
 from people.storage.serialization import serialize
 
 MAGIC = b"people state 1\n"

@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from people.distances import mean_strip_distance
 from people.losses import balanced_threshold
+from people.nn.distances import mean_strip_distance
 from people.training.monitor import Diverged
 
 COMBINED = "combined"  # names the error of all of a network's tasks together: networks with other tasks have another one
@@ -104,7 +104,7 @@ def across_views(
     Every sample is a probe against the normal samples (condition 0) of each other view; its own walk, which other cameras saw
     at the same time, is not in its gallery, and a view without another sample of its person is left out. Both numbers are means
     over the probes of a condition, then over the conditions, so that rare ones count as much. NaN where nothing is compared.
-    Samples are as far apart as their strips are on average (`people.distances.mean_strip_distance`).
+    Samples are as far apart as their strips are on average (`people.nn.distances.mean_strip_distance`).
     """
     _check_finite("embedding", embedding)
     distance = mean_strip_distance(embedding, embedding)

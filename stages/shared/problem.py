@@ -6,7 +6,7 @@ from typing import Any
 
 from people import systems
 from people.config import Block, build
-from people.storage.files import facts_digest
+from people.storage import facts_digest
 from people.storage.serialization import serialize
 from people.storage.store import stores_digest
 from people.training.loop import Epoch, Training

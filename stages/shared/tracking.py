@@ -19,7 +19,7 @@ from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
-from people.storage.files import write_atomic
+from people.storage import write_atomic
 from stages.shared.databases import mlflow_database
 from stages.shared.project import file_lock, sqlite_address, state
 

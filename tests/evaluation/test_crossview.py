@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from people import distances
 from people.evaluation import crossview
 from people.evaluation.crossview import CrossViewRanks, ViewedClips
+from people.nn import distances
 
 VIEWS_DEG = (0.0, 36.0, 90.0)
 

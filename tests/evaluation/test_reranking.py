@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from people import distances
 from people.evaluation import reranking
 from people.evaluation.reranking import Config
+from people.nn import distances
 
 CONFIG = Config(k1=6, k2=3, share=0.3, reading="published")
 

@@ -5,9 +5,9 @@ import pytest
 import torch
 from sklearn.metrics import average_precision_score
 
-from people import distances
 from people.evaluation import retrieval
 from people.evaluation.retrieval import NO_RANK, MatchRanks, Photos
+from people.nn import distances
 
 DISTRACTOR = "0000"
 

@@ -23,7 +23,7 @@ from torch import nn
 
 from people import checkpoints
 from people.revalidation import revalidate
-from people.storage.files import file_digest
+from people.storage import file_digest
 from stages import evaluate, register
 
 SCORE = {

@@ -65,8 +65,8 @@ def test_the_run_that_somebody_deleted_is_not_resumed(folder: Path, database: st
 
 def test_a_kill_while_the_id_is_written_leaves_no_broken_file(folder: Path):
     code = (
-        "import os\nfrom pathlib import Path\nfrom people.storage import files\nfrom stages.shared import tracking\n"
-        "files.os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
+        "import os\nfrom pathlib import Path\nfrom people import storage\nfrom stages.shared import tracking\n"
+        "storage.os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
         f"with tracking.run('dmt', 'train', folder=Path({str(folder)!r}), params={{}}, tags={{}}): pass\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent.parent, timeout=200)

@@ -14,7 +14,7 @@ import toy_system
 from lightning.fabric import Fabric
 from torch import nn
 
-from people.storage.files import write_atomic
+from people.storage import write_atomic
 from people.storage.serialization import serialize
 from people.training import loop, resume, train_config
 from people.training.loader import InOrder

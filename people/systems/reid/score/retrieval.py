@@ -8,12 +8,12 @@ import pandas as pd
 import torch
 from jaxtyping import Float, Int
 
-from people import distances
 from people.config import Block
 from people.evaluation import PhotoSet, bootstrap, plots, reranking, retrieval
 from people.evaluation.bootstrap import record
 from people.evaluation.results import Results
 from people.evaluation.retrieval import MatchRanks
+from people.nn import distances
 from people.systems.reid import paper
 from people.systems.reid.paper import BASELINE, OURS, PAPER, PUBLISHED
 from people.systems.reid.score.predictions import Predictions
