@@ -1,5 +1,6 @@
 """DVC hashes the paths listed in dvc.yaml: one too few serves stale results, silently; one too many computes for nothing."""
 
+import ast
 import functools
 import json
 import subprocess
@@ -32,20 +33,33 @@ def stages() -> dict[str, tuple[str, str, list[Path]]]:
 
 
 def listed_sources(deps: list[Path]) -> set[Path]:
-    """The Python files among and below the paths."""
+    """The Python files with code among and below the paths."""
     sources = [dep for dep in deps if dep.is_relative_to(ROOT) and dep.relative_to(ROOT).parts[0] in PACKAGES]
-    return {file for dep in sources for file in ([dep] if dep.suffix == ".py" else dep.rglob("*.py"))}
+    return with_code({file for dep in sources for file in ([dep] if dep.suffix == ".py" else dep.rglob("*.py"))})
+
+
+def with_code(files: set[Path]) -> set[Path]:
+    """The files without those of packages that hold no more than a docstring: these can change no result."""
+    return {path for path in files if path.name != "__init__.py" or has_code(path)}
+
+
+@functools.cache
+def has_code(path: Path) -> bool:
+    body = ast.parse(path.read_text()).body
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
 
 
 @pytest.mark.parametrize("address", sorted(stages()))
 def test_a_stage_depends_on_the_source_files_that_it_can_reach_and_on_no_others(address: str):
     script, key, deps = stages()[address]
-    reached, listed = reachable(script, key, PARAMS), listed_sources(deps)
+    reached, listed = with_code(reachable(script, key, PARAMS)), listed_sources(deps)
     missing, superfluous = (
         sorted(str(path.relative_to(ROOT)) for path in paths) for paths in (reached - listed, listed - reached)
     )
     assert not missing, f"add to the deps of {address} in dvc.yaml: {missing}"
     assert not superfluous, f"{address} cannot reach these; remove them from its deps in dvc.yaml: {superfluous}"
+    empty = [str(dep.relative_to(ROOT)) for dep in deps if dep.name == "__init__.py" and not has_code(dep)]
+    assert not empty, f"these hold no code; remove them from the deps of {address} in dvc.yaml: {empty}"
 
 
 @pytest.mark.parametrize("address", sorted(stages()))
