@@ -3,6 +3,8 @@
 python -m stages.poses casiab
 """
 
+from collections.abc import Iterator, Sequence
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from people.storage.store import OFFSETS, Field, Store, StoreWriter
 from people.video import keypoints, poses
 from people.video.masks import MASK_THRESHOLD
 from people.video.mean_overlap import MeanOverlap
+from stages.shared.executors import in_order, pool
 from stages.shared.project import argument, params
 
 
@@ -22,12 +25,13 @@ def main(dataset: str) -> None:
     write(Path("data/poses", dataset), dataset, Store.open(Path("data/silhouettes", dataset)), config, params("seed"))
 
 
-def write(path: Path, dataset: str, store: Store, config: poses.Config, seed: int) -> None:
+def write(path: Path, dataset: str, store: Store, config: poses.Config, seed: int, workers: int | None = None) -> None:
     """The pose store of a silhouette store: the same clips in the same order, with as many frames.
 
-    Inference runs in this process: one network on all cores, in batches, is faster than one in each of many processes.
+    The student runs in this process: one network on all cores, in batches, is faster than one in each of many processes.
+    `workers` are the processes of the teacher `mediapipe`, any number of which gives the same bytes.
     """
-    silhouettes, labels = training_samples(dataset, store, config, seed)
+    silhouettes, labels = training_samples(dataset, store, config, seed, workers)
     with tqdm(total=config.epochs, desc=f"poses {dataset}: student", unit="epoch", mininterval=1.0) as bar:
         network, loss = poses.train_student(silhouettes, labels, config, seed, on_epoch_end=bar.update)
     student = {"parameters": sum(p.numel() for p in network.parameters()), "frames": len(silhouettes), "loss": loss}
@@ -41,9 +45,11 @@ def write(path: Path, dataset: str, store: Store, config: poses.Config, seed: in
             writer.append(row, {"keypoints": predicted})
             if row["split"] == "test" and has_true_keypoints(row):
                 area_px = (silhouettes >= MASK_THRESHOLD).sum(axis=(1, 2)).astype(float)
-                true = true_keypoints(dataset, store, index, row)
+                true_px = true_keypoints(dataset, row)[store.clip(index, "frame")[:, 0]]
+                true = keypoints.to_silhouette(true_px, store.clip(index, "box"), store.meta["size_hw"])
                 mean_oks.add(row["condition"], keypoints.object_keypoint_similarity(predicted, true, area_px))
         writer.meta |= mean_oks.facts()
+        (writer.partial / poses.STUDENT_FILE).write_bytes(poses.student_bytes(network, config, store.meta["size_hw"]))
     agreement = "" if writer.meta["oks"] is None else f", OKS {writer.meta['oks']:.3f} on test subjects"
     print(f"{path}: {len(clips)} clips, {writer.frames} poses, taught by {config.teacher}{agreement}")
 
@@ -53,7 +59,9 @@ def clip_rows(store: Store) -> list[dict[str, Any]]:
     return store.clips.drop(columns=list(OFFSETS)).to_dict("records")
 
 
-def training_samples(dataset: str, store: Store, config: poses.Config, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def training_samples(
+    dataset: str, store: Store, config: poses.Config, seed: int, workers: int | None = None
+) -> tuple[np.ndarray, np.ndarray]:
     """Silhouettes of training subjects, sampled over all their clips, and the teacher's keypoints in their pixels."""
     clip = np.repeat(np.arange(len(store)), store.clips["length"])
     frame = np.arange(len(clip)) - store.clips["start"].to_numpy()[clip]
@@ -61,41 +69,63 @@ def training_samples(dataset: str, store: Store, config: poses.Config, seed: int
     if not len(training):
         raise ValueError(f"{store.path} has no clip of a training subject to teach the student with; look at its splits")
     sampled = np.sort(np.random.default_rng([seed, 1]).choice(training, min(config.frames, len(training)), replace=False))
-    clips, labels = clip_rows(store), []
-    for index in tqdm(
-        np.unique(clip[sampled]).tolist(), desc=f"poses {dataset}: {config.teacher}", unit="clip", mininterval=1.0
-    ):
-        frames = frame[sampled[clip[sampled] == index]]
-        labels.append(teacher_keypoints(dataset, store, index, clips[index], frames, config))
+    rows, samples = clip_rows(store), []
+    for index in np.unique(clip[sampled]).tolist():
+        silhouettes = frame[sampled[clip[sampled] == index]]
+        numbers, boxes = store.clip(index, "frame")[silhouettes, 0], store.clip(index, "box")[silhouettes]
+        samples.append((rows[index], numbers, boxes))
+    taught = taught_keypoints(dataset, samples, config, workers)
+    taught = tqdm(taught, total=len(samples), desc=f"poses {dataset}: {config.teacher}", unit="clip", mininterval=1.0)
+    labels = [
+        keypoints.to_silhouette(keypoints_px, boxes, store.meta["size_hw"])
+        for keypoints_px, (_, _, boxes) in zip(taught, samples, strict=True)
+    ]
     return store.field("silhouette")[sampled], np.concatenate(labels)
 
 
+def taught_keypoints(
+    dataset: str, samples: Sequence[tuple[dict[str, Any], np.ndarray, np.ndarray]], config: poses.Config, workers: int | None
+) -> Iterator[np.ndarray]:
+    """The teacher's keypoints in each clip's frames: of `mediapipe`, which works on one thread, by many processes."""
+    tasks = [(dataset, *sample, config) for sample in samples]
+    if config.teacher != "mediapipe":
+        yield from starmap(teacher_keypoints, tasks)
+        return
+    with pool(workers) as (executor, at_once):
+        yield from in_order(executor, teacher_keypoints, tasks, ahead=4 * at_once)
+
+
 def teacher_keypoints(
-    dataset: str, store: Store, index: int, row: dict[str, Any], frames: np.ndarray, config: poses.Config
+    dataset: str, row: dict[str, Any], numbers: np.ndarray, boxes_xyxy_px: np.ndarray, config: poses.Config
 ) -> np.ndarray:
-    """The teacher's keypoints of the silhouettes `frames` of a clip, in their pixels."""
+    """The teacher's keypoints in these frames of a clip, in their pixels; the boxes show the person."""
     if config.teacher == "truth":
-        return true_keypoints(dataset, store, index, row)[frames]
+        return true_keypoints(dataset, row)[numbers]
+    if config.teacher == "mediapipe":
+        from people.video import mediapipe
+
+        weights = mediapipe.landmark_file(config.weights)
+        return np.stack(list(mediapipe.person_keypoints(chosen_frames(dataset, row, numbers), boxes_xyxy_px, weights)))
     from people.video import detectors
 
     weights = detectors.weights_file("keypointrcnn", config.weights)
+    return np.stack(list(detectors.person_keypoints(chosen_frames(dataset, row, numbers), weights)))
+
+
+def chosen_frames(dataset: str, row: dict[str, Any], numbers: np.ndarray) -> list[np.ndarray]:
+    """The frames of a clip with these numbers."""
     frames_rgb = list(datasets.find(dataset).frames(Path(row["root"]), row["frames"]))
-    numbers = store.clip(index, "frame")[frames, 0]
-    keypoints_px = np.stack(list(detectors.person_keypoints((frames_rgb[number] for number in numbers), weights)))
-    return keypoints.to_silhouette(keypoints_px, store.clip(index, "box")[frames], store.meta["size_hw"])
+    return [frames_rgb[number] for number in numbers]
 
 
-def true_keypoints(dataset: str, store: Store, index: int, row: dict[str, Any]) -> np.ndarray:
-    """The layout's keypoints of all silhouettes of a clip, in their pixels."""
+def true_keypoints(dataset: str, row: dict[str, Any]) -> np.ndarray:
+    """The layout's keypoints in all frames of a clip, in their pixels."""
     if not has_true_keypoints(row):
         raise ValueError(
-            f"clip {row['clip_id']} has no true keypoints to learn from; set poses.{dataset}.teacher to keypointrcnn in "
-            "params.yaml and give it its weights (docs/models.md)"
+            f"clip {row['clip_id']} has no true keypoints to learn from; set poses.{dataset}.teacher to keypointrcnn or "
+            "mediapipe in params.yaml and fetch its weights (docs/models.md)"
         )
-    keypoints_px = datasets.find(dataset).keypoints(Path(row["root"]), row["keypoints"])
-    return keypoints.to_silhouette(
-        keypoints_px[store.clip(index, "frame")[:, 0]], store.clip(index, "box"), store.meta["size_hw"]
-    )
+    return datasets.find(dataset).keypoints(Path(row["root"]), row["keypoints"])
 
 
 def has_true_keypoints(row: dict[str, Any]) -> bool:

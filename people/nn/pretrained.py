@@ -32,7 +32,7 @@ def load_submodule(module: nn.Module, source: Pretrained) -> None:
 
     Where names are others, as in files of early releases, arrays are taken in order, if all shapes are the module's.
     """
-    file = trained_weights.weights_file(source.weights, source.file)
+    file = trained_weights.weights_file(trained_weights.of_torchvision(source.weights), source.file)
     try:
         weights = trained_weights.read_tensors(file)
     except ValueError as error:

@@ -26,7 +26,7 @@ _DETECTORS: dict[str, tuple[Callable[..., Any], Any]] = {
 
 def weights_file(detector: str, file: str) -> Path:
     """The weights `file`, or where it is empty torchvision's in torch's cache; see `people.storage.trained_weights`."""
-    return trained_weights.weights_file(_DETECTORS[detector][1], file)
+    return trained_weights.weights_file(trained_weights.of_torchvision(_DETECTORS[detector][1]), file)
 
 
 @functools.lru_cache(maxsize=1)  # one process reads many clips
@@ -60,6 +60,18 @@ def person_scores(frames_rgb: Iterable[UInt8[np.ndarray, "_ _ 3"]], weights: Pat
         yield (
             float(prediction["scores"][prediction["labels"] == PERSON].max()) if (prediction["labels"] == PERSON).any() else 0.0
         )
+
+
+def people(
+    name: str, frame_rgb: UInt8[np.ndarray, "height width 3"], weights: Path
+) -> tuple[Float[np.ndarray, "person 4"], Float[np.ndarray, " person"], list[UInt8[np.ndarray, "height width"]] | None]:
+    """Everybody in a frame: boxes (x0, y0, x1, y1; px), scores, and of a detector that has them masks, 0 to 255."""
+    ((_, prediction),) = _detections(name, [frame_rgb], weights)
+    chosen = prediction["labels"] == PERSON
+    masks = None
+    if "masks" in prediction:
+        masks = [np.rint(255 * mask.cpu().numpy()).astype(np.uint8) for mask in prediction["masks"][chosen, 0]]
+    return prediction["boxes"][chosen].cpu().numpy(), prediction["scores"][chosen].cpu().numpy(), masks
 
 
 @torch.no_grad()

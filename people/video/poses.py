@@ -7,6 +7,7 @@ use the trained keypoint R-CNN model to infer the human pose information on the 
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,23 +22,26 @@ from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, Keypoi
 from torchvision.ops import MultiScaleRoIAlign
 
 from people.records import COCO_KEYPOINTS, MIRRORED_KEYPOINTS
+from people.storage.serialization import serialize
+from people.storage.trained_weights import read_tensors
 from people.video.keypoints import interpolate
 
 STRIDE = 4  # px of the image for a cell of the feature map
 KEYPOINT_CELLS, BOX_CELLS = 14, 7  # sides of the pooled features of the two heads, as published
 PEAK_CELLS = 5  # side of the neighbourhood of the peak in a heat map of 56 x 56
 BATCH_SIZE = 256  # silhouettes at once in inference; more is not faster
-TEACHERS = ("truth", "keypointrcnn")
+STUDENT_FILE = "student.pt"  # in the store of poses
+TEACHERS = ("truth", "keypointrcnn", "mediapipe")
 
 
 @dataclass(frozen=True)
 class Config:
     """The teacher, the size of the student, its training and its inference.
 
-    `weights` is the file of the teacher `keypointrcnn` ("": torch's cache). The silhouette is enlarged `enlarge` times.
-    `widths` are the channels of the two halves of the trunk, each of which halves the image's sides, `head` those of the
-    convolutions before the heat maps. `frames` of the training subjects are labelled. Keypoints are predicted in every
-    `every`-th frame of a clip and interpolated in the others.
+    `weights` is the file of the teacher `keypointrcnn`, or of MediaPipe's landmark model ("": torch's cache). The silhouette is
+    enlarged `enlarge` times. `widths` are the channels of the two halves of the trunk, each of which halves the image's sides,
+    `head` those of the convolutions before the heat maps. `frames` of the training subjects are labelled. Keypoints are
+    predicted in every `every`-th frame of a clip and interpolated in the others.
     """
 
     teacher: str
@@ -146,6 +150,25 @@ def train_student(
                 losses.append(terms["loss_keypoint"].item())
             on_epoch_end()
     return network.eval(), float(np.mean(losses[-batches:]))
+
+
+def student_bytes(network: KeypointRCNN, config: Config, size_hw: Sequence[int]) -> bytes:
+    """A student as a file: weights and what it is built of."""
+    built = {"widths": list(config.widths), "head": list(config.head), "enlarge": config.enlarge, "size_hw": list(size_hw)}
+    return serialize({"student": built, "network": {name: value.cpu() for name, value in network.state_dict().items()}})
+
+
+def load_student(path: Path, config: Config) -> KeypointRCNN:
+    """The student in a file, in evaluation mode; ValueError where it is not the one that the configuration describes."""
+    if not path.is_file():
+        raise ValueError(f"{path} is no file: expected the network that finds keypoints in silhouettes; run dvc repro poses")
+    entries = read_tensors(path)
+    built = entries["student"]
+    if (built["widths"], built["head"], built["enlarge"]) != (list(config.widths), list(config.head), config.enlarge):
+        raise ValueError(f"{path} has another network than poses in params.yaml describes; run dvc repro poses")
+    network = build_student(config, built["size_hw"])
+    network.load_state_dict(entries["network"])
+    return network.eval()
 
 
 def _augmented_batch(

@@ -18,7 +18,7 @@ from people.video.masks import Fault, Mask, binarise, person_threshold
 MIN_MASK_SUM, MIN_MASK_SUM_HW = 10_000, (240, 320)  # the published limit, and the frame size that it holds for when scaled
 MAX_CLIP_BYTES = 4 << 30  # of a clip's frames, which background subtraction holds in memory
 
-METHODS = ("background", "maskrcnn", "layout")
+METHODS = ("background", "maskrcnn", "mediapipe", "layout")
 PRETREATMENTS = ("scaled", "published")
 
 
@@ -29,7 +29,7 @@ class Config:
     `pretreatment: published` is that of GaitSet and OpenGait, pixel by pixel: masks as they are, frames whose mask sums to at
     most 10,000 left out whatever their size. `scaled` makes masks binary and scales that limit from 240x320 to the size of the
     frame. `soft` keeps the grey values that the method computes, and with `scaled` those of the layout's masks. `weights` is
-    the file with the weights of Mask R-CNN ("": torch's cache of downloaded weights).
+    the file with the weights of Mask R-CNN, or of MediaPipe's landmark model ("": torch's cache of downloaded weights).
     """
 
     method: str
@@ -68,11 +68,15 @@ def segment_person(
     empty_rgb: Iterable[UInt8[np.ndarray, "_ _ 3"]],
     config: Config,
 ) -> Iterator[UInt8[np.ndarray, "_ _"]]:
-    """The person's mask in every frame, by background subtraction (`empty_rgb`: empty scene, or no frames) or Mask R-CNN."""
+    """The person's mask in every frame, by a trained model or by background subtraction (`empty_rgb`: empty scene, or none)."""
     if config.method == "maskrcnn":
         from people.video import detectors  # torchvision takes seconds to import
 
         scores = detectors.person_masks(frames_rgb, detectors.weights_file("maskrcnn", config.weights))
+    elif config.method == "mediapipe":
+        from people.video import mediapipe  # its models are not needed otherwise
+
+        scores = mediapipe.person_masks(frames_rgb, mediapipe.weights_files(config.weights))
     else:
         with single_threaded():
             scores = background.person_masks(_stack(frames_rgb), _stack(empty_rgb))

@@ -8,6 +8,7 @@ import pandas as pd
 import pytest
 
 from people.storage.store import Store
+from people.video.keypoints import object_keypoint_similarity
 from people.video.poses import Config
 from people.video.silhouettes import Config as SilhouetteConfig
 from stages import poses, silhouettes
@@ -55,6 +56,26 @@ def test_the_same_seed_writes_the_same_bytes_and_another_seed_does_not(pictures:
     assert (tmp_path / "0/meta.json").read_bytes() == (tmp_path / "1/meta.json").read_bytes()
 
 
+def test_mediapipe_teaches_what_is_true_and_one_worker_and_two_write_the_same_bytes(
+    pictures: Store, tmp_path: Path, mediapipe_models: object
+):
+    taught = Config(**{**BLOCK, "teacher": "mediapipe", "frames": 40})
+    for workers in (1, 2):
+        poses.write(tmp_path / f"store{workers}", "casiab", pictures, taught, seed=1, workers=workers)
+    for path in (tmp_path / "store1").iterdir():
+        assert path.read_bytes() == (tmp_path / "store2" / path.name).read_bytes()
+    assert Store.open(tmp_path / "store1").meta["teacher"] == "mediapipe"
+    samples, labels = poses.training_samples("casiab", pictures, taught, seed=1, workers=1)
+    same, true = poses.training_samples("casiab", pictures, Config(**{**BLOCK, "frames": 40}), seed=1)
+    np.testing.assert_array_equal(samples, same)
+    assert set(np.unique(labels[..., 2])) == {0, 2}
+    assert not labels[labels[..., 2] == 0].any()
+    true[..., 2] *= labels[..., 2] > 0  # what the teacher is not sure of is not labelled
+    assert (true[..., 2] > 0).sum() > 12 * len(true)
+    area_px = (samples >= 128).sum(axis=(1, 2)).astype(float)
+    assert np.nanmean(object_keypoint_similarity(labels, true, area_px)) > 0.5
+
+
 def test_only_training_subjects_are_sampled(pictures: Store):
     samples, labels = poses.training_samples("casiab", pictures, Config(**{**BLOCK, "frames": 10_000}), seed=1)
     training = pictures.clips.query("split == 'train'")
@@ -73,6 +94,8 @@ def test_without_truth_and_without_weights_the_error_says_what_to_do(
         poses.write(tmp_path / "store", "casiab", unlabelled, Config(**BLOCK), seed=1)
     with pytest.raises(ValueError, match=r"keypointrcnn_resnet50_fpn_coco-fc266e95\.pth"):
         poses.write(tmp_path / "store", "casiab", unlabelled, Config(**{**BLOCK, "teacher": "keypointrcnn"}), seed=1)
+    with pytest.raises(ValueError, match=r"pose_landmark_full-e9a5c5cb\.tflite.*python -m stages\.models fetch mediapipe"):
+        poses.write(tmp_path / "store", "casiab", unlabelled, Config(**{**BLOCK, "teacher": "mediapipe"}), 1, workers=1)
     assert not (tmp_path / "store").exists()
 
 

@@ -56,6 +56,33 @@ def test_one_worker_and_two_write_the_same_bytes(clips: pd.DataFrame, tmp_path: 
         assert (tmp_path / "store1" / name).read_bytes() == (tmp_path / "store2" / name).read_bytes()
 
 
+def test_by_mediapipe_people_are_found_and_one_worker_and_two_write_the_same_bytes(tmp_path: Path, mediapipe_models: object):
+    larger = casiab_archive.write(tmp_path, size_hw=(96, 128), sequences=3)
+    config = replace(CONFIG, method="mediapipe")
+    for workers in (1, 2):
+        write(tmp_path / f"store{workers}", "casiab", larger, config, MAX_BAD_SHARE, workers=workers)
+    for path in (tmp_path / "store1").iterdir():
+        assert path.read_bytes() == (tmp_path / "store2" / path.name).read_bytes()
+    store = Store.open(tmp_path / "store1")
+    assert store.meta["method"] == "mediapipe"
+    assert store.clips["clip_id"].tolist() == larger["clip_id"].tolist()
+    assert store.meta["iou"] > 0.75
+    row = larger.iloc[0].to_dict()
+    hard, soft = (process_clip("casiab", row, replace(config, soft=soft)).silhouettes for soft in (False, True))
+    np.testing.assert_array_equal(hard.silhouette, store.clip(0, "silhouette"))
+    assert len(soft.frame) == len(hard.frame)
+    assert ((soft.silhouette > 40) & (soft.silhouette < 215)).mean() > ((hard.silhouette > 40) & (hard.silhouette < 215)).mean()
+
+
+def test_without_mediapipes_files_the_clip_and_the_command_that_fetches_them_are_named(
+    clips: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    with pytest.raises(ValueError, match=r"clip 001/bg-01/054 .*run python -m stages\.models fetch mediapipe"):
+        write(tmp_path / "store", "casiab", clips[:2], replace(CONFIG, method="mediapipe"), MAX_BAD_SHARE, workers=1)
+    assert not (tmp_path / "store").exists()
+
+
 def test_a_clip_without_a_person_is_named_and_left_out(clips: pd.DataFrame, tmp_path: Path):
     empty = clips[:3].copy()
     empty["frames"] = empty["frames"].where(empty.index != empty.index[1], empty["background"])

@@ -1,7 +1,9 @@
 """Masks of people by background subtraction, and their normalised silhouettes and boxes."""
 
+import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import cv2
@@ -11,7 +13,7 @@ import pytest
 from people.records import Rendered, Take
 from people.synth.motion import parametric
 from people.synth.render import render
-from people.video import detectors, silhouettes
+from people.video import detectors, mediapipe, silhouettes
 from people.video.keypoints import to_silhouette
 from people.video.masks import UnreadableMasksError, crop, mask_iou
 from people.video.silhouettes import Config, Silhouettes, normalise_mask, normalise_masks, segment_person, too_small
@@ -288,10 +290,19 @@ def test_without_weights_the_error_says_which_file_goes_where(no_cache: Path):
     message = rf"{no_cache}/hub/checkpoints/maskrcnn_resnet50_fpn_coco-bf2d0c1e\.pth .*MaskRCNN_ResNet50_FPN_Weights\.COCO_V1"
     with pytest.raises(ValueError, match=message):
         list(segment_person([wall()], [], replace(CONFIG, method="maskrcnn")))
+    message = rf"{no_cache}/hub/checkpoints/pose_landmark_full-e9a5c5cb\.tflite .*python -m stages\.models fetch mediapipe"
+    with pytest.raises(ValueError, match=message):
+        list(segment_person([wall()], [], replace(CONFIG, method="mediapipe")))
 
 
-def test_weights_carry_the_beginning_of_their_hash_in_their_name(tmp_path: Path):
-    path = tmp_path / "weights-00000000.pth"
+@pytest.mark.parametrize("suffix", [".pth", ".tflite"])
+def test_weights_carry_the_beginning_of_their_hash_in_their_name(tmp_path: Path, suffix: str):
+    path = tmp_path / f"weights-00000000{suffix}"
     path.write_bytes(b"weights")
-    with pytest.raises(ValueError, match=r"should end in -[0-9a-f]{8}\.pth"):
-        detectors.weights_file("maskrcnn", str(path))
+    for files in (partial(detectors.weights_file, "maskrcnn"), mediapipe.landmark_file):
+        with pytest.raises(ValueError, match=rf"should end in -[0-9a-f]{{8}}\{suffix}"):
+            files(str(path))
+        digits = hashlib.sha256(b"weights").hexdigest()[:8]
+        renamed = path.with_name(f"weights-{digits}{suffix}")
+        renamed.write_bytes(b"weights")
+        assert files(str(renamed)) == renamed
