@@ -33,12 +33,18 @@ def person_masks(
             f"the empty scene is {empty_rgb.shape[1:3]} px and the clip {frames_rgb.shape[1:3]}: expected one camera and one "
             "size; correct the layout's background"
         )
-    background_rgb = empty_rgb if len(empty_rgb) else frames_rgb
-    scene = _luma_chroma(np.rint(np.median(background_rgb, axis=0)).astype(np.uint8))
-    deviation = np.median([np.abs(_luma_chroma(frame) - scene) for frame in background_rgb[:NOISE_FRAMES]], axis=(0, 1, 2))
-    noise = np.maximum(1.4826 * deviation, MIN_NOISE_LEVELS).astype(np.float32)
+    scene, noise = scene_of(empty_rgb if len(empty_rgb) else frames_rgb)
     for frame in frames_rgb:
-        yield person_region(*background_difference(_luma_chroma(frame), scene, noise))
+        yield person_region(*background_difference(luma_chroma(frame), scene, noise))
+
+
+def scene_of(
+    frames_rgb: UInt8[np.ndarray, "frame height width 3"],
+) -> tuple[Float[np.ndarray, "height width 3"], Float[np.ndarray, " 3"]]:
+    """The median of frames, and the camera's noise in each channel, as luma and chroma."""
+    scene = luma_chroma(np.rint(np.median(frames_rgb, axis=0)).astype(np.uint8))
+    deviation = np.median([np.abs(luma_chroma(frame) - scene) for frame in frames_rgb[:NOISE_FRAMES]], axis=(0, 1, 2))
+    return scene, np.maximum(1.4826 * deviation, MIN_NOISE_LEVELS).astype(np.float32)
 
 
 def background_difference(
@@ -74,6 +80,6 @@ def _fill_holes(body: Bool[np.ndarray, "height width"]) -> Bool[np.ndarray, "hei
     return body | small[np.asarray(labels, np.intp)]
 
 
-def _luma_chroma(frame_rgb: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width 3"]:
+def luma_chroma(frame_rgb: UInt8[np.ndarray, "height width 3"]) -> Float[np.ndarray, "height width 3"]:
     """Luma and the two chroma differences from grey (YCrCb): all three scale with the exposure."""
     return cv2.cvtColor(frame_rgb, cv2.COLOR_RGB2YCrCb).astype(np.float32) - np.array([0, 128, 128], np.float32)
