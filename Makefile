@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run real test test-all torture check serve environment clean
+.PHONY: run real identify test test-all torture check serve environment clean
 
 run: $(READY) ## the whole pipeline, from rendered people to the registered model
 	dvc repro
@@ -25,6 +25,10 @@ real: $(READY) ## the same on recordings of real walks: make real ARCHIVE=path/t
 	python -m stages.configure --profile real $(foreach dataset,tumgaid casiab market1501 fvg coco,--set datasets.$(dataset).source=$(or $(MOTION),kinectgait) --set "datasets.$(dataset).archive=$(ARCHIVE)")
 	dvc repro
 	@python -m stages.report --where
+
+identify: $(READY) ## the people in a video of your own: make identify VIDEO=path/to/video.mp4 (a folder of images, a camera's address)
+	@test -n "$(VIDEO)" || { echo "make identify wants VIDEO=path/to/video.mp4, a folder of images, or a camera's address"; exit 2; }
+	python -m stages.identify "$(VIDEO)"
 
 test: $(READY) ## every test but those of servers and workers; those on real recordings skip where the recordings are absent
 	python -m pytest --numprocesses auto -m "not servers and not torture"

@@ -24,7 +24,7 @@ from people.synth.motion import parametric
 from people.synth.render import render
 from people.synth.scenes import render_scene
 from people.training import loop, train_config
-from people.training.system import PROTOCOLS, Samples
+from people.training.system import PROTOCOLS, Identifying, Samples
 from stages.ingest import RENDERING_KEYS
 from stages.shared.problem import Trainings
 
@@ -150,6 +150,26 @@ def test_what_is_served_has_the_shapes_that_are_promised(built: Built):
     assert set(predictions) == set(outputs)
     for name, shape in outputs.items():
         assert predictions[name].shape == (3, *shape[1:]), name
+
+
+def test_a_system_that_tells_people_apart_compares_what_it_predicts(built: Built):
+    serving: Any = systems.find(built.name, "serving")
+    if not hasattr(serving, "EMBEDDING"):
+        pytest.skip(f"{built.name} tells nobody apart")
+    assert isinstance(serving, Identifying)
+    batch = built.batch(built.spread(4))
+    with torch.no_grad():
+        predicted = serving.predictions(built.network().eval()(batch))
+    embedding = predicted[serving.EMBEDDING]
+    distance = serving.distances(embedding[:3], embedding)
+    assert distance.shape == (3, 4)
+    np.testing.assert_allclose(distance[:, :3], distance[:, :3].T, atol=1e-5)
+    np.testing.assert_allclose(np.diagonal(distance), 0, atol=1e-3)
+    assert (distance >= -1e-6).all()
+    for each in serving.attributes(predicted, built.spec):
+        assert each.name
+        assert each.value
+        assert each.probability is None or 0 <= each.probability <= 1 + 1e-6
 
 
 def test_every_named_loss_term_is_finite_and_reaches_some_parameter(built: Built):

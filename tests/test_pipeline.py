@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -167,3 +168,14 @@ def test_curves_of_the_training_are_in_the_tracking_database(small_run: Path, sy
     epochs = training["epochs"] * len(training.get("phases") or [None])
     assert any(len(client.get_metric_history(found.info.run_id, "score")) == epochs for found in runs)
     assert {found.info.status for found in runs} == {"FINISHED"}
+
+
+def test_the_champions_describe_a_person_in_a_video(small_run: Path, tmp_path: Path):
+    clip = sorted((small_run / "data/raw/casiab/video").glob("*-nm-01-*.avi"))[-1]
+    run([sys.executable, "-m", "stages.identify", str(clip), "--out", str(tmp_path / "out")], small_run)
+    (track,) = pd.read_csv(tmp_path / "out/tracks.csv").to_dict("records")
+    page = (tmp_path / "out/index.html").read_text()
+    assert {"age", "backpack", "upper_colour"} < {name.partition(".")[2] for name in track if name.startswith("reid.")}
+    assert 0 < track["reid.age.probability"] <= 1
+    assert "dmt says nothing of it" in page  # a clip shorter than one window of flow
+    assert not [system for system in ("reid", "gaittake", "gaitnet") if f"{system} says nothing" in page]

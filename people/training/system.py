@@ -13,7 +13,7 @@ opens what its own tasks need; the last one is validated on the tasks of all, as
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -196,6 +196,37 @@ class Serving(Protocol):
 
     def predict(self, network: nn.Module, statistics: Statistics, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         """The outputs of these inputs."""
+        ...
+
+
+class Attribute(NamedTuple):
+    """What is told of a person: the attribute's name, its value in words or numbers, and its probability where there is one."""
+
+    name: str
+    value: str
+    probability: float | None
+
+
+@runtime_checkable
+class Identifying(Protocol):
+    """What the serving module of a system that tells people apart has beside `Serving`.
+
+    `EMBEDDING` is the name of the prediction by which people are compared.
+    """
+
+    @property
+    def EMBEDDING(self) -> str: ...
+
+    def predictions(self, outputs: Batch) -> dict[str, np.ndarray]:
+        """What `predict` answers, of the network's outputs; rows are samples."""
+        ...
+
+    def distances(self, probe: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+        """The distance of every embedding (rows) from every other (columns)."""
+        ...
+
+    def attributes(self, predicted: dict[str, np.ndarray], spec: Spec) -> list[Attribute]:
+        """What is told of one person beside who it is, from the predictions of several samples."""
         ...
 
 

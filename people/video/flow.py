@@ -6,6 +6,7 @@ Castro et al.: "the flow maps are resized to 80 x 60"; flow i is between frames 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import cv2
@@ -50,22 +51,29 @@ class ClipFlow(NamedTuple):
 
 def clip_flow(frames_rgb: Iterable[UInt8[np.ndarray, "rows columns 3"]], config: Config) -> ClipFlow:
     """Optical flow between every two successive frames of a clip, in pixels of the stored size."""
+    computed, greys, size = [], [], None
     with single_threaded():
-        method, previous, flows, greys, size = METHODS[config.method](), None, [], [], None
         for index, frame in enumerate(frames_rgb):
             size = size or frame.shape
             if frame.shape != size:
                 raise ValueError(f"the frames of a clip have one size; frame 0 has {size}, frame {index} has {frame.shape}")
             grey = cv2.cvtColor(frame, cv2.COLOR_RGB2GRAY)
-            current = resize(grey, config.compute_size_hw)
+            computed.append(resize(grey, config.compute_size_hw))
             greys.append(resize(grey, config.size_hw))
-            if previous is not None:
-                flows.append(resize_flow(method(previous, current), config.size_hw).transpose(2, 0, 1))
-            previous = current
-    if not flows:
-        raise ValueError(f"flow needs a clip of at least 2 frames, got {len(greys)}; let validate quarantine it (min_frames)")
-    stored, saturated = encode(np.stack(flows))
+    stored, saturated = flow_between(computed, config)
     return ClipFlow(stored, np.stack(greys), saturated)
+
+
+def flow_between(
+    greys: Sequence[UInt8[np.ndarray, "rows columns"]], config: Config
+) -> tuple[Int16[np.ndarray, "flow 2 height width"], int]:
+    """Flow, as stored, between every two successive frames at `compute_size_hw`, and the number of values beyond int16."""
+    if len(greys) < 2:
+        raise ValueError(f"flow needs a clip of at least 2 frames, got {len(greys)}; let validate quarantine it (min_frames)")
+    with single_threaded():
+        method = METHODS[config.method]()
+        flows = [resize_flow(method(*pair), config.size_hw).transpose(2, 0, 1) for pair in pairwise(greys)]
+    return encode(np.stack(flows))
 
 
 def encode(flow_px_per_frame: Float[np.ndarray, "*axes"]) -> tuple[Int16[np.ndarray, "*axes"], int]:

@@ -55,6 +55,10 @@ def check_block(group: Key, document: Block, before: Block) -> None:
         check_limits(where, block)
     elif kind in VIDEO_BLOCKS and name:
         check_config(where, importlib.import_module(f"people.video.{kind}").Config, block)
+    elif kind == "identify":
+        from stages.identification.following import Config
+
+        check_config("identify", Config, document["identify"])
     elif kind == "systems" and len(group) == 3:
         if group[2] == "score":
             check_kinds(where, value_at(before, group), block)

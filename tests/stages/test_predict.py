@@ -6,36 +6,16 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-import torch
-from scene_stores import DATA_BLOCK, MODEL_BLOCK, OBJECTIVE_BLOCK, TASKS, drawn_people, picture, write
+from scene_stores import drawn_people, picture, write_checkpoint
 
 from people.datasets import coco
-from people.storage.serialization import serialize
-from people.systems.multipose import data, model
 from stages import predict
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One of a network with random weights, that finds people where there are none."""
-    folder = tmp_path_factory.mktemp("trained")
-    samples = data.open_samples(write(folder), data.Config(**DATA_BLOCK), "train", TASKS)
-    spec = data.spec(samples) | {"tasks": list(TASKS)}
-    answer = MODEL_BLOCK["answer"] | {"box_score": 0.001, "people": 5}
-    block = {**MODEL_BLOCK, "answer": answer}
-    torch.manual_seed(0)
-    entries = {
-        "system": "multipose",
-        "config": {"data": DATA_BLOCK, "model": block, "objective": OBJECTIVE_BLOCK},
-        "spec": spec,
-        "statistics": data.statistics(samples),
-        "network": model.Network(model.Config(**block), spec).state_dict(),
-        "objective": {},
-        "epoch": 1,
-        "validation": {"score": 0.0, "errors": {}},
-    }
-    (folder / "checkpoint.pt").write_bytes(serialize(entries))
-    return folder / "checkpoint.pt"
+    return write_checkpoint(tmp_path_factory.mktemp("trained"))
 
 
 @pytest.fixture

@@ -6,8 +6,10 @@ from typing import Any
 
 import cv2
 import numpy as np
+import torch
 
 from people.records import ACTIVITIES, COCO_KEYPOINTS, Annotation
+from people.storage.serialization import serialize
 from people.storage.store import Field, Store, StoreWriter
 from people.video import scenes
 from people.video.scenes import MASK_STRIDE
@@ -127,3 +129,26 @@ def write(
             listed.append(({"clip_id": row["clip_id"], "split": split}, scenes.arrays(people, 1.0)))
     write_people(reads["poses"], listed, {**meta, "scenes": Store.open(reads["frames"]).digest})
     return reads
+
+
+def write_checkpoint(folder: Path) -> Path:
+    """A checkpoint of a network with random weights, that finds people where there are none."""
+    from people.systems.multipose import data, model
+
+    samples = data.open_samples(write(folder), data.Config(**DATA_BLOCK), "train", TASKS)
+    spec = data.spec(samples) | {"tasks": list(TASKS)}
+    answer = MODEL_BLOCK["answer"] | {"box_score": 0.001, "people": 5}
+    block = {**MODEL_BLOCK, "answer": answer}
+    torch.manual_seed(0)
+    entries = {
+        "system": "multipose",
+        "config": {"data": DATA_BLOCK, "model": block, "objective": OBJECTIVE_BLOCK},
+        "spec": spec,
+        "statistics": data.statistics(samples),
+        "network": model.Network(model.Config(**block), spec).state_dict(),
+        "objective": {},
+        "epoch": 1,
+        "validation": {"score": 0.0, "errors": {}},
+    }
+    (folder / "checkpoint.pt").write_bytes(serialize(entries))
+    return folder / "checkpoint.pt"

@@ -4,7 +4,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from people.training.system import Shapes, Spec, Statistics
+from people.inference import Batch
+from people.training.system import Attribute, Shapes, Spec, Statistics
+
+EMBEDDING = "embedding"
 
 
 def shapes(network: nn.Module, spec: Spec) -> tuple[Shapes, Shapes]:
@@ -24,6 +27,20 @@ def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.nda
     """
     pictures = torch.from_numpy(np.asarray(arrays["foreground"], np.float32))
     count, frames = pictures.shape[:2]
-    outputs = network({"foreground": pictures, "length": torch.full((count,), frames)})
+    return predictions(network({"foreground": pictures, "length": torch.full((count,), frames)}))
+
+
+def predictions(outputs: Batch) -> dict[str, np.ndarray]:
+    """What `predict` answers, of the network's outputs."""
     codes = {name: outputs[name].mean(1).numpy() for name in ("gait", "appearance") if name in outputs}
     return {"embedding": outputs["embedding"].numpy(), **codes}
+
+
+def distances(probe: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """1 - cosine of embeddings of unit length (probe, gallery)."""
+    return 1 - probe @ gallery.T
+
+
+def attributes(predicted: dict[str, np.ndarray], spec: Spec) -> list[Attribute]:
+    """None: this system tells who somebody is and nothing else."""
+    return []

@@ -4,7 +4,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from people.training.system import Shapes, Spec, Statistics
+from people.inference import Batch
+from people.nn.distances import mean_strip_distance
+from people.training.system import Attribute, Shapes, Spec, Statistics
+
+EMBEDDING = "embedding"
 
 
 def shapes(network: nn.Module, spec: Spec) -> tuple[Shapes, Shapes]:
@@ -26,4 +30,19 @@ def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.nda
     """
     inputs = {name: torch.from_numpy(np.asarray(arrays[name], np.float32)) for name in ("silhouette", "keypoints")}
     sample, frames = inputs["silhouette"].shape[:2]
-    return {"embedding": network(inputs | {"length": torch.full((sample,), frames)})["embedding"].numpy()}
+    return predictions(network(inputs | {"length": torch.full((sample,), frames)}))
+
+
+def predictions(outputs: Batch) -> dict[str, np.ndarray]:
+    """What `predict` answers, of the network's outputs."""
+    return {"embedding": outputs["embedding"].numpy()}
+
+
+def distances(probe: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """The mean Euclidean distances of the strips of embeddings (probe, gallery)."""
+    return mean_strip_distance(torch.from_numpy(probe), torch.from_numpy(gallery)).numpy()
+
+
+def attributes(predicted: dict[str, np.ndarray], spec: Spec) -> list[Attribute]:
+    """None: this system tells who somebody is and nothing else."""
+    return []

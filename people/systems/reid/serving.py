@@ -4,7 +4,11 @@ import numpy as np
 import torch
 from torch import nn
 
-from people.training.system import Shapes, Spec, Statistics
+from people.inference import Batch
+from people.nn.distances import mean_strip_distance
+from people.training.system import Attribute, Shapes, Spec, Statistics
+
+EMBEDDING = "embedding"
 
 
 def shapes(network: nn.Module, spec: Spec) -> tuple[Shapes, Shapes]:
@@ -23,5 +27,24 @@ def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.nda
     `arrays`: "image" (photo, 3, height, width), RGB in [0, 1]. Classes are in the order of the checkpoint's attributes.
     """
     image = torch.from_numpy(np.asarray(arrays["image"], np.float32))
-    outputs = network({"image": (image - statistics["mean"]) / statistics["std"]})
-    return {name: (value if name == "embedding" else value.softmax(1)).numpy() for name, value in outputs.items()}
+    return predictions(network({"image": (image - statistics["mean"]) / statistics["std"]}))
+
+
+def predictions(outputs: Batch) -> dict[str, np.ndarray]:
+    """What `predict` answers, of the network's outputs."""
+    return {name: (value if name == EMBEDDING else value.softmax(1)).numpy() for name, value in outputs.items()}
+
+
+def distances(probe: np.ndarray, gallery: np.ndarray) -> np.ndarray:
+    """The Euclidean distances of embeddings (probe, gallery)."""
+    return mean_strip_distance(torch.from_numpy(probe)[:, None], torch.from_numpy(gallery)[:, None]).numpy()
+
+
+def attributes(predicted: dict[str, np.ndarray], spec: Spec) -> list[Attribute]:
+    """The attributes of one person, from predictions of several photos: the mean probabilities."""
+    found = []
+    for name, classes in spec["attributes"].items():
+        if name in predicted:
+            probability = predicted[name].mean(axis=0)
+            found.append(Attribute(name, str(classes[int(probability.argmax())]), float(probability.max())))
+    return found

@@ -1,0 +1,119 @@
+"""What trained systems say of a track: its features become the stores that a system reads, and go the way of every clip."""
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from people import checkpoints, systems
+from people.config import build
+from people.inference import joined, over_split
+from people.records import ATTRIBUTES
+from people.storage.store import Field, StoreWriter
+from people.training.system import Attribute
+from people.video import crops, flow, foregrounds, poses, silhouettes
+from people.video.track_features import Config as FeatureConfig
+from people.video.track_features import Features
+from stages.shared.project import params
+
+BATCH_SIZE = 16
+SPLIT = "test"
+# the columns of a clip's row that systems read
+UNKNOWN = {"split": SPLIT, "subject_id": "unknown", "sequence": "track", "condition": "nm", "session": 1, "view_deg": 0.0}
+UNKNOWN |= {"age_years": float("nan"), "kind": "person", "role": "gallery", "camera": 1} | dict.fromkeys(ATTRIBUTES, "")
+
+
+@dataclass(frozen=True, eq=False)
+class Champion:
+    """A trained system: its network and the checkpoint's entries; `reads`: the kind of features in each slot that it reads."""
+
+    system: str
+    dataset: str
+    network: Any
+    checkpoint: dict[str, Any]
+    reads: Mapping[str, str]
+
+
+class Answer(NamedTuple):
+    """What one system says of one track: the mean embedding of its samples, and attributes."""
+
+    samples: int
+    embedding: np.ndarray
+    attributes: list[Attribute]
+
+
+def load(system: str, checkpoint: Path) -> Champion:
+    """The trained system in this file; ValueError where it cannot describe tracks."""
+    network, entries = checkpoints.load(checkpoint)
+    if entries["system"] != system:
+        raise ValueError(f"{checkpoint} is a checkpoint of {entries['system']}, expected one of {system}")
+    if not getattr(systems.find(system, "serving"), "EMBEDDING", ""):
+        raise ValueError(f"{system} does not tell people apart and cannot describe tracks; leave it out of identify.systems")
+    reads = {slot: path.split("/")[1] for slot, path in params("systems", system, "reads").items()}
+    return Champion(system, params("systems", system, "dataset"), network, entries, reads)
+
+
+def feature_configs(champions: Sequence[Champion], max_frames: int) -> dict[str, FeatureConfig]:
+    """How features are made, by dataset: as its stages make them."""
+    configs = {}
+    for champion in champions:
+        dataset, kinds = champion.dataset, set(champion.reads.values())
+        made: dict[str, Any] = {}
+        if kinds & {"silhouettes", "poses", "foregrounds"}:
+            made["silhouette"] = silhouettes.Config(**params("silhouettes", dataset))
+        if "foregrounds" in kinds:
+            made["foreground"] = foregrounds.Config(**params("foregrounds", dataset))
+        if "crops" in kinds:
+            made["crop"] = crops.Config(**params("crops", dataset))
+        if "flow" in kinds:
+            made["flow"] = flow.Config(**params("flow", dataset))
+        configs[dataset] = FeatureConfig(max_frames=max_frames, **made)
+    return configs
+
+
+def answer(champion: Champion, features: Features) -> Answer | str:
+    """What a system says of a track, or why it says nothing: too little of the person was seen."""
+    serving: Any = systems.find(champion.system, "serving")
+    spec, data = champion.checkpoint["spec"], systems.find(champion.system, "data")
+    config = build(data.Config, champion.checkpoint["config"]["data"])
+    with tempfile.TemporaryDirectory() as folder:
+        reads = {slot: Path(folder, slot) for slot in champion.reads}
+        for slot, kind in champion.reads.items():
+            if not write(reads[slot], kind, champion.dataset, features):
+                return f"the track gives no {kind}: too short, too small, or the finder has no masks"
+        try:
+            samples = data.open_samples(reads, config, SPLIT, spec["tasks"])
+        except ValueError as error:
+            return str(error).replace(str(folder), "the track's stores")
+        batches = over_split(champion.network, samples, spec, champion.checkpoint["statistics"], BATCH_SIZE)
+        predicted = serving.predictions(joined([outputs for outputs, _ in batches]))
+    embedding = predicted[serving.EMBEDDING]
+    return Answer(len(embedding), embedding.mean(axis=0), serving.attributes(predicted, spec))
+
+
+def write(path: Path, kind: str, dataset: str, features: Features) -> bool:
+    """A store of one clip, the track, as the stage of this kind writes it; False where there is nothing to write."""
+    arrays = features.arrays("silhouettes" if kind == "poses" else kind)
+    if not arrays:
+        return False
+    if kind == "poses":
+        arrays = {"keypoints": keypoints(dataset, arrays)}
+    fields = {name: Field(str(values.dtype), values.shape[1:]) for name, values in arrays.items()}
+    row = UNKNOWN | {"clip_id": "track", "dataset": dataset, "frame_count": len(next(iter(arrays.values())))}
+    with StoreWriter(path, fields, {"dataset": dataset, "flow_scale": flow.FLOW_SCALE}) as store:
+        if kind == "crops":  # each photo is a sample
+            for index, image in enumerate(arrays["image"]):
+                store.append({**row, "clip_id": f"photo-{index:03d}"}, {"image": image[None]})
+        else:
+            store.append(row, arrays)
+    return True
+
+
+def keypoints(dataset: str, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The keypoints in silhouettes, by the student of the dataset's poses."""
+    config = poses.Config(**params("poses", dataset))
+    student = poses.load_student(Path("data/poses", dataset, poses.STUDENT_FILE), config)
+    return poses.predict_clip(student, arrays["silhouette"], arrays["frame"][:, 0], config)
