@@ -4,7 +4,7 @@ The scene follows the light: where nobody is it is averaged slowly with each fra
 part of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -22,6 +22,7 @@ MOTION_S = 0.5
 GHOST_EDGE = 1.5  # times the edge in the frame: that in the scene, along the contour of somebody who has left it
 PERSON_EDGE = 1.25  # times the edge in the scene: that in the frame, along the contour of a person
 MARGIN_PX = 3
+REGION_DISTANCE = 2.5  # times the threshold of noise: a region differs by more, a person's mask within it by more than once
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,9 @@ class Config:
 
 
 class MovingPeople:
-    """Finds people frame by frame; `pictures_rgb` show the scene at several times."""
+    """Finds people frame by frame; `pictures_rgb` show the scene at several times, those of the first one's size count."""
 
-    def __init__(self, pictures_rgb: Iterable[UInt8[np.ndarray, "height width 3"]], config: Config) -> None:
+    def __init__(self, pictures_rgb: Iterable[UInt8[np.ndarray, "_ _ 3"]], config: Config) -> None:
         self.config = config
         pictures = [reduced(picture, config.side_px) for picture in pictures_rgb]
         if not pictures:
@@ -67,8 +68,10 @@ class MovingPeople:
             sizes = [f"{width}x{height}" for height, width, _ in (self._scene.shape, luma.shape)]
             raise ValueError(f"the scene is of {sizes[0]} px and a frame of {sizes[1]}: expected one camera and one size")
         distance, shadow = background.background_difference(luma, self._scene, self._noise)
-        mask = cv2.medianBlur(((distance > 1) & ~shadow).astype(np.uint8), 3)
-        people = self._people(luma, mask)
+        mask, strong = (cv2.medianBlur(((distance > least) & ~shadow).astype(np.uint8), 3) for least in (1, REGION_DISTANCE))
+        contours = _contours(strong)
+        mask *= cv2.drawContours(np.zeros_like(mask), contours, -1, 1, cv2.FILLED)
+        people = self._people(luma, contours, mask)
         self._learn(luma, mask, time_s)
         size_hw = frame_rgb.shape[:2]
         factor_xy = np.divide(size_hw[::-1], mask.shape[::-1], dtype=np.float32)
@@ -77,20 +80,17 @@ class MovingPeople:
         return FoundPeople(boxes, np.ones(len(boxes), np.float32), masks)
 
     def _people(
-        self, luma: Float[np.ndarray, "height width 3"], mask: UInt8[np.ndarray, "height width"]
+        self,
+        luma: Float[np.ndarray, "height width 3"],
+        contours: Sequence[np.ndarray],
+        mask: UInt8[np.ndarray, "height width"],
     ) -> list[tuple[tuple[int, int, int, int], UInt8[np.ndarray, "height width"]]]:
         """Boxes and masks of the regions that are large enough and have an edge round them; what is no person leaves the mask.
-
-        Parts above each other are one person.
 
         Where the edge is in the scene, and not in the frame, somebody who was taken for part of the scene has left: the scene
         is corrected. Where it is in neither, it is light or shadow.
         """
         height, width = mask.shape
-        bridge = np.ones((max(3, height // 12 | 1), max(3, width // 60 | 1)), np.uint8)
-        contours, _ = cv2.findContours(
-            cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bridge), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE
-        )
         people = []
         for contour in contours:
             x, y, columns, rows = cv2.boundingRect(contour)
@@ -136,6 +136,14 @@ def reduced(picture_rgb: UInt8[np.ndarray, "_ _ 3"], side_px: int) -> UInt8[np.n
         return picture_rgb
     size = max(1, round(width * factor)), max(1, round(height * factor))
     return np.asarray(cv2.resize(picture_rgb, size, interpolation=cv2.INTER_AREA))
+
+
+def _contours(mask: UInt8[np.ndarray, "height width"]) -> Sequence[np.ndarray]:
+    """The contours of a mask's regions; parts above each other are one."""
+    height, width = mask.shape
+    bridge = np.ones((max(3, height // 12 | 1), max(3, width // 60 | 1)), np.uint8)
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, bridge)
+    return cv2.findContours(closed, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)[0]
 
 
 def _noise(
