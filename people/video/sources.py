@@ -152,7 +152,7 @@ class Video:
             if only_key_frames:
                 stream.codec_context.skip_frame = "NONKEY"
             for frame, time_s in _timed(_decode(container, stream, skip_damaged=True), self.rate_hz):
-                if time_s >= next_s:
+                if time_s >= next_s - 0.5 / self.rate_hz:
                     next_s, count = max(next_s + step_s, time_s), count - 1
                     yield upright(frame)
                 if not count:
@@ -281,13 +281,13 @@ def _decode(container: Any, stream: Any, *, skip_damaged: bool) -> Iterator[Any]
         for packet in container.demux(stream):
             skip = skip_damaged or not is_begun
             if packet.is_corrupt and not skip:
-                yield from _decoded_before(packet, stream)
+                yield from _held(stream, before=packet)
                 raise OSError(errno.EIO, "a picture is cut short")
             try:
                 frames = packet.decode()
-            except InvalidDataError:
+            except InvalidDataError as error:
                 if not skip:
-                    raise
+                    raise OSError(errno.EIO, "a picture cannot be decoded") from error
                 frames = []
             for frame in frames:
                 if not frame.is_corrupt:
@@ -295,16 +295,21 @@ def _decode(container: Any, stream: Any, *, skip_damaged: bool) -> Iterator[Any]
                     yield frame
                 elif is_begun and not skip_damaged:
                     raise OSError(errno.EIO, "a picture is damaged")
-    except FFmpegError as error:
+    except FFmpegError as error:  # of reading
+        yield from _held(stream)
         raise _os_error(error) from error
 
 
-def _decoded_before(packet: Any, stream: Any) -> Iterator[Any]:
-    """What the decoder still holds of the frames that are shown before a packet's."""
-    for frame in stream.decode():
-        frame.time_base = stream.time_base  # which PyAV knows by a packet
-        if not frame.is_corrupt and (packet.pts is None or frame.pts is None or frame.pts < packet.pts):
-            yield frame
+def _held(stream: Any, before: Any = None) -> Iterator[Any]:
+    """The frames that the decoder still holds, or those of them that are shown before a packet's."""
+    from av.error import FFmpegError
+
+    with suppress(FFmpegError):
+        for frame in stream.decode():
+            frame.time_base = stream.time_base  # which PyAV knows by a packet
+            is_before = before is None or None in (before.pts, frame.pts) or frame.pts < before.pts
+            if is_before and not frame.is_corrupt:
+                yield frame
 
 
 class _Upright:
@@ -316,7 +321,7 @@ class _Upright:
         self._reformatter = VideoReformatter()  # one for all frames: to prepare one takes as long as to decode a small frame
 
     def __call__(self, frame: Any) -> UInt8[np.ndarray, "height width 3"]:
-        pixels = self._reformatter.reformat(frame, format="rgb24").to_ndarray()
+        pixels = self._reformatter.reformat(frame, format="rgb24", threads=1).to_ndarray()
         return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
 
 
