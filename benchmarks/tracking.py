@@ -3,8 +3,8 @@
     python -m benchmarks.tracking VIDEO VISITS.csv [--finders background-384 maskrcnn]
 
 VISITS.csv has the columns visit, first_frame, last_frame: the frames, counted from 0, that show any part of the visitor, as
-tests/video/intel_video_visits.csv has them of Intel's one-by-one-person-detection.mp4. By frame: precision, of the frames with a
-confirmed track those in a visit, and recall, of the frames in a visit those with a confirmed track. Switches: how often the
+tests/video/intel_video_visits.csv has them of Intel's one-by-one-person-detection.mp4. By frame: precision, of the frames with
+a confirmed track those in a visit, and recall, of the frames in a visit those with a confirmed track. Switches: how often the
 track's number changes within a visit. Joined: tracks that lie in two visits. Frames per second of one core: of processor time,
 decoding and the empty scene included.
 """

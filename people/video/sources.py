@@ -83,7 +83,7 @@ class Images:
             raise ValueError(f"{folder}: expected images ({', '.join(image_files.IMAGES)}), got none")
 
     def frames(self) -> Iterator[Frame]:
-        size_hw: tuple[int, int] | None = None
+        size_hw = None
         for number, path in enumerate(self._paths):
             rgb = _decoded(path)
             size_hw = _one_size(rgb, size_hw, path.as_posix())
@@ -277,10 +277,11 @@ def _decode(container: Any, stream: Any, *, skip_damaged: bool) -> Iterator[Any]
     from av.error import FFmpegError, InvalidDataError
 
     is_begun = False
+    tells_cuts = container.format.name != "mpegts"  # where packets are called corrupt at the joint of two files, too
     try:
         for packet in container.demux(stream):
             skip = skip_damaged or not is_begun
-            if packet.is_corrupt and not skip:
+            if packet.is_corrupt and tells_cuts and not skip:
                 yield from _held(stream, before=packet)
                 raise OSError(errno.EIO, "a picture is cut short")
             try:

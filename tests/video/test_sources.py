@@ -327,6 +327,15 @@ def test_a_recording_that_begins_in_the_middle_begins_with_its_first_whole_pictu
         np.testing.assert_array_equal(frame.rgb, same.rgb)
 
 
+def test_transport_streams_that_were_joined_are_read_to_the_end(tmp_path: Path) -> None:
+    parts = [write_video(tmp_path / f"{first}.ts", PICTURES[first : first + 15]).read_bytes() for first in (0, 15)]
+    (tmp_path / "joined.ts").write_bytes(b"".join(parts))
+    frames, fault = read(open_source(str(tmp_path / "joined.ts")))
+    assert (len(frames), fault) == (30, "")
+    np.testing.assert_allclose([frame.time_s for frame in frames], np.arange(30) / 25, atol=1e-9)
+    assert max(difference(frame.rgb, rgb) for frame, rgb in zip(frames, PICTURES, strict=True)) < H264_LEVELS
+
+
 def test_a_video_that_goes_on_in_another_size_ends_there(tmp_path: Path) -> None:
     pictures = PICTURES[:10] + [picture(number, 48, 64) for number in range(10)]
     path = tmp_path / "a.mjpeg"  # one JPEG after the other
