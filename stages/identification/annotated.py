@@ -45,7 +45,8 @@ class AnnotatedVideo:
             self._stream.width, self._stream.height, self._stream.pix_fmt = size_hw[1], size_hw[0], "yuv420p"
             self._stream.options = {"crf": QUALITY, "preset": "veryfast"}
             self._stream.codec_context.time_base = Fraction(1, CLOCK_HZ)
-        picture = cv2.resize(frame_rgb, (self._stream.width, self._stream.height), interpolation=cv2.INTER_AREA)
+        size_wh = self._stream.width, self._stream.height
+        picture = np.asarray(cv2.resize(frame_rgb, size_wh, interpolation=cv2.INTER_AREA), np.uint8)
         draw(picture, boxes_xyxy_px * factor, numbers)
         frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
         self._last = max(round(time_s * CLOCK_HZ), self._last + 1)
