@@ -1,6 +1,5 @@
 """DVC hashes the paths listed in dvc.yaml: one too few serves stale results, silently; one too many computes for nothing."""
 
-import ast
 import functools
 import json
 import subprocess
@@ -12,7 +11,7 @@ import pytest
 from conftest import run, workspace
 from dvc.repo import Repo
 from dvc_data.hashfile.meta import Meta
-from reachability import PACKAGES, ROOT, reachable
+from reachability import PACKAGES, ROOT, has_code, reachable, with_code
 from ruamel.yaml import YAML
 
 from people import systems
@@ -36,17 +35,6 @@ def listed_sources(deps: list[Path]) -> set[Path]:
     """The Python files with code among and below the paths."""
     sources = [dep for dep in deps if dep.is_relative_to(ROOT) and dep.relative_to(ROOT).parts[0] in PACKAGES]
     return with_code({file for dep in sources for file in ([dep] if dep.suffix == ".py" else dep.rglob("*.py"))})
-
-
-def with_code(files: set[Path]) -> set[Path]:
-    """The files without those of packages that hold no more than a docstring: these can change no result."""
-    return {path for path in files if path.name != "__init__.py" or has_code(path)}
-
-
-@functools.cache
-def has_code(path: Path) -> bool:
-    body = ast.parse(path.read_text()).body
-    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
 
 
 @pytest.mark.parametrize("address", sorted(stages()))

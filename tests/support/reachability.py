@@ -112,3 +112,14 @@ def mentioned(body: list[ast.AST]) -> Code:
                 part = rest[0].value if rest and isinstance(rest[0], ast.Constant) else ""
                 found.add((package, str(part)))
     return Code(frozenset(filter(exists, imports)), frozenset(names), frozenset(found))
+
+
+def with_code(files: set[Path]) -> set[Path]:
+    """The files without those of packages that hold no more than a docstring: these can change no result."""
+    return {path for path in files if path.name != "__init__.py" or has_code(path)}
+
+
+@functools.cache
+def has_code(path: Path) -> bool:
+    body = ast.parse(path.read_text()).body
+    return any(not (isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)) for node in body)
