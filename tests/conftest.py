@@ -123,8 +123,9 @@ def only(folder: Path, system: str) -> None:
     yaml, path = YAML(), folder / "params.yaml"
     params = yaml.load(path)
     kept = {system, params["systems"][system]["dataset"]}
-    for block in params.values():
-        for name in [name for name in block if name not in kept] if isinstance(block, dict) else ():
+    for key, block in params.items():
+        by_name = isinstance(block, dict) and key != "identify"  # blocks by a system's or a dataset's name
+        for name in [name for name in block if name not in kept] if by_name else ():
             del block[name]
     yaml.dump(params, path)
     if (lock := folder / "dvc.lock").exists():
