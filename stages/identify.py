@@ -9,9 +9,10 @@ track. Systems whose champion is registered describe the tracks; others are name
 """
 
 import argparse
+import re
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -45,20 +46,48 @@ def main() -> None:
     parser.add_argument("--rate", type=float, help="frames a second of a folder of images (25)")
     parser.add_argument("--seconds", type=float, help="end after so much of the source")
     parser.add_argument(
-        "--checkpoint", action="append", default=[], metavar="SYSTEM=FILE", help="this one in place of the registered champion"
+        "--checkpoint",
+        action="append",
+        default=[],
+        type=system_and_file,
+        metavar="SYSTEM=FILE",
+        help="this one in place of the registered champion",
     )
     arguments = parser.parse_args()
-    given = dict(each.split("=", 1) for each in arguments.checkpoint)
-    out = arguments.out or Path("identified", Path(arguments.source).stem or "camera")
+    given = dict(arguments.checkpoint)
     try:
         config = build(Config, params("identify") | ({"finder": arguments.finder} if arguments.finder else {}))
+        refuse_unused(given, config)
         source = sources.open_source(arguments.source, rate_hz=arguments.rate)
+        out = arguments.out or Path("identified", folder_name(source.name))
         champions, missing = find_champions(config.systems, given)
         fault = identify(source, config, champions, missing, out, seconds=arguments.seconds, detector=detector(config, given))
     except ValueError as error:
         sys.exit(str(error))
     if fault:
         sys.exit(f"{fault}; what was seen before is in {out}")
+
+
+def system_and_file(text: str) -> tuple[str, str]:
+    """SYSTEM=FILE in its two parts."""
+    system, equals, file = text.partition("=")
+    if not (system and equals and file):
+        raise argparse.ArgumentTypeError(f"expected SYSTEM=FILE, such as reid=data/models/reid/checkpoint.pt, got {text!r}")
+    return system, file
+
+
+def refuse_unused(given: Mapping[str, str], config: Config) -> None:
+    """Refuse a checkpoint that nothing would use."""
+    used = [*config.systems, *(["multipose"] if config.finder == "multipose" else [])]
+    if unused := [system for system in given if system not in used]:
+        raise ValueError(
+            f"--checkpoint {unused[0]}=...: nothing would use it; identify.systems are {', '.join(config.systems)}"
+        )
+
+
+def folder_name(source: str) -> str:
+    """A folder's name of that of a source, which may be an address."""
+    return re.sub(r"[^\w.-]+", "-", Path(source).stem).strip("-.") or "camera"
 
 
 def find_champions(names: Sequence[str], given: dict[str, str]) -> tuple[list[answers.Champion], dict[str, str]]:
@@ -91,7 +120,13 @@ def identify(
     by_name = {each.system: each for each in champions}
     features = answers.feature_configs(champions, config.max_frames)
     partial = prepared(out)
-    before = signal.signal(signal.SIGINT, lambda *_: stopped.set())
+    before = signal.getsignal(signal.SIGINT)
+
+    def stop(*_: object) -> None:
+        stopped.set()
+        signal.signal(signal.SIGINT, before)  # a second Ctrl-C ends at once, as where a camera does not answer
+
+    signal.signal(signal.SIGINT, stop)
     try:
         with (
             AnnotatedVideo(partial / "annotated.mp4") as video,

@@ -30,7 +30,6 @@ from people.storage.store import stores_digest
 from stages.shared import tracking
 from stages.shared.project import output, params, tracking_uri
 
-ALIAS = "champion"
 ERRORS = "validation.errors"  # a tag: the error measures from which the score is computed
 WRAPPER = "stages.shared.mlflow_model"  # its file is logged, not imported: the import would set this process's model
 LIBRARY = Path(checkpoints.__file__).parent
@@ -85,7 +84,7 @@ def register(system: str, selected: dict[str, Any], metrics: dict[str, float], r
     champion = current_champion(client, system)
     is_champion, why = compare_with_champion(version, champion, data_digest, reads)
     if is_champion:
-        client.set_registered_model_alias(system, ALIAS, str(version.version))
+        client.set_registered_model_alias(system, tracking.CHAMPION, str(version.version))
     return {
         "model": system,
         "version": str(version.version),
@@ -150,7 +149,7 @@ def source_file(module: str) -> Path:
 def current_champion(client: mlflow.MlflowClient, system: str) -> ModelVersion | None:
     """The version with the alias `champion`, if there is one."""
     try:
-        return client.get_model_version_by_alias(system, ALIAS)
+        return client.get_model_version_by_alias(system, tracking.CHAMPION)
     except MlflowException as error:
         if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):  # the second: no such alias
             return None
@@ -173,7 +172,7 @@ def compare_with_champion(
     errors, champion_errors = (candidate.tags.get(ERRORS) for candidate in compared)
     if errors and champion_errors and errors != champion_errors:
         reason = f"version {version.version} is scored by {errors}, champion {champion.version} by {champion_errors}"
-        return False, f"{reason}: not comparable, the champion stays until the alias {ALIAS} is set by hand"
+        return False, f"{reason}: not comparable, the champion stays until the alias {tracking.CHAMPION} is set by hand"
     same_data = all(candidate.tags.get("data.digest") == data_digest for candidate in compared)
     try:
         score, champion_score = (

@@ -33,18 +33,24 @@ def person_masks(
             f"the empty scene is {empty_rgb.shape[1:3]} px and the clip {frames_rgb.shape[1:3]}: expected one camera and one "
             "size; correct the layout's background"
         )
-    scene, noise = scene_of(empty_rgb if len(empty_rgb) else frames_rgb)
+    background_rgb = empty_rgb if len(empty_rgb) else frames_rgb
+    scene = scene_of(background_rgb)
+    noise = noise_of(background_rgb, scene)
     for frame in frames_rgb:
         yield person_region(*background_difference(luma_chroma(frame), scene, noise))
 
 
-def scene_of(
-    frames_rgb: UInt8[np.ndarray, "frame height width 3"],
-) -> tuple[Float[np.ndarray, "height width 3"], Float[np.ndarray, " 3"]]:
-    """The median of frames, and the camera's noise in each channel, as luma and chroma."""
-    scene = luma_chroma(np.rint(np.median(frames_rgb, axis=0)).astype(np.uint8))
+def scene_of(frames_rgb: UInt8[np.ndarray, "frame height width 3"]) -> Float[np.ndarray, "height width 3"]:
+    """The median of frames, as luma and chroma."""
+    return luma_chroma(np.rint(np.median(frames_rgb, axis=0)).astype(np.uint8))
+
+
+def noise_of(
+    frames_rgb: UInt8[np.ndarray, "frame height width 3"], scene: Float[np.ndarray, "height width 3"]
+) -> Float[np.ndarray, " 3"]:
+    """The camera's noise in luma and chroma, by its first frames of a scene."""
     deviation = np.median([np.abs(luma_chroma(frame) - scene) for frame in frames_rgb[:NOISE_FRAMES]], axis=(0, 1, 2))
-    return scene, np.maximum(1.4826 * deviation, MIN_NOISE_LEVELS).astype(np.float32)
+    return np.maximum(1.4826 * deviation, MIN_NOISE_LEVELS).astype(np.float32)
 
 
 def background_difference(

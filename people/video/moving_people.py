@@ -55,7 +55,7 @@ class MovingPeople:
         if not pictures:
             raise ValueError("expected pictures of the scene, got none")
         same_size = np.stack([each for each in pictures if each.shape == pictures[0].shape])
-        self._scene, _ = background.scene_of(same_size)
+        self._scene = background.scene_of(same_size)
         self._noise = _noise(same_size, self._scene)
         self._still_s = np.zeros(self._scene.shape[:2], np.float32)
         self._recent: list[tuple[float, np.ndarray]] = []

@@ -1,6 +1,5 @@
 """What the systems read of one track, made frame by frame as the stages make it of a dataset's clips."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -154,8 +153,3 @@ def photo(
     (left, top), (right, bottom) = np.maximum(-low, 0).tolist(), np.maximum(high - [columns, rows], 0).tolist()
     padded = cv2.copyMakeBorder(inside, top, bottom, left, right, cv2.BORDER_REPLICATE)
     return crops.resize([padded], (height, width))[0]
-
-
-def kinds_of(reads: Sequence[str]) -> list[str]:
-    """Which kinds of features the stores at these paths, data/<kind>/<dataset>, are made of."""
-    return [path.split("/")[1] for path in reads]

@@ -1,7 +1,7 @@
 """What trained systems say of a track: its features become the stores that a system reads, and go the way of every clip."""
 
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -57,21 +57,25 @@ def load(system: str, checkpoint: Path) -> Champion:
 
 
 def feature_configs(champions: Sequence[Champion], max_frames: int) -> dict[str, FeatureConfig]:
-    """How features are made, by dataset: as its stages make them."""
-    configs = {}
+    """How features are made, by dataset: as its stages make them, all kinds that any of the systems reads."""
+    kinds: dict[str, set[str]] = {}
     for champion in champions:
-        dataset, kinds = champion.dataset, set(champion.reads.values())
-        made: dict[str, Any] = {}
-        if kinds & {"silhouettes", "poses", "foregrounds"}:
-            made["silhouette"] = silhouettes.Config(**params("silhouettes", dataset))
-        if "foregrounds" in kinds:
-            made["foreground"] = foregrounds.Config(**params("foregrounds", dataset))
-        if "crops" in kinds:
-            made["crop"] = crops.Config(**params("crops", dataset))
-        if "flow" in kinds:
-            made["flow"] = flow.Config(**params("flow", dataset))
-        configs[dataset] = FeatureConfig(max_frames=max_frames, **made)
-    return configs
+        kinds.setdefault(champion.dataset, set()).update(champion.reads.values())
+    return {dataset: feature_config(dataset, of_dataset, max_frames) for dataset, of_dataset in kinds.items()}
+
+
+def feature_config(dataset: str, kinds: Collection[str], max_frames: int) -> FeatureConfig:
+    """How these kinds of features are made of one dataset."""
+    made: dict[str, Any] = {}
+    if {"silhouettes", "poses", "foregrounds"} & set(kinds):
+        made["silhouette"] = silhouettes.Config(**params("silhouettes", dataset))
+    if "foregrounds" in kinds:
+        made["foreground"] = foregrounds.Config(**params("foregrounds", dataset))
+    if "crops" in kinds:
+        made["crop"] = crops.Config(**params("crops", dataset))
+    if "flow" in kinds:
+        made["flow"] = flow.Config(**params("flow", dataset))
+    return FeatureConfig(max_frames=max_frames, **made)
 
 
 def answer(champion: Champion, features: Features) -> Answer | str:

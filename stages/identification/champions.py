@@ -3,9 +3,8 @@
 import os
 from pathlib import Path
 
-from stages.shared.project import output, state, tracking_uri
-
-ALIAS = "champion"
+from stages.shared.databases import mlflow_database
+from stages.shared.project import output, state
 
 
 def champion_checkpoint(system: str) -> Path:
@@ -14,10 +13,12 @@ def champion_checkpoint(system: str) -> Path:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
+    from stages.shared.tracking import CHAMPION
+
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
-    mlflow.set_tracking_uri(tracking_uri())
+    mlflow.set_tracking_uri(mlflow_database())
     try:
-        version = mlflow.MlflowClient().get_model_version_by_alias(system, ALIAS)
+        version = mlflow.MlflowClient().get_model_version_by_alias(system, CHAMPION)
     except MlflowException as error:
         raise ValueError(
             f"{system} has no champion in the registry ({error.error_code}): run dvc repro register@{system}"

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from people import systems
 from people.config import build, check
 from people.video import moving_people, tracking
 from people.video.finders import Finder, FoundPeople, MediapipeMasks
@@ -48,6 +49,7 @@ class Config:
             "finder": (self.finder in FINDERS, f"one of {', '.join(FINDERS)}"),
             "masks": (self.masks in MASKS, f"one of {', '.join(MASKS)}"),
             "max_frames": (self.max_frames >= 1, "at least 1"),
+            "systems": (set(self.systems) <= set(systems.names()), f"some of {', '.join(systems.names())}"),
         }
         check("identify.", self, rules)
 

@@ -23,6 +23,7 @@ from people.storage import write_atomic
 from stages.shared.databases import mlflow_database
 from stages.shared.project import file_lock, sqlite_address, state
 
+CHAMPION = "champion"  # the alias of the version of a registered model that is to be used
 RUN_FILE = "mlflow_run"
 PARENT_TAG = "mlflow.parentRunId"
 MAX_PARAM_CHARS = 500

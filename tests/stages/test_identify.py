@@ -23,7 +23,7 @@ from people.config import build
 from people.records import ACTIVITIES
 from people.video import silhouettes, sources, track_features
 from stages import identify
-from stages.identification import detectors, following
+from stages.identification import answers, detectors, following
 from stages.identification.following import Config, Person, Progress
 from stages.shared.project import params
 
@@ -181,10 +181,58 @@ def test_the_settings_of_params_are_complete(root: Path, monkeypatch: pytest.Mon
     assert (config.finder, config.background.side_px > 0) == ("background", True)
 
 
-@pytest.mark.parametrize(("name", "value"), [("finder", "eyes"), ("masks", "none"), ("max_frames", 0)])
+@pytest.mark.parametrize(("name", "value"), [("finder", "eyes"), ("masks", "none"), ("max_frames", 0), ("systems", ["gait"])])
 def test_every_rule_of_the_settings_names_its_key(name: str, value: Any):
     with pytest.raises(ValueError, match=rf"identify\.{name} must be "):
         build(Config, SETTINGS | {name: value})
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--checkpoint", "reid"], "expected SYSTEM=FILE, such as reid=data/models/reid/checkpoint.pt, got 'reid'"),
+        (["--checkpoint", "multipose=x.pt"], "--checkpoint multipose=...: nothing would use it"),
+        (["--checkpoint", "reid=nowhere.pt"], "no checkpoint at nowhere.pt"),
+    ],
+)
+def test_a_checkpoint_that_is_none_or_that_nothing_would_use_is_refused(
+    arguments: list[str], reason: str, tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+):  # fmt: skip
+    path = video(tmp_path / "walk.mp4", frames(5))
+    monkeypatch.chdir(root)
+    monkeypatch.setenv("PEOPLE_STATE", str(tmp_path / "state"))
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    monkeypatch.setattr(sys, "argv", ["identify", str(path), "--out", str(tmp_path / "out"), *arguments])
+    with pytest.raises(SystemExit) as ended:
+        identify.main()
+    assert reason in f"{ended.value.code} {capsys.readouterr().err}"
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("source", "name"),
+    [
+        ("films/a walk.mp4", "a-walk"),
+        ("rtsp://door/stream", "stream"),
+        ("rtsp://door", "door"),
+        ("http://door/a?key=...", "a-key"),
+    ],
+)
+def test_the_folder_is_named_after_the_source(source: str, name: str):
+    assert identify.folder_name(source) == name
+
+
+def test_two_systems_of_one_dataset_get_all_that_both_read(root: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(root)
+    champions = [
+        answers.Champion(name, "fvg", None, {}, {"frames": kind}) for name, kind in (("a", "foregrounds"), ("b", "silhouettes"))
+    ]
+    for order in (champions, champions[::-1]):
+        made = answers.feature_configs(order, 10)["fvg"]
+        assert made.silhouette is not None
+        assert made.foreground is not None
+        assert made.crop is None
 
 
 def command(*arguments: str, folder: Path) -> subprocess.Popen:
