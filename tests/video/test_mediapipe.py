@@ -160,7 +160,7 @@ def test_without_the_files_the_error_names_the_command_that_fetches_them(tmp_pat
 
 
 def test_without_the_runtime_the_error_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setitem(sys.modules, "ai_edge_litert", None)
+    monkeypatch.setitem(sys.modules, "ai_edge_litert.interpreter", None)  # even where it was imported before
     with pytest.raises(ValueError, match=r"ai-edge-litert is not installed; pip install '\.\[mobile\]'"):
         mediapipe.person_in_box(np.zeros((4, 4, 3), np.uint8), np.array([0.0, 0, 4, 4]), tmp_path / "model.tflite")
 
