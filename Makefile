@@ -26,9 +26,9 @@ real: $(READY) ## the same on recordings of real walks: make real ARCHIVE=path/t
 	dvc repro
 	@python -m stages.report --where
 
-identify: $(READY) ## the people in a video of your own: make identify VIDEO=path/to/video.mp4 (a folder of images, a camera's address)
+identify: $(READY) ## the people in a video of your own: make identify VIDEO=path/to/video.mp4 [GALLERY=name] (or a folder of images, a camera)
 	@test -n "$(VIDEO)" || { echo "make identify wants VIDEO=path/to/video.mp4, a folder of images, or a camera's address"; exit 2; }
-	python -m stages.identify "$(VIDEO)"
+	python -m stages.identify "$(VIDEO)" $(if $(GALLERY),--gallery "$(GALLERY)")
 
 test: $(READY) ## every test but those of servers and workers; those on real recordings skip where the recordings are absent
 	python -m pytest --numprocesses auto -m "not servers and not torture"

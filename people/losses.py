@@ -171,8 +171,8 @@ class _HingeSum(torch.autograd.Function):
         place = place.expand(len(distance), -1, -1)  # (strip, anchor, positive)
         reach = (margin + distance.gather(2, place)).masked_fill_(is_positive == 0, -torch.inf)
         hinge = (reach[..., None] - distance.masked_fill(~negative, torch.inf)[:, :, None]).relu_()
-        violated = hinge > 0  # (strip, anchor, positive, sample)
-        as_positive, as_negative = (violated.sum(axis, dtype=torch.int32).to(distance.dtype) for axis in (3, 2))
+        violated = hinge.sign()  # (strip, anchor, positive, sample), 1 or 0: whole numbers are summed exactly, without a copy
+        as_positive, as_negative = violated.sum(3), violated.sum(2)
         ctx.save_for_backward(torch.zeros_like(distance).scatter_(2, place, as_positive).sub_(as_negative))
         count = as_positive.sum((1, 2), dtype=torch.float64).long()
         ctx.mark_non_differentiable(count)
@@ -200,7 +200,8 @@ class _Distances(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, strips: Float[Tensor, "strip sample channel"]) -> Float[Tensor, "strip sample sample"]:
-        centred = strips.double() - strips.double().mean(1, keepdim=True)
+        centred = strips.to(torch.float64, memory_format=torch.contiguous_format, copy=True)
+        centred -= centred.mean(1, keepdim=True)
         products = centred @ centred.mT
         squares = products.diagonal(dim1=1, dim2=2)
         sums = squares[:, :, None] + squares[:, None]

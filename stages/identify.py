@@ -1,47 +1,53 @@
 """People in a video: found, followed, and described by the trained systems.
 
     python -m stages.identify video.mp4
+    python -m stages.identify video.mp4 --gallery staff
     python -m stages.identify rtsp://camera/stream --out identified/door
 
 The source is a video file, a folder of images, or a camera's address. Into the folder --out go tracks.csv and tracks.parquet
 (one row a track), boxes.parquet (one row a person a frame), annotated.mp4, and index.html, one page with a card for every
-track. Systems whose champion is registered describe the tracks; others are named as missing. Ctrl-C ends with what there is.
+track. Systems whose champion is registered describe the tracks; others are named as missing. With a gallery (`stages.enroll`)
+each track gets the name of the nearest person there, or is unknown; candidates.csv and candidates.parquet list the nearest.
+Ctrl-C ends with what there is.
 """
 
 import argparse
+import math
 import re
 import signal
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Event
-from typing import Any
 
 import numpy as np
-import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 from tqdm import tqdm
 
-from people import systems
 from people.config import build
 from people.video import sources
 from people.video.finders import Finder
+from people.video.track_features import Config as FeatureConfig
 from people.video.tracking import Track
 from stages.identification import answers, following, pages
 from stages.identification.annotated import AnnotatedVideo
-from stages.identification.champions import champion_checkpoint
+from stages.identification.champions import champion, from_file
 from stages.identification.detectors import detector
 from stages.identification.following import Config, Person, Progress
-from stages.shared.project import params, remove
+from stages.identification.galleries import Gallery
+from stages.identification.matching import Matcher
+from stages.shared.project import params, remove, state
 
-TRACK_COLUMNS = ("track", "first_frame", "last_frame", "start_s", "end_s", "frames")
+SLOWER = 0.1  # than a dataset's clips: a source of fewer frames a second is told to be slow
+SHOWN = "identified.txt"  # in the project's state: the folders of results that name people of a gallery
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("source", help="a video file, a folder of images, or a camera's address")
     parser.add_argument("--out", type=Path, help="the folder to write to (identified/<name of the source>)")
+    parser.add_argument("--gallery", help="the people to compare with: a gallery made by stages.enroll")
     parser.add_argument("--finder", choices=following.FINDERS, help="who finds people; identify.finder in params.yaml")
     parser.add_argument("--rate", type=float, help="frames a second of a folder of images (25)")
     parser.add_argument("--seconds", type=float, help="end after so much of the source")
@@ -58,10 +64,13 @@ def main() -> None:
     try:
         config = build(Config, params("identify") | ({"finder": arguments.finder} if arguments.finder else {}))
         refuse_unused(given, config)
+        gallery = Gallery.existing(arguments.gallery) if arguments.gallery is not None else None
         source = sources.open_source(arguments.source, rate_hz=arguments.rate)
         out = arguments.out or Path("identified", folder_name(source.name))
         champions, missing = find_champions(config.systems, given)
-        fault = identify(source, config, champions, missing, out, seconds=arguments.seconds, detector=detector(config, given))
+        matcher = Matcher.of(gallery, champions, config.false_accept_rate) if gallery else None
+        finder = detector(config, given)
+        fault = identify(source, config, champions, missing, out, seconds=arguments.seconds, detector=finder, matcher=matcher)
     except ValueError as error:
         sys.exit(str(error))
     if fault:
@@ -95,8 +104,7 @@ def find_champions(names: Sequence[str], given: dict[str, str]) -> tuple[list[an
     champions, missing = [], {}
     for name in names:
         try:
-            checkpoint = Path(given[name]) if name in given else champion_checkpoint(name)
-            champions.append(answers.load(name, checkpoint))
+            champions.append(answers.load(name, from_file(name, Path(given[name])) if name in given else champion(name)))
         except ValueError as error:
             if name in given:
                 raise
@@ -113,13 +121,16 @@ def identify(
     *,
     seconds: float | None = None,
     detector: Finder | None = None,
+    matcher: Matcher | None = None,
 ) -> str:
     """Write everything about a video's people to a folder; why it ended early, or nothing."""
     progress, stopped = Progress(), Event()
     cards: list[pages.Card] = []
     by_name = {each.system: each for each in champions}
-    features = answers.feature_configs(champions, config.max_frames)
+    features = answers.feature_configs(by_name, config.max_frames)
     partial = prepared(out)
+    if matcher:
+        remember(out)
     before = signal.getsignal(signal.SIGINT)
 
     def stop(*_: object) -> None:
@@ -135,21 +146,43 @@ def identify(
         ):
             for event in following.follow(source, config, features, progress, stopped, detector=detector, until_s=seconds):
                 if isinstance(event, Person):
-                    cards.append(pages.card(event, by_name))
+                    cards.append(pages.card(event, by_name, matcher))
                     boxes.add(event.track)
-                    write_tables(partial, cards)
+                    pages.write_tables(partial, [each.told_in_tables() for each in cards], with_gallery=matcher is not None)
                 else:
                     video.add(event.frame.rgb, event.frame.time_s, event.boxes_xyxy_px, event.numbers, source.rate_hz)
                     bar.update()
         cards.sort(key=lambda each: each.number)
-        write_tables(partial, cards)
-        (partial / "index.html").write_text(page(source, config, progress, cards, missing))
+        pages.write(
+            partial,
+            pages.results(
+                cards,
+                matcher,
+                source=source.name,
+                rate_hz=source.rate_hz,
+                frames=progress.frames,
+                size_hw=list(progress.size_hw),
+                fault=progress.fault,
+                missing=missing,
+                notes=slow_notes(source.rate_hz, features),
+                finder=config.finder,
+            ),
+        )
         remove(out)
         partial.replace(out)
     finally:
         signal.signal(signal.SIGINT, before)
     print(f"{out}: {len(cards)} people in {progress.frames} frames, {out / 'index.html'}")
     return progress.fault
+
+
+def slow_notes(rate_hz: float, features: Mapping[str, FeatureConfig]) -> list[str]:
+    """For every dataset with more frames a second than the source what that means."""
+    return [
+        f"It has {rate_hz:.3g} frames a second, {dataset} has {each.frame_rate_hz:.3g}: gait looks faster than in training"
+        for dataset, each in features.items()
+        if (each.silhouette or each.flow) and rate_hz < (1 - SLOWER) * each.frame_rate_hz < math.inf
+    ]
 
 
 def prepared(out: Path) -> Path:
@@ -188,41 +221,10 @@ class BoxTable:
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self.SCHEMA))
 
 
-def write_tables(folder: Path, cards: Sequence[pages.Card]) -> None:
-    """tracks.csv and tracks.parquet: a row for each track."""
-    table = pd.DataFrame([row_of(each) for each in cards], columns=None if cards else list(TRACK_COLUMNS))
-    table.to_csv(folder / "tracks.csv", index=False)
-    table.to_parquet(folder / "tracks.parquet", index=False)
-
-
-def page(
-    source: sources.Source, config: Config, progress: Progress, cards: Sequence[pages.Card], missing: dict[str, str]
-) -> str:
-    """The page of the video, as HTML."""
-    servings = {system: systems.find(system, "serving") for each in cards for system in each.answers}
-    return pages.render(
-        source=source.name,
-        rate_hz=source.rate_hz,
-        frames=progress.frames,
-        size_hw=progress.size_hw,
-        fault=progress.fault,
-        cards=cards,
-        similar=pages.similar(cards, servings),
-        missing=missing,
-        finder=config.finder,
-    )
-
-
-def row_of(card: pages.Card) -> dict[str, Any]:
-    """A track's row: when it was seen, and every attribute with its probability."""
-    row: dict[str, Any] = {name: getattr(card, name) for name in TRACK_COLUMNS[1:]}
-    row = {"track": card.number, **row}
-    for system, attributes in card.attributes.items():
-        for each in attributes:
-            row[f"{system}.{each.name}"] = each.value
-            if each.probability is not None:
-                row[f"{system}.{each.name}.probability"] = each.probability
-    return row
+def remember(out: Path) -> None:
+    """Note a folder whose results name people, so that `forget` finds it wherever it is."""
+    with state(SHOWN).open("a") as file:
+        file.write(f"{out.resolve()}\n")
 
 
 if __name__ == "__main__":

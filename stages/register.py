@@ -2,7 +2,8 @@
 
     python -m stages.register dmt
 
-writes data/registry/<system>.json: the version, its run, the champion, and the reason.
+writes data/registry/<system>.json: the version, its run, the champion, and the reason; of a system that tells people apart also
+how far different validation people are from each other, from which `identify` takes its threshold: a tag of the version.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from people import checkpoints, systems
-from people.revalidation import revalidate
+from people.revalidation import impostors, revalidate
 from people.storage import file_digest
 from people.storage.store import stores_digest
 from stages.shared import tracking
@@ -81,6 +82,9 @@ def register(system: str, selected: dict[str, Any], metrics: dict[str, float], r
             **{f"test.{name}": repr(value) for name, value in metrics.items() if not name.endswith((".low", ".high"))},
         }
         version = register_version(client, system, experiment_id, checkpoint, tags, metrics)
+    strangers = impostors(checkpoint, reads)
+    if strangers is not None:
+        client.set_model_version_tag(system, str(version.version), tracking.IMPOSTORS, strangers.to_json())
     champion = current_champion(client, system)
     is_champion, why = compare_with_champion(version, champion, data_digest, reads)
     if is_champion:
@@ -95,6 +99,7 @@ def register(system: str, selected: dict[str, Any], metrics: dict[str, float], r
         "checkpoint_sha256": selected["sha256"],
         "data_digest": data_digest,
         "validation_score": selected["validation_score"],
+        "impostors": None if strangers is None else json.loads(strangers.to_json()),
     }
 
 

@@ -7,16 +7,13 @@ from typing import get_args
 import numpy as np
 
 from people.records import Condition, PasserBy, Rendered, Take
-from people.synth.body.shape import unit_vectors
-from people.synth.clothing.atlas import TextureAtlas
-from people.synth.clothing.figure import Figure
-from people.synth.clothing.posture import pose_skeleton, world_joints
-from people.synth.clothing.wardrobe import build_person, check_appearance
-from people.synth.scene.camera import FIELD_HEIGHT_M, Camera, camera_at
-from people.synth.scene.figures import DrawnFigure, coco_keypoints
+from people.synth.clothing.wardrobe import check_appearance
+from people.synth.scene.camera import camera_at, ground_offset_m
+from people.synth.scene.figures import coco_keypoints
 from people.synth.scene.outdoors import outdoors
-from people.synth.scene.room import ROOM, Light, Scene, sensor_noise
+from people.synth.scene.room import ROOM, Scene, sensor_noise
 from people.synth.scene.street import STREET
+from people.synth.scene.walker import Walker
 
 _BATCH_PIXELS = 160 * 120 * 8
 
@@ -46,7 +43,7 @@ def _frames(take: Take, size_hw: tuple[int, int]) -> Iterator[Rendered]:
     gain = float(rng.uniform(0.93, 1.06))
     background = (scene.background(take.session, float(take.view_deg), size_hw) * np.float32(gain)).astype(np.float32)
     noise = sensor_noise(rng, size_hw)
-    person = _Walker(take, camera)
+    person = Walker(take, camera)
     passers_by = [_walker_behind(passer_by, take, size_hw) for passer_by in _passers_by(take)]
     batch_frames = max(_BATCH_PIXELS // (size_hw[0] * size_hw[1]), 1)
     for start in range(0, len(take.motion), batch_frames):
@@ -73,26 +70,9 @@ def _passers_by(take: Take) -> tuple[PasserBy, ...]:
     return take.surroundings.passers_by if take.surroundings else ()
 
 
-class _Walker:
-    """A dressed person who walks before a camera."""
-
-    def __init__(self, take: Take, camera: Camera) -> None:
-        motion, self.shape, outfit = build_person(take)
-        self.camera, self.figure = camera, Figure(self.shape, outfit)
-        self.atlas = TextureAtlas(self.figure, outfit, FIELD_HEIGHT_M / camera.size_hw[0] / 3)
-        self.joints_m = world_joints(motion, outfit, self.shape)
-
-    def batch(self, numbers: range, light: Light, gain: float) -> "DrawnFigure":
-        """The frames of these numbers; after the last one the person stands still."""
-        joints_m = self.joints_m[np.minimum(numbers, len(self.joints_m) - 1)]
-        skeleton = pose_skeleton(joints_m, self.shape)
-        return DrawnFigure(self.figure, self.atlas, skeleton, self.camera, light, gain)
-
-
-def _walker_behind(passer_by: PasserBy, take: Take, size_hw: tuple[int, int]) -> _Walker:
+def _walker_behind(passer_by: PasserBy, take: Take, size_hw: tuple[int, int]) -> Walker:
     """A passer-by before the take's camera; seen from the passer-by's own path, which is moved to its place."""
     own = {"motion": passer_by.motion, "identity_seed": passer_by.identity_seed, "view_deg": passer_by.view_deg}
-    walker = _Walker(replace(take, **own, condition="normal", surroundings=None), camera_at(passer_by.view_deg, size_hw))
-    away = walker.camera.axes[2] * np.array([1, 1, 0], np.float32)
-    walker.joints_m += passer_by.away_m * unit_vectors(away) + passer_by.right_m * walker.camera.axes[0]
+    walker = Walker(replace(take, **own, condition="normal", surroundings=None), camera_at(passer_by.view_deg, size_hw))
+    walker.joints_m += ground_offset_m(walker.camera, passer_by.away_m, passer_by.right_m)
     return walker

@@ -225,6 +225,10 @@ class Identifying(Protocol):
         """The distance of every embedding (rows) from every other (columns)."""
         ...
 
+    def recordings(self, samples: Any, spec: Spec) -> np.ndarray:
+        """The number of the recording of each sample: one person's passage before one camera; -1 where no person is shown."""
+        ...
+
     def attributes(self, predicted: dict[str, np.ndarray], spec: Spec) -> list[Attribute]:
         """What is told of one person beside who it is, from the predictions of several samples."""
         ...

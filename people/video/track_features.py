@@ -1,5 +1,6 @@
 """What the systems read of one track, made frame by frame as the stages make it of a dataset's clips."""
 
+import math
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -11,7 +12,14 @@ from people.video import crops, foregrounds, silhouettes
 from people.video import flow as optical_flow
 from people.video.masks import Mask, binarise
 
+FIELDS = {  # of each kind of features, as in the stores
+    "silhouettes": ("silhouette", "box", "frame"),
+    "foregrounds": ("foreground",),
+    "crops": ("image",),
+    "flow": ("flow", "box"),
+}
 PHOTOS = 16  # of a track at least, where it has as many frames; at most twice as many
+EARLY = 0.25  # of a frame's period, by which a frame may come before it is due: times in files are rounded
 BORDER_PX = 2.0  # of a frame: whose box comes so near to it is cut off
 PHOTO_MARGIN = 0.05  # of the box's size, on each side
 
@@ -20,7 +28,8 @@ PHOTO_MARGIN = 0.05  # of the box's size, on each side
 class Config:
     """How each kind of feature is made, by the configuration of its stage; None: it is not made.
 
-    `max_frames`: of a track, whose features are kept; of a longer one the first. It bounds memory.
+    `max_frames`: of a track, whose features are kept; of a longer one the first. It bounds memory. `frame_rate_hz`: frames of a
+    faster video are left out, as gait looks different at another rate.
     """
 
     silhouette: silhouettes.Config | None = None
@@ -28,6 +37,25 @@ class Config:
     crop: crops.Config | None = None
     flow: optical_flow.Config | None = None
     max_frames: int = 1500
+    frame_rate_hz: float = math.inf
+
+
+@dataclass(eq=False)
+class FrameRate:
+    """Which frames of a video are taken, so that there are at most so many a second; the others are left out evenly."""
+
+    rate_hz: float
+    taken: int = 0
+    _due_s: float = -math.inf
+
+    def takes(self, time_s: float) -> bool:
+        """Whether the frame at this time is taken; frames are asked for in the order of their times."""
+        period_s = 1 / self.rate_hz
+        if time_s < self._due_s - EARLY * period_s:
+            return False
+        self._due_s = max(self._due_s + period_s, time_s)
+        self.taken += 1
+        return True
 
 
 class Photo(NamedTuple):
@@ -60,7 +88,7 @@ class Features:
         mask: Mask | None,
         number: int,
     ) -> None:
-        """The person in the video's frame of this number."""
+        """The person in the taken frame of this number."""
         index = self.frame_count
         self.frame_count += 1
         if self.config.crop and index % self._photo_step == 0:

@@ -1,22 +1,25 @@
 """What trained systems say of a track: its features become the stores that a system reads, and go the way of every clip."""
 
+import math
 import tempfile
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from people import checkpoints, systems
 from people.config import build
+from people.evaluation.open_set import Impostors
 from people.inference import joined, over_split
 from people.records import ATTRIBUTES
+from people.storage import file_digest
 from people.storage.store import Field, StoreWriter
 from people.training.system import Attribute
 from people.video import crops, flow, foregrounds, poses, silhouettes
 from people.video.track_features import Config as FeatureConfig
-from people.video.track_features import Features
+from stages.identification.champions import Trained
 from stages.shared.project import params
 
 BATCH_SIZE = 16
@@ -28,13 +31,27 @@ UNKNOWN |= {"age_years": float("nan"), "kind": "person", "role": "gallery", "cam
 
 @dataclass(frozen=True, eq=False)
 class Champion:
-    """A trained system: its network and the checkpoint's entries; `reads`: the kind of features in each slot that it reads."""
+    """A trained system: its network and the checkpoint's entries; `reads`: the kind of features in each slot that it reads.
+
+    `version` says which it is, `digest` is the checkpoint's SHA-256. `impostors` None: no distances of strangers are known.
+    """
 
     system: str
     dataset: str
     network: Any
     checkpoint: dict[str, Any]
     reads: Mapping[str, str]
+    version: str = ""
+    digest: str = ""
+    impostors: Impostors | None = None
+
+
+class Kinds(Protocol):
+    """The features of one track or recording."""
+
+    def arrays(self, kind: str) -> dict[str, np.ndarray]:
+        """The fields of one kind; empty where there are none."""
+        ...
 
 
 class Answer(NamedTuple):
@@ -45,22 +62,30 @@ class Answer(NamedTuple):
     attributes: list[Attribute]
 
 
-def load(system: str, checkpoint: Path) -> Champion:
+def load(system: str, trained: Trained) -> Champion:
     """The trained system in this file; ValueError where it cannot describe tracks."""
+    checkpoint = trained.checkpoint
     network, entries = checkpoints.load(checkpoint)
     if entries["system"] != system:
         raise ValueError(f"{checkpoint} is a checkpoint of {entries['system']}, expected one of {system}")
     if not getattr(systems.find(system, "serving"), "EMBEDDING", ""):
         raise ValueError(f"{system} does not tell people apart and cannot describe tracks; leave it out of identify.systems")
+    dataset, reads = reading(system)
+    return Champion(system, dataset, network, entries, reads, trained.version, file_digest(checkpoint), trained.impostors)
+
+
+def reading(system: str) -> tuple[str, dict[str, str]]:
+    """The dataset whose clips a system reads, and the kind of features in each slot."""
     reads = {slot: path.split("/")[1] for slot, path in params("systems", system, "reads").items()}
-    return Champion(system, params("systems", system, "dataset"), network, entries, reads)
+    return params("systems", system, "dataset"), reads
 
 
-def feature_configs(champions: Sequence[Champion], max_frames: int) -> dict[str, FeatureConfig]:
-    """How features are made, by dataset: as its stages make them, all kinds that any of the systems reads."""
+def feature_configs(names: Iterable[str], max_frames: int) -> dict[str, FeatureConfig]:
+    """How features are made, by dataset: as its stages make them, all kinds that any of these systems reads."""
     kinds: dict[str, set[str]] = {}
-    for champion in champions:
-        kinds.setdefault(champion.dataset, set()).update(champion.reads.values())
+    for name in names:
+        dataset, reads = reading(name)
+        kinds.setdefault(dataset, set()).update(reads.values())
     return {dataset: feature_config(dataset, of_dataset, max_frames) for dataset, of_dataset in kinds.items()}
 
 
@@ -75,10 +100,11 @@ def feature_config(dataset: str, kinds: Collection[str], max_frames: int) -> Fea
         made["crop"] = crops.Config(**params("crops", dataset))
     if "flow" in kinds:
         made["flow"] = flow.Config(**params("flow", dataset))
-    return FeatureConfig(max_frames=max_frames, **made)
+    rate_hz = params("datasets", dataset).get("frame_rate_hz")  # datasets of photos have none
+    return FeatureConfig(max_frames=max_frames, frame_rate_hz=float(rate_hz or math.inf), **made)
 
 
-def answer(champion: Champion, features: Features) -> Answer | str:
+def answer(champion: Champion, features: Kinds) -> Answer | str:
     """What a system says of a track, or why it says nothing: too little of the person was seen."""
     serving: Any = systems.find(champion.system, "serving")
     spec, data = champion.checkpoint["spec"], systems.find(champion.system, "data")
@@ -98,7 +124,7 @@ def answer(champion: Champion, features: Features) -> Answer | str:
     return Answer(len(embedding), embedding.mean(axis=0), serving.attributes(predicted, spec))
 
 
-def write(path: Path, kind: str, dataset: str, features: Features) -> bool:
+def write(path: Path, kind: str, dataset: str, features: Kinds) -> bool:
     """A store of one clip, the track, as the stage of this kind writes it; False where there is nothing to write."""
     arrays = features.arrays("silhouettes" if kind == "poses" else kind)
     if not arrays:

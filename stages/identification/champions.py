@@ -1,19 +1,31 @@
-"""The registered champion of a system, as a file."""
+"""The registered champion of a system: its checkpoint as a file, and how near strangers come to each other."""
 
+import json
 import os
 from pathlib import Path
+from typing import NamedTuple
 
+from people.evaluation.open_set import Impostors
+from people.storage import file_digest
 from stages.shared.databases import mlflow_database
 from stages.shared.project import output, state
 
 
-def champion_checkpoint(system: str) -> Path:
-    """The checkpoint of the version that has the alias `champion`, fetched once; ValueError where there is none."""
+class Trained(NamedTuple):
+    """A checkpoint, what it is called, and the distances of impostors on its validation people; None: unknown."""
+
+    checkpoint: Path
+    version: str
+    impostors: Impostors | None
+
+
+def champion(system: str) -> Trained:
+    """The version that has the alias `champion`, its checkpoint fetched once; ValueError where there is none."""
     import mlflow
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    from stages.shared.tracking import CHAMPION
+    from stages.shared.tracking import CHAMPION, IMPOSTORS
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     mlflow.set_tracking_uri(mlflow_database())
@@ -28,4 +40,14 @@ def champion_checkpoint(system: str) -> Path:
         with output(kept) as file:
             uri = f"models:/{system}/{version.version}/artifacts/checkpoint.pt"
             Path(download_artifacts(uri, dst_path=str(kept.parent))).replace(file)
-    return kept
+    text = version.tags.get(IMPOSTORS)
+    return Trained(kept, f"version {version.version}", Impostors.from_json(text) if text else None)
+
+
+def from_file(system: str, checkpoint: Path) -> Trained:
+    """A checkpoint in a file; the distances are known if it is the one that `register` has seen last."""
+    entry = Path("data/registry", f"{system}.json")
+    registered = json.loads(entry.read_text()) if entry.is_file() else {}
+    is_known = checkpoint.is_file() and registered.get("checkpoint_sha256") == file_digest(checkpoint)
+    values = registered.get("impostors") if is_known else None
+    return Trained(checkpoint, str(checkpoint), Impostors.from_json(json.dumps(values)) if values else None)

@@ -8,7 +8,7 @@ from jaxtyping import UInt8
 
 from people import checkpoints, systems
 from people.video.finders import Detector, Finder, FoundPeople
-from stages.identification.champions import champion_checkpoint
+from stages.identification.champions import champion
 from stages.identification.following import Config
 
 
@@ -35,5 +35,5 @@ def detector(config: Config, given: dict[str, str]) -> Finder | None:
     if config.finder == "background":
         return None
     if config.finder == "multipose":
-        return Multipose(Path(given["multipose"]) if "multipose" in given else champion_checkpoint("multipose"))
+        return Multipose(Path(given["multipose"]) if "multipose" in given else champion("multipose").checkpoint)
     return Detector(config.finder, config.finder_weights)

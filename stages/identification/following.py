@@ -14,7 +14,7 @@ from people.video import moving_people, tracking
 from people.video.finders import Finder, FoundPeople, MediapipeMasks
 from people.video.sources import Frame, Source, SourceError
 from people.video.track_features import Config as FeatureConfig
-from people.video.track_features import Features
+from people.video.track_features import Features, FrameRate
 from people.video.tracking import Track, Tracker
 
 FINDERS = ("background", "fasterrcnn", "maskrcnn", "multipose")
@@ -30,6 +30,7 @@ class Config:
     `masks`: whose, from which silhouettes are made: the finder's own where it has some, or MediaPipe's in its boxes.
     `finder_weights` and `mask_weights`: files of torchvision's detectors and of MediaPipe ("": torch's cache). `max_frames`: of
     a track, of which features are kept. `systems`: whose champions describe the tracks, where there are some.
+    `false_accept_rate`: with a gallery, the share of strangers who may be taken for somebody in it.
     """
 
     finder: str
@@ -38,6 +39,7 @@ class Config:
     mask_weights: str
     max_frames: int
     systems: list[str]
+    false_accept_rate: float
     background: Any  # moving_people.Config, or its block in params.yaml
     tracking: Any  # tracking.Config, or its block
 
@@ -49,6 +51,7 @@ class Config:
             "finder": (self.finder in FINDERS, f"one of {', '.join(FINDERS)}"),
             "masks": (self.masks in MASKS, f"one of {', '.join(MASKS)}"),
             "max_frames": (self.max_frames >= 1, "at least 1"),
+            "false_accept_rate": (0 < self.false_accept_rate < 1, "between 0 and 1"),
             "systems": (set(self.systems) <= set(systems.names()), f"some of {', '.join(systems.names())}"),
         }
         check("identify.", self, rules)
@@ -97,8 +100,10 @@ def follow(
     A source that ends before its end is told in `progress.fault`; what was seen before is answered.
     """
     tracker = Tracker(config.tracking, source.rate_hz)
+    rates = {dataset: FrameRate(each.frame_rate_hz) for dataset, each in features.items()}
     try:
         for frame, found in _found(source, config, detector):
+            taken = [dataset for dataset, rate in rates.items() if rate.takes(frame.time_s)]
             progress.frames, progress.size_hw = frame.number + 1, (frame.rgb.shape[0], frame.rgb.shape[1])
             tracks, ended = tracker.update(found.boxes_xyxy_px, found.scores, frame=frame.number, time_s=frame.time_s)
             yield from _finished(ended, progress)
@@ -106,8 +111,8 @@ def follow(
                 if track is not None:
                     person = progress.open_people.get(track.number) or _begun(track, features, progress)
                     mask = found.masks[row] if found.masks is not None else None
-                    for each in person.features.values():
-                        each.add(frame.rgb, found.boxes_xyxy_px[row], mask, frame.number)
+                    for dataset in taken:
+                        person.features[dataset].add(frame.rgb, found.boxes_xyxy_px[row], mask, rates[dataset].taken)
                     if found.activities is not None:
                         person.activities.append(found.activities[row])
             yield _shown(frame, tracks, found)

@@ -1,24 +1,35 @@
-"""The page of a video: a card for every track, with what was seen of the person and what the systems say."""
+"""What is known of a video's people, as plain values (results.json), and what is made of them: the page and the tables."""
 
 import base64
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from people import systems
 from people.records import ACTIVITIES
+from people.storage import write_atomic
 from people.training.system import Attribute
 from stages.identification import answers
-from stages.identification.answers import Answer, Champion
+from stages.identification.answers import Answer, Champion, Kinds
 from stages.identification.following import Person
+from stages.identification.galleries import PICTURE
+from stages.identification.matching import ALL, Match, Matcher
 
+Plain = dict[str, Any]  # what JSON can hold
+RESULTS, PAGE = "results.json", "index.html"
+TRACK_COLUMNS = ("track", "first_frame", "last_frame", "start_s", "end_s", "frames")
+CANDIDATE_COLUMNS = ("track", "by", "rank", "name", "person", "distance", "accept_rate", "threshold")
 TEMPLATES = Path(__file__).parent
 PICTURES = 8  # of a strip
 PICTURE_HEIGHT_PX = 96
 SIMILAR_SHOWN = 3
+FORGOTTEN = "forgotten"  # in place of the name of a person who was taken out of the gallery
 
 
 class Card(NamedTuple):
@@ -37,18 +48,44 @@ class Card(NamedTuple):
     answers: dict[str, Answer]
     told: dict[str, list[Attribute]]
     reasons: dict[str, str]
+    match: Match | None
 
     @property
     def attributes(self) -> dict[str, list[Attribute]]:
         """By system, where it tells some."""
         return {system: answer.attributes for system, answer in self.answers.items() if answer.attributes} | self.told
 
+    def plain(self, similar: Mapping[str, Sequence[tuple[int, float]]]) -> Plain:
+        """Everything that is shown of the track."""
+        pictures = {caption: encoded(png) for caption, png in self.pictures.items()}
+        return {**self.told_in_tables(), "pictures": pictures, "similar": {name: list(each) for name, each in similar.items()}}
 
-def card(person: Person, champions: Mapping[str, Champion]) -> Card:
+    def told_in_tables(self) -> Plain:
+        """The same without pictures and similar tracks."""
+        values: Plain = {name: getattr(self, name) for name in TRACK_COLUMNS[1:]}
+        values = {"track": self.number, **values}
+        values["attributes"] = {system: [each._asdict() for each in told] for system, told in self.attributes.items()}
+        values["reasons"] = self.reasons
+        if self.match is not None:
+            values["identity"] = {
+                "name": self.match.name,
+                "person": self.match.identity.person if self.match.identity else None,
+                "accept_rate": self.match.candidates[ALL][0].accept_rate if self.match.candidates.get(ALL) else None,
+            }
+            values["candidates"] = [
+                {"by": by, "rank": rank, **each._asdict(), "threshold": self.match.thresholds.get(by)}
+                for by, candidates in self.match.candidates.items()
+                for rank, each in enumerate(candidates, start=1)
+            ]
+        return values
+
+
+def card(person: Person, champions: Mapping[str, Champion], matcher: Matcher | None = None) -> Card:
     """The card of a finished track."""
     track = person.track
     told = {"multipose": activity(person.activities)} if person.activities else {}
     said = {name: answers.answer(champion, person.features[champion.dataset]) for name, champion in champions.items()}
+    told_apart = {name: each for name, each in said.items() if isinstance(each, Answer)}
     return Card(
         track.number,
         track.frames[0],
@@ -56,10 +93,11 @@ def card(person: Person, champions: Mapping[str, Champion]) -> Card:
         track.times_s[0],
         track.times_s[-1],
         len(track.frames),
-        strips(person),
-        {name: each for name, each in said.items() if isinstance(each, Answer)},
+        strips(person.features),
+        told_apart,
         told,
         {name: each for name, each in said.items() if isinstance(each, str)},
+        matcher.match(told_apart) if matcher else None,
     )
 
 
@@ -69,10 +107,10 @@ def activity(probabilities: Sequence[np.ndarray]) -> list[Attribute]:
     return [Attribute("activity", ACTIVITIES[int(mean.argmax())], float(mean.max()))]
 
 
-def strips(person: Person) -> dict[str, bytes]:
-    """Evenly spread pictures of each kind, side by side."""
+def strips(by_dataset: Mapping[str, Kinds]) -> dict[str, bytes]:
+    """Evenly spread pictures of each kind, side by side, as PNG files by their caption."""
     pictures: dict[str, bytes] = {}
-    for features in person.features.values():
+    for features in by_dataset.values():
         for kind, caption in (("crops", "Photos"), ("silhouettes", "Silhouettes"), ("foregrounds", "Foregrounds")):
             arrays = features.arrays(kind)
             if arrays and caption not in pictures:
@@ -92,14 +130,15 @@ def strip(images: np.ndarray) -> bytes:
     return png.tobytes()
 
 
-def similar(cards: Sequence[Card], champions: Mapping[str, Any]) -> dict[int, dict[str, list[tuple[int, float]]]]:
+def similar(cards: Sequence[Card]) -> dict[int, dict[str, list[tuple[int, float]]]]:
     """For each track and system the other tracks of the video by rising distance, the nearest first."""
     found: dict[int, dict[str, list[tuple[int, float]]]] = {each.number: {} for each in cards}
-    for system, serving in champions.items():
+    for system in dict.fromkeys(system for each in cards for system in each.answers):
         told = [each for each in cards if system in each.answers]
         if len(told) < 2:
             continue
         embedding = np.stack([each.answers[system].embedding for each in told]).astype(np.float32)
+        serving: Any = systems.find(system, "serving")
         distance = serving.distances(embedding, embedding)
         for row, each in enumerate(told):
             order = [column for column in np.argsort(distance[row], kind="stable").tolist() if column != row]
@@ -109,8 +148,76 @@ def similar(cards: Sequence[Card], champions: Mapping[str, Any]) -> dict[int, di
     return found
 
 
-def render(**values: Any) -> str:
-    """The page of these values, as HTML; every text in it is escaped."""
+def results(cards: Sequence[Card], matcher: Matcher | None, **video: Any) -> Plain:
+    """Everything that is told of a video, with pictures of the gallery's people who are named; `video`: see the template."""
+    nearest = similar(cards)
+    plain = [each.plain(nearest[each.number]) for each in cards]
+    named = {each["person"] for values in plain for each in values.get("candidates", ())}
+    people = {
+        each.number: {"name": each.name, "picture": encoded((each.recordings[0].path / PICTURE).read_bytes())}
+        for each in (matcher.people if matcher else ())
+        if each.number in named
+    }
+    gallery = {"name": matcher.gallery, "accept_rate": matcher.accept_rate, "people": people} if matcher else None
+    return {**video, "cards": plain, "gallery": gallery}
+
+
+def write(folder: Path, values: Plain) -> None:
+    """results.json, the page and the tables of these results."""
+    write_atomic(folder / RESULTS, json.dumps(values).encode())
+    write_atomic(folder / PAGE, render(values).encode())
+    write_tables(folder, values["cards"], with_gallery=values["gallery"] is not None)
+
+
+def write_tables(folder: Path, cards: Sequence[Plain], *, with_gallery: bool) -> None:
+    """tracks.csv and tracks.parquet, a row for each track; with a gallery also candidates.csv and candidates.parquet."""
+    tables = {"tracks": pd.DataFrame([row_of(each) for each in cards], columns=None if cards else list(TRACK_COLUMNS))}
+    if with_gallery:
+        rows = [{"track": each["track"], **candidate} for each in cards for candidate in each.get("candidates", ())]
+        tables["candidates"] = pd.DataFrame(rows, columns=list(CANDIDATE_COLUMNS))
+    for name, table in tables.items():
+        table.to_csv(folder / f"{name}.csv", index=False)
+        table.to_parquet(folder / f"{name}.parquet", index=False)
+
+
+def row_of(values: Plain) -> Plain:
+    """A track's row: when it was seen, who it is, and every attribute with its probability."""
+    row: Plain = {name: values[name] for name in TRACK_COLUMNS}
+    if "identity" in values:
+        row |= {"identity": values["identity"]["name"], "identity.accept_rate": values["identity"]["accept_rate"]}
+    for system, attributes in values["attributes"].items():
+        for each in attributes:
+            row[f"{system}.{each['name']}"] = each["value"]
+            if each["probability"] is not None:
+                row[f"{system}.{each['name']}.probability"] = each["probability"]
+    return row
+
+
+def forget(folder: Path, person: str) -> list[int]:
+    """Take a person of a gallery out of a video's results; the tracks that were taken for the person.
+
+    Of these tracks the pictures are taken out too.
+    """
+    values: Plain = json.loads((folder / RESULTS).read_text())
+    gallery, tracks = values["gallery"], []
+    if gallery is None or person not in gallery["people"]:
+        return []
+    del gallery["people"][person]
+    for each in values["cards"]:
+        each["candidates"] = [candidate for candidate in each.get("candidates", ()) if candidate["person"] != person]
+        if each["identity"]["person"] == person:
+            each["identity"], each["pictures"] = {"name": FORGOTTEN, "person": None, "accept_rate": None}, {}
+            tracks.append(each["track"])
+    write(folder, values)
+    return tracks
+
+
+def encoded(content: bytes) -> str:
+    """As text, for JSON and for addresses `data:`."""
+    return base64.b64encode(content).decode()
+
+
+def render(values: Plain) -> str:
+    """The page of these results, as HTML; every text in it is escaped."""
     environment = Environment(loader=FileSystemLoader(TEMPLATES), undefined=StrictUndefined, autoescape=True)
-    environment.filters["data"] = lambda content: base64.b64encode(content).decode()
-    return environment.get_template("page.html.j2").render(**values)
+    return environment.get_template("page.html.j2").render(values)

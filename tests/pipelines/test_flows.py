@@ -198,6 +198,15 @@ def test_every_system_is_trained_and_evaluated_and_the_same_run_again_does_nothi
     second = project.run()
     server.completed(second)
     assert {row["came"] for row in json.loads(server.artifacts(second)["stages"]["data"])} == {"up to date"}
+    clip = next((project.folder / "data/raw/casiab/video").glob("*-nm-01-*.avi"))
+    third = project.run("identify/local", video=str(clip.relative_to(project.folder)), out="found")
+    server.completed(third)
+    (track,) = json.loads(server.artifacts(third)["tracks"]["data"])
+    assert "age: " in track["told"]
+    assert "found/index.html" in server.artifacts(third)["page"]["data"]
+    missing = project.run("identify/local", video="nowhere.mp4")
+    assert server.state(missing) == "FAILED"
+    assert "nowhere.mp4 is neither a video file nor" in server.message(missing)
     assert (project.folder / "dvc.lock").read_bytes() == lock
 
 

@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from pipelines import commands, flows, graph, versions, workspace
+from pipelines import commands, flows, graph, identify, versions, workspace
 from pipelines.commands import Failed
 from pipelines.work import Inputs
 
@@ -113,6 +113,18 @@ def test_systems_and_pools_of_a_run(folder: Path, name: str):
             flows.RunOptions(pools={"train": HOSTILE[name]})
         with pytest.raises(ValidationError, match="should match pattern"):
             flows.RunOptions(pools={HOSTILE[name]: "gpu"})
+    assert files(folder) == []
+
+
+@pytest.mark.usefixtures("no_command")
+@pytest.mark.parametrize("name", HOSTILE)
+def test_videos_galleries_and_folders_of_results(folder: Path, name: str):
+    with pytest.raises(Exception, match=r"pattern|at most"):
+        identify.identify.validate_parameters({"video": "x.mp4", "gallery": HOSTILE[name]})
+    if {"\n", "\0", "\x1b"} & set(HOSTILE[name]) or name == "very long":
+        for parameters in ({"video": HOSTILE[name]}, {"video": "x.mp4", "out": HOSTILE[name]}):
+            with pytest.raises(Exception, match=r"pattern|at most"):
+                identify.identify.validate_parameters(parameters)
     assert files(folder) == []
 
 

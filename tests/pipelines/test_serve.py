@@ -161,7 +161,7 @@ def test_another_terminal_reaches_all_services_and_their_state_is_that_of_the_st
         "cpu": "process",
         "gpu": "process",
     }
-    assert len(team.prefect("deployments/filter", {})) == 12
+    assert len(team.prefect("deployments/filter", {})) == 13
     assert (team.folder / "prefect" / "prefect.db").is_file()
 
 

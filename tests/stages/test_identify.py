@@ -7,7 +7,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -18,6 +17,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 from scene_stores import write_checkpoint
+from walking_videos import RATE, SETTINGS, frames, left_px, video
 
 from people.config import build
 from people.records import ACTIVITIES
@@ -26,37 +26,6 @@ from stages import identify
 from stages.identification import answers, detectors, following
 from stages.identification.following import Config, Person, Progress
 from stages.shared.project import params
-
-HEIGHT, WIDTH, RATE = 96, 160, 10
-SETTINGS: dict[str, Any] = {
-    "finder": "background", "finder_weights": "", "masks": "finder", "mask_weights": "", "max_frames": 100, "systems": [],
-    "background": {"side_px": 160, "min_height_share": 0.2, "absorb_s": 60.0},
-    "tracking": {"high_score": 0.5, "low_score": 0.1, "min_iou": 0.1, "confirm_frames": 3, "lost_s": 1.0},
-}  # fmt: skip
-
-
-def frames(count: int, people: bool = True) -> list[np.ndarray]:
-    """A figure walks through a room from the left, and is gone in the second half."""
-    rng = np.random.default_rng(3)
-    room = rng.integers(90, 130, (HEIGHT, WIDTH, 3), np.uint8)
-    drawn = []
-    for index in range(count):
-        frame = room.copy()
-        x = -20 + round((WIDTH + 40) * index / (count / 2))
-        if people and x < WIDTH:
-            frame[20:80, max(x, 0) : max(x + 18, 0)] = (220, 30, 30)
-        drawn.append(frame)
-    return drawn
-
-
-def video(path: Path, pictures: list[np.ndarray]) -> Path:
-    with av.open(str(path), "w", options={"movflags": "+faststart"}) as container:
-        stream: Any = container.add_stream("libx264", rate=Fraction(RATE))
-        stream.width, stream.height, stream.pix_fmt, stream.options = WIDTH, HEIGHT, "yuv420p", {"crf": "10", "g": "10"}
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode(None))
-    return path
 
 
 def run(path: Path, out: Path, **settings: Any) -> str:
@@ -74,7 +43,7 @@ def test_a_person_is_found_followed_and_shown(tmp_path: Path):
     assert 24 <= track.last_frame < 30
     assert len(boxes) == track.frames
     middle = boxes.set_index("frame").loc[15]
-    x = -20 + round((WIDTH + 40) * 15 / 30)
+    x = left_px(15, 60)
     np.testing.assert_allclose(middle[["x0", "y0", "x1", "y1"]].astype(float), [x, 20, x + 18, 80], atol=3)
     page = (tmp_path / "out/index.html").read_text()
     assert "&lt;i&gt;walk" in page

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from people.synth.body.shape import unit_vectors
+
 DISTANCE_M = 6.0
 HEIGHT_M = 1.15
 TARGET_HEIGHT_M = 0.95
@@ -54,3 +56,9 @@ def camera_at(view_deg: float, size_hw: tuple[int, int]) -> Camera:
     right /= np.linalg.norm(right)
     axes = np.stack([right, np.cross(view_axis, right), view_axis])
     return Camera(position_m.astype(np.float32), axes.astype(np.float32), height * DISTANCE_M / FIELD_HEIGHT_M, size_hw)
+
+
+def ground_offset_m(camera: Camera, away_m: float, right_m: float) -> Float[np.ndarray, " 3"]:
+    """From the middle of the picture `away_m` farther from the camera and `right_m` to the image's right, along the ground."""
+    away = unit_vectors(camera.axes[2] * np.array([1, 1, 0], np.float32))
+    return np.float32(away_m) * away + np.float32(right_m) * camera.axes[0]

@@ -68,10 +68,15 @@ class DrawnFigure:
         foreground = cv2.resize(self.images[index], (width, height), interpolation=cv2.INTER_AREA)
         window = (slice(top, top + height), slice(left, left + width))
         alpha = foreground[..., 3:].astype(np.float32) * np.float32(1 / 255)
-        feet = np.stack([self.skeleton.joint[name][index] for name in ("left_ankle", "left_foot", "right_ankle", "right_foot")])
-        cast_shadows(image, self.camera, feet)
+        cast_shadows(image, self.camera, self.feet_m(index))
         image[window] = image[window] * (1 - alpha) + foreground[..., :3]
         return window, foreground
+
+    def feet_m(self, index: int) -> Float[np.ndarray, "4 3"]:
+        """Ankles and balls of both feet in frame `index`."""
+        return np.stack(
+            [self.skeleton.joint[f"{side}_{name}"][index] for side in ("left", "right") for name in ("ankle", "foot")]
+        )
 
 
 def crop_to_image(points: Float[np.ndarray, "frame vertex 3"], size_hw: tuple[int, int]) -> tuple[np.ndarray, tuple[int, int]]:

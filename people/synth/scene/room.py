@@ -121,3 +121,17 @@ def shadow_factor(
 def sensor_noise(rng: np.random.Generator, size_hw: tuple[int, int]) -> Int16[np.ndarray, " value"]:
     """Gaussian noise for four frames; each frame reads it from a random offset."""
     return np.round(NOISE_LEVELS * rng.standard_normal(size_hw[0] * size_hw[1] * 4, dtype=np.float32)).astype(np.int16)
+
+
+def frame_noise(rng: np.random.Generator, size_hw: tuple[int, int]) -> Int16[np.ndarray, "height width 3"]:
+    """Noise of one picture: a piece at a random offset of noise that is drawn once."""
+    pool, size = _noise_pool(size_hw), size_hw[0] * size_hw[1] * 3
+    offset = int(rng.integers(len(pool) - size))
+    return pool[offset : offset + size].reshape(*size_hw, 3)
+
+
+@lru_cache(maxsize=4)
+def _noise_pool(size_hw: tuple[int, int]) -> Int16[np.ndarray, " value"]:
+    pool = sensor_noise(np.random.default_rng(97), size_hw)
+    pool.setflags(write=False)
+    return pool

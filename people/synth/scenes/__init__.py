@@ -1,16 +1,13 @@
 """Pictures of several people before one camera, each in an activity of their own, with furniture and ground truth."""
 
-from functools import lru_cache
-
 import cv2
 import numpy as np
-from jaxtyping import Int16
 
 from people.records import RenderedPerson, RenderedScene, Scene
 from people.synth.activities import check_activity
 from people.synth.scene.camera import DISTANCE_M, camera_at
 from people.synth.scene.figures import mask_box
-from people.synth.scene.room import sensor_noise
+from people.synth.scene.room import frame_noise
 from people.synth.scene.shading import cast_shadows
 from people.synth.scenes.backgrounds import background_at
 from people.synth.scenes.canvas import Canvas
@@ -37,22 +34,8 @@ def render_scene(scene: Scene, *, size_hw: tuple[int, int]) -> RenderedScene:
             canvas.draw(layer)
     is_object = background.inverse_depth > 0  # shadows lie on the ground behind objects
     image[is_object] = background.image_rgb[is_object] * np.float32(gain)
-    image = cv2.add(canvas.over(image), _noise(rng, size_hw), dtype=cv2.CV_8U)
+    image = cv2.add(canvas.over(image), frame_noise(rng, size_hw), dtype=cv2.CV_8U)
     return RenderedScene(image_rgb=image, people=_ground_truth(people, canvas, size_hw))
-
-
-def _noise(rng: np.random.Generator, size_hw: tuple[int, int]) -> Int16[np.ndarray, "height width 3"]:
-    """Noise of one picture: a piece at a random offset of noise that is drawn once."""
-    pool, size = _noise_pool(size_hw), size_hw[0] * size_hw[1] * 3
-    offset = int(rng.integers(len(pool) - size))
-    return pool[offset : offset + size].reshape(*size_hw, 3)
-
-
-@lru_cache(maxsize=4)
-def _noise_pool(size_hw: tuple[int, int]) -> Int16[np.ndarray, " value"]:
-    pool = sensor_noise(np.random.default_rng(97), size_hw)
-    pool.setflags(write=False)
-    return pool
 
 
 def _ground_truth(people: list[DrawnPerson], canvas: Canvas, size_hw: tuple[int, int]) -> tuple[RenderedPerson, ...]:

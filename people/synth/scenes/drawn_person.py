@@ -8,12 +8,12 @@ from jaxtyping import Float
 
 from people.records import JOINTS, Activity, Condition, Motion, ScenePerson, Sex
 from people.synth.activities import perform
-from people.synth.body.shape import Shape, Skeleton, cross, draw_shape, estimate_height_m, unit_vectors
+from people.synth.body.shape import Shape, Skeleton, cross, draw_shape, estimate_height_m
 from people.synth.clothing.atlas import TextureAtlas
 from people.synth.clothing.figure import Figure
 from people.synth.clothing.outfit import Outfit, draw_outfit
 from people.synth.clothing.posture import pose_skeleton, world_joints
-from people.synth.scene.camera import FIELD_HEIGHT_M, NEAR_M, Camera, camera_at
+from people.synth.scene.camera import FIELD_HEIGHT_M, NEAR_M, Camera, camera_at, ground_offset_m
 from people.synth.scene.figures import SUPERSAMPLE, DrawnFigure, coco_keypoints, crop_to_image, project_landmarks
 from people.synth.scene.raster import rasterise
 from people.synth.scene.room import Light
@@ -35,7 +35,7 @@ class DrawnPerson:
         self.activity: Activity = person.activity
         self.camera = camera_at(person.view_deg, size_hw)
         body = _dressed(person, FIELD_HEIGHT_M / size_hw[0] / 3)
-        shift_m = _position_m(person, self.camera)
+        shift_m = ground_offset_m(self.camera, person.away_m, person.right_m)
         joints_m = _joints(person, body) + shift_m
         skeleton = _turn_head(pose_skeleton(joints_m, body.shape), person)
         figure = DrawnFigure(body.figure, body.atlas, skeleton, self.camera, light, gain)
@@ -44,8 +44,7 @@ class DrawnPerson:
         self.keypoints_px = coco_keypoints(skeleton, body.shape, figure, self.camera)[0]
         self.keypoint_depths_m = project_landmarks(skeleton, body.shape, self.camera)[0, :, 2]
         self.depth_m = float(self.camera.project(shift_m)[2])
-        feet = ("left_ankle", "left_foot", "right_ankle", "right_foot")
-        self.ground_contacts_m = np.concatenate([skeleton.joint[name] for name in feet])
+        self.ground_contacts_m = figure.feet_m(0)
         if person.seat is not None:
             furniture = build_furniture(person.seat, person.seed, body.shape)
             self.layers.append(_draw_furniture(furniture, shift_m, self.camera, light, gain))
@@ -85,12 +84,6 @@ def _joints(person: ScenePerson, body: _Body) -> Float[np.ndarray, "1 joint 3"]:
     known_body = replace(person.motion, height_m=shape.height_m, weight_kg=shape.bmi * shape.height_m**2)
     motion = perform(known_body, person.activity, person.seed, person.seat)
     return world_joints(motion, body.outfit, shape) if person.activity == "walking" else motion.joints_m
-
-
-def _position_m(person: ScenePerson, camera: Camera) -> Float[np.ndarray, " 3"]:
-    """Where the person is, in the person's own axes relative to the middle of the picture."""
-    away = unit_vectors(camera.axes[2] * np.array([1, 1, 0], np.float32))
-    return (np.float32(person.away_m) * away + np.float32(person.right_m) * camera.axes[0]).astype(np.float32)
 
 
 def _turn_head(skeleton: Skeleton, person: ScenePerson) -> Skeleton:

@@ -7,7 +7,7 @@ from torch import nn
 from people.inference import Batch
 from people.nn.distances import mean_strip_distance
 from people.records import GENDERS
-from people.training.system import Attribute, Shapes, Spec, Statistics
+from people.training.system import Attribute, Samples, Shapes, Spec, Statistics
 
 EMBEDDING = "signature"
 
@@ -43,6 +43,11 @@ def predictions(outputs: Batch) -> dict[str, np.ndarray]:
 def distances(probe: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     """The Euclidean distances of signatures (probe, gallery)."""
     return mean_strip_distance(torch.from_numpy(probe)[:, None], torch.from_numpy(gallery)[:, None]).numpy()
+
+
+def recordings(samples: Samples, spec: Spec) -> np.ndarray:
+    """The number of the recording of each window: that of its clip."""
+    return samples.targets(spec)["clip"].numpy()
 
 
 def attributes(predicted: dict[str, np.ndarray], spec: Spec) -> list[Attribute]:

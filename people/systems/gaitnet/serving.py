@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from people.inference import Batch
-from people.training.system import Attribute, Shapes, Spec, Statistics
+from people.training.system import Attribute, Samples, Shapes, Spec, Statistics
 
 EMBEDDING = "embedding"
 
@@ -39,6 +39,11 @@ def predictions(outputs: Batch) -> dict[str, np.ndarray]:
 def distances(probe: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     """1 - cosine of embeddings of unit length (probe, gallery)."""
     return 1 - probe @ gallery.T
+
+
+def recordings(samples: Samples, spec: Spec) -> np.ndarray:
+    """The number of the recording of each clip, which is one recording."""
+    return samples.targets(spec)["clip"].numpy()
 
 
 def attributes(predicted: dict[str, np.ndarray], spec: Spec) -> list[Attribute]:

@@ -6,7 +6,7 @@ from torch import nn
 
 from people.inference import Batch
 from people.nn.distances import mean_strip_distance
-from people.training.system import Attribute, Shapes, Spec, Statistics
+from people.training.system import Attribute, Samples, Shapes, Spec, Statistics
 
 EMBEDDING = "embedding"
 
@@ -41,6 +41,11 @@ def predictions(outputs: Batch) -> dict[str, np.ndarray]:
 def distances(probe: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     """The mean Euclidean distances of the strips of embeddings (probe, gallery)."""
     return mean_strip_distance(torch.from_numpy(probe), torch.from_numpy(gallery)).numpy()
+
+
+def recordings(samples: Samples, spec: Spec) -> np.ndarray:
+    """The number of the recording of each clip, which is one recording."""
+    return samples.targets(spec)["clip"].numpy()
 
 
 def attributes(predicted: dict[str, np.ndarray], spec: Spec) -> list[Attribute]:

@@ -6,6 +6,7 @@ from torch import nn
 
 from people.inference import Batch
 from people.nn.distances import mean_strip_distance
+from people.systems.reid import data
 from people.training.system import Attribute, Shapes, Spec, Statistics
 
 EMBEDDING = "embedding"
@@ -38,6 +39,13 @@ def predictions(outputs: Batch) -> dict[str, np.ndarray]:
 def distances(probe: np.ndarray, gallery: np.ndarray) -> np.ndarray:
     """The Euclidean distances of embeddings (probe, gallery)."""
     return mean_strip_distance(torch.from_numpy(probe)[:, None], torch.from_numpy(gallery)[:, None]).numpy()
+
+
+def recordings(samples: data.Samples, spec: Spec) -> np.ndarray:
+    """The number of the recording of each photo: those of one person by one camera are one; -1 without a person."""
+    labels = samples.targets(spec)
+    number = np.unique(np.stack([labels["subject"].numpy(), labels["camera"].numpy()]), axis=1, return_inverse=True)[1]
+    return np.where(labels["person"].numpy() == data.IS_PERSON[data.PERSON], number.reshape(-1), -1)
 
 
 def attributes(predicted: dict[str, np.ndarray], spec: Spec) -> list[Attribute]:
