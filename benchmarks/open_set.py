@@ -32,8 +32,8 @@ import torch
 from people.config import build
 from people.evaluation import bootstrap
 from people.layouts.archives import members
+from people.open_set import impostors
 from people.records import Film, Motion, Passage
-from people.revalidation import impostors
 from people.storage import write_atomic
 from people.storage.serialization import serialize
 from people.synth.body.shape import estimate_height_m

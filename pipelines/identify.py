@@ -51,7 +51,7 @@ def create_artifacts(folder: Path) -> None:
         {
             "track": card["track"],
             "seconds": f"{card['start_s']:.1f} to {card['end_s']:.1f}",
-            "who": card.get("identity", {}).get("name") or "",
+            "who": (card["identity"] or {}).get("name") or "",
             "told": ", ".join(f"{each['name']}: {each['value']}" for told in card["attributes"].values() for each in told),
         }
         for card in results["cards"]

@@ -35,7 +35,7 @@ from stages.identification.answers import Champion
 from stages.identification.detectors import detector
 from stages.identification.following import Config, Person, Progress
 from stages.identification.galleries import Embedding, Gallery, Origin, StoredFeatures
-from stages.identify import find_champions, system_and_file
+from stages.identify import find_champions, given_settings, system_and_file
 from stages.shared.project import params
 
 CLIPS = 8  # of a dataset's subject
@@ -74,7 +74,7 @@ def main() -> None:
     if asked.track is not None and not asked.video:
         parser.error("--track goes with --video")
     try:
-        config = build(Config, params("identify") | ({"finder": asked.finder} if asked.finder else {}))
+        config = build(Config, params("identify") | given_settings(asked.finder))
         given = dict(asked.checkpoint)
         champions, missing = find_champions(config.systems, given)
         gallery = Gallery.existing(asked.gallery) if asked.refresh else Gallery.named(asked.gallery)

@@ -49,6 +49,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="the folder to write to (identified/<name of the source>)")
     parser.add_argument("--gallery", help="the people to compare with: a gallery made by stages.enroll")
     parser.add_argument("--finder", choices=following.FINDERS, help="who finds people; identify.finder in params.yaml")
+    parser.add_argument("--masks", choices=following.MASKS, help="whose masks; identify.masks in params.yaml")
     parser.add_argument("--rate", type=float, help="frames a second of a folder of images (25)")
     parser.add_argument("--seconds", type=float, help="end after so much of the source")
     parser.add_argument(
@@ -62,7 +63,7 @@ def main() -> None:
     arguments = parser.parse_args()
     given = dict(arguments.checkpoint)
     try:
-        config = build(Config, params("identify") | ({"finder": arguments.finder} if arguments.finder else {}))
+        config = build(Config, params("identify") | given_settings(arguments.finder, arguments.masks))
         refuse_unused(given, config)
         gallery = Gallery.existing(arguments.gallery) if arguments.gallery is not None else None
         source = sources.open_source(arguments.source, rate_hz=arguments.rate)
@@ -85,6 +86,11 @@ def system_and_file(text: str) -> tuple[str, str]:
     return system, file
 
 
+def given_settings(finder: str | None, masks: str | None = None) -> dict[str, str]:
+    """What the command line says in place of params.yaml."""
+    return {name: value for name, value in (("finder", finder), ("masks", masks)) if value}
+
+
 def refuse_unused(given: Mapping[str, str], config: Config) -> None:
     """Refuse a checkpoint that nothing would use."""
     used = [*config.systems, *(["multipose"] if config.finder == "multipose" else [])]
@@ -92,6 +98,11 @@ def refuse_unused(given: Mapping[str, str], config: Config) -> None:
         raise ValueError(
             f"--checkpoint {unused[0]}=...: nothing would use it; identify.systems are {', '.join(config.systems)}"
         )
+
+
+def shown_name(source: str) -> str:
+    """What a page calls a source: a file without its folders, which are nobody else's business."""
+    return Path(source).name if Path(source).exists() else source
 
 
 def folder_name(source: str) -> str:
@@ -158,7 +169,7 @@ def identify(
             pages.results(
                 cards,
                 matcher,
-                source=source.name,
+                source=shown_name(source.name),
                 rate_hz=source.rate_hz,
                 frames=progress.frames,
                 size_hw=list(progress.size_hw),

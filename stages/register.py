@@ -25,7 +25,8 @@ from mlflow.models import ModelSignature
 from mlflow.types import Schema, TensorSpec
 
 from people import checkpoints, systems
-from people.revalidation import impostors, revalidate
+from people.open_set import impostors
+from people.revalidation import revalidate
 from people.storage import file_digest
 from people.storage.store import stores_digest
 from stages.shared import tracking

@@ -166,6 +166,11 @@ def test_a_system_that_tells_people_apart_compares_what_it_predicts(built: Built
     np.testing.assert_allclose(distance[:, :3], distance[:, :3].T, atol=1e-5)
     np.testing.assert_allclose(np.diagonal(distance), 0, atol=1e-3)
     assert (distance >= -1e-6).all()
+    samples = built.opened("validation")
+    recording, labels = serving.recordings(samples, built.spec), samples.targets(built.spec)
+    assert recording.shape == (len(samples),)
+    for number in set(recording[recording >= 0].tolist()):
+        assert len(set(labels["subject"].numpy()[recording == number].tolist())) == 1
     for each in serving.attributes(predicted, built.spec):
         assert each.name
         assert each.value

@@ -11,7 +11,7 @@ from people.records import JOINTS, Motion
 SEAM_S = 0.2  # within which the end of a repetition is blended into its beginning
 MAX_SEAM_M = 0.1  # root mean square distance of the joints over the seam: half a cycle apart, legs differ by more
 _SHORTEST_CYCLES = 0.75  # of the estimated duration of a gait cycle, which a short walk gives with an error
-_TOLERANCE = 1.25  # times the distance at the best seam: the longest repetition among those is taken, for its natural variation
+ALIKE_M, _TOLERANCE = 0.05, 1.25  # seams within this distance, or as many times the best one's, are as good as the best
 
 
 def repeat_walk(motion: Motion, frames: int) -> Motion:
@@ -69,7 +69,8 @@ def _repetition(motion: Motion, seam: int) -> tuple[int, int]:
             f"expected a gait cycle that ends as it begins, within {MAX_SEAM_M} m, to repeat a walk, got {description}, "
             f"the best within {best_m:.2f} m; {advice}"
         )
-    lengths = np.where(distance_m <= _TOLERANCE * best_m, stops - starts, 0)
+    # Of good seams, that of the longest repetition: it keeps the variation from cycle to cycle.
+    lengths = np.where(distance_m <= max(ALIKE_M, _TOLERANCE * best_m), stops - starts, 0)
     start, stop = np.unravel_index(int(lengths.argmax()), lengths.shape)
     return int(start) + seam, int(stop) + seam
 

@@ -11,8 +11,8 @@ import numpy as np
 
 from people import checkpoints, systems
 from people.config import build
-from people.evaluation.open_set import Impostors
 from people.inference import joined, over_split
+from people.open_set import Impostors
 from people.records import ATTRIBUTES
 from people.storage import file_digest
 from people.storage.store import Field, StoreWriter

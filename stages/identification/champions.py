@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from people.evaluation.open_set import Impostors
+from people.open_set import Impostors
 from people.storage import file_digest
 from stages.shared.databases import mlflow_database
 from stages.shared.project import output, state

@@ -6,8 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from people import systems
-from people.evaluation import open_set
+from people import open_set, systems
 from stages.identification.answers import Answer, Champion
 from stages.identification.galleries import Enrolled, Gallery, Person, enrolled
 
@@ -80,7 +79,7 @@ class Matcher:
         if not known:
             return Match(None, False, candidates, thresholds)
         fused, rates = self._fused(known, distances)
-        candidates[ALL] = self._candidates(fused, rates)
+        candidates = {ALL: self._candidates(fused, rates), **candidates}
         nearest = candidates[ALL][0]
         assert nearest.accept_rate is not None
         return Match(nearest if nearest.accept_rate <= self.accept_rate else None, True, candidates, thresholds)

@@ -65,7 +65,7 @@ class Card(NamedTuple):
         values: Plain = {name: getattr(self, name) for name in TRACK_COLUMNS[1:]}
         values = {"track": self.number, **values}
         values["attributes"] = {system: [each._asdict() for each in told] for system, told in self.attributes.items()}
-        values["reasons"] = self.reasons
+        values |= {"reasons": self.reasons, "identity": None, "candidates": []}
         if self.match is not None:
             values["identity"] = {
                 "name": self.match.name,
@@ -152,7 +152,7 @@ def results(cards: Sequence[Card], matcher: Matcher | None, **video: Any) -> Pla
     """Everything that is told of a video, with pictures of the gallery's people who are named; `video`: see the template."""
     nearest = similar(cards)
     plain = [each.plain(nearest[each.number]) for each in cards]
-    named = {each["person"] for values in plain for each in values.get("candidates", ())}
+    named = {each["person"] for values in plain for each in values["candidates"]}
     people = {
         each.number: {"name": each.name, "picture": encoded((each.recordings[0].path / PICTURE).read_bytes())}
         for each in (matcher.people if matcher else ())
@@ -173,7 +173,7 @@ def write_tables(folder: Path, cards: Sequence[Plain], *, with_gallery: bool) ->
     """tracks.csv and tracks.parquet, a row for each track; with a gallery also candidates.csv and candidates.parquet."""
     tables = {"tracks": pd.DataFrame([row_of(each) for each in cards], columns=None if cards else list(TRACK_COLUMNS))}
     if with_gallery:
-        rows = [{"track": each["track"], **candidate} for each in cards for candidate in each.get("candidates", ())]
+        rows = [{"track": each["track"], **candidate} for each in cards for candidate in each["candidates"]]
         tables["candidates"] = pd.DataFrame(rows, columns=list(CANDIDATE_COLUMNS))
     for name, table in tables.items():
         table.to_csv(folder / f"{name}.csv", index=False)
@@ -183,7 +183,7 @@ def write_tables(folder: Path, cards: Sequence[Plain], *, with_gallery: bool) ->
 def row_of(values: Plain) -> Plain:
     """A track's row: when it was seen, who it is, and every attribute with its probability."""
     row: Plain = {name: values[name] for name in TRACK_COLUMNS}
-    if "identity" in values:
+    if values["identity"]:
         row |= {"identity": values["identity"]["name"], "identity.accept_rate": values["identity"]["accept_rate"]}
     for system, attributes in values["attributes"].items():
         for each in attributes:
@@ -204,7 +204,7 @@ def forget(folder: Path, person: str) -> list[int]:
         return []
     del gallery["people"][person]
     for each in values["cards"]:
-        each["candidates"] = [candidate for candidate in each.get("candidates", ()) if candidate["person"] != person]
+        each["candidates"] = [candidate for candidate in each["candidates"] if candidate["person"] != person]
         if each["identity"]["person"] == person:
             each["identity"], each["pictures"] = {"name": FORGOTTEN, "person": None, "accept_rate": None}, {}
             tracks.append(each["track"])

@@ -24,7 +24,7 @@ from stages.shared.databases import mlflow_database
 from stages.shared.project import file_lock, sqlite_address, state
 
 CHAMPION = "champion"  # the alias of the version of a registered model that is to be used
-IMPOSTORS = "validation.impostors"  # a tag of a version: `people.evaluation.open_set.Impostors`
+IMPOSTORS = "validation.impostors"  # a tag of a version: `people.open_set.Impostors`
 RUN_FILE = "mlflow_run"
 PARENT_TAG = "mlflow.parentRunId"
 MAX_PARAM_CHARS = 500

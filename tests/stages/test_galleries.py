@@ -16,8 +16,8 @@ import pytest
 from conftest import run
 from walking_videos import frames, video
 
-from people.evaluation import open_set
-from people.evaluation.open_set import Impostors
+from people import open_set
+from people.open_set import Impostors
 from stages import enroll, forget, identify
 from stages.identification import matching, pages
 from stages.identification.answers import Answer, Champion

@@ -21,9 +21,9 @@ from walking_videos import RATE, SETTINGS, frames, left_px, video
 
 from people.config import build
 from people.records import ACTIVITIES
-from people.video import silhouettes, sources, track_features
+from people.video import crops, silhouettes, sources, track_features
 from stages import identify
-from stages.identification import answers, detectors, following
+from stages.identification import answers, detectors, following, pages
 from stages.identification.following import Config, Person, Progress
 from stages.shared.project import params
 
@@ -109,7 +109,7 @@ def test_masks_of_mediapipe_take_the_place_of_the_finders(
 def test_nobody_is_no_error(tmp_path: Path):
     assert run(video(tmp_path / "empty.mp4", frames(20, people=False)), tmp_path / "out") == ""
     assert "Nobody was found" in (tmp_path / "out/index.html").read_text()
-    assert pd.read_csv(tmp_path / "out/tracks.csv").columns.tolist() == list(identify.TRACK_COLUMNS)
+    assert pd.read_csv(tmp_path / "out/tracks.csv").columns.tolist() == list(pages.TRACK_COLUMNS)
     assert len(pd.read_parquet(tmp_path / "out/boxes.parquet")) == 0
 
 
@@ -192,16 +192,36 @@ def test_the_folder_is_named_after_the_source(source: str, name: str):
     assert identify.folder_name(source) == name
 
 
-def test_two_systems_of_one_dataset_get_all_that_both_read(root: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.chdir(root)
-    champions = [
-        answers.Champion(name, "fvg", None, {}, {"frames": kind}) for name, kind in (("a", "foregrounds"), ("b", "silhouettes"))
-    ]
-    for order in (champions, champions[::-1]):
+def test_two_systems_of_one_dataset_get_all_that_both_read(monkeypatch: pytest.MonkeyPatch):
+    reads = {"a": "foregrounds", "b": "silhouettes"}
+    monkeypatch.setattr(answers, "reading", lambda name: ("fvg", {"frames": reads[name]}))
+    monkeypatch.chdir(ROOT)
+    for order in (list(reads), list(reads)[::-1]):
         made = answers.feature_configs(order, 10)["fvg"]
         assert made.silhouette is not None
         assert made.foreground is not None
         assert made.crop is None
+        assert made.frame_rate_hz == 15
+
+
+def test_of_a_faster_video_so_many_frames_are_taken_as_a_dataset_has(tmp_path: Path):
+    source = sources.open_source(str(video(tmp_path / "walk.mp4", frames(60))))
+    features = {str(rate): track_features.Config(crop=crops.Config([32, 16]), frame_rate_hz=rate) for rate in (5.0, 10.0, 25.0)}
+    events = following.follow(source, build(Config, SETTINGS), features, Progress(), Event())
+    (person,) = [each for each in events if isinstance(each, Person)]
+    counts = {rate: made.frame_count for rate, made in person.features.items()}
+    assert counts["10.0"] == counts["25.0"] == len(person.track.frames)
+    assert counts["5.0"] == pytest.approx(counts["10.0"] / 2, abs=1)
+
+
+def test_a_slow_video_is_told_to_be_slow(tmp_path: Path):
+    slow = track_features.Config(silhouette=silhouettes.Config("background", [64, 44], False, "scaled", ""), frame_rate_hz=25.0)
+    (note,) = identify.slow_notes(10.0, {"casiab": slow})
+    assert "10 frames a second, casiab has 25" in note
+    assert identify.slow_notes(24.0, {"casiab": slow}) == []
+    assert (
+        identify.slow_notes(10.0, {"market1501": track_features.Config(crop=crops.Config([32, 16]), frame_rate_hz=25.0)}) == []
+    )
 
 
 def command(*arguments: str, folder: Path) -> subprocess.Popen:

@@ -7,7 +7,7 @@ import pytest
 
 from people.video import crops, flow, foregrounds, silhouettes
 from people.video.masks import crop as cropped
-from people.video.track_features import PHOTOS, Config, Features, photo
+from people.video.track_features import PHOTOS, Config, Features, FrameRate, photo
 
 SILHOUETTE = silhouettes.Config(method="background", size_hw=[64, 44], soft=False, pretreatment="scaled", weights="")
 SOFT = silhouettes.Config(method="background", size_hw=[64, 32], soft=True, pretreatment="scaled", weights="")
@@ -123,3 +123,17 @@ def test_a_photo_has_the_person_in_the_middle_at_its_own_aspect_ratio():
     assert np.ptp(white[:, 1]) + 1 == 20  # not stretched
     beyond = photo(frame[:, :50], np.array([40, 30, 60, 70], np.float32), crops.Config(size_hw=[44, 22]))
     assert (beyond[10:30, 11:] == 255).all()  # what the frame does not show goes on as its edge
+
+
+@pytest.mark.parametrize(
+    ("source_hz", "rate_hz", "taken"),
+    [(25, 15, 60), (30, 25, 100), (25, 25, 100), (10, 25, 40), (30, 15, 60), (29.97, 30, 120)],
+)
+def test_of_four_seconds_of_a_video_so_many_frames_are_taken_evenly(source_hz: float, rate_hz: float, taken: int):
+    draw = np.random.default_rng(3)
+    times_s = np.arange(round(4 * source_hz)) / source_hz
+    times_s = np.round(times_s + draw.uniform(-0.0005, 0.0005, len(times_s)), 3)  # as Matroska rounds them
+    rate = FrameRate(float(rate_hz))
+    chosen = np.array([time_s for time_s in times_s if rate.takes(float(time_s))])
+    assert len(chosen) == rate.taken == pytest.approx(taken, abs=1)
+    assert np.diff(chosen).max() <= max(1 / source_hz, 1 / rate_hz) + 1 / source_hz

@@ -10,11 +10,18 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property, lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from jaxtyping import Bool, Float, Int
 
+from people import checkpoints, systems
+from people.config import build
+from people.inference import joined, over_split
+from people.training.system import Identifying
+
+BATCH_SIZE = 64  # bounds memory, changes no result
 POINTS = 40  # of a distribution that are kept evenly, and as many more where distances are small
 GRID = np.arange(-12, 12.0025, 0.005)  # of normalised distances, on which distributions are convolved
 
@@ -129,3 +136,23 @@ def fused_distance(parts: Sequence[Impostors], distances: Sequence[Float[np.ndar
     """The mean of the systems' normalised distances."""
     normalised = [part.normalised(distance) for part, distance in zip(parts, distances, strict=True)]
     return np.mean(normalised, axis=0)
+
+
+def impostors(checkpoint_file: Path, reads: dict[str, Path]) -> Impostors | None:
+    """How far a trained system puts different validation people apart; None of a system that tells nobody apart.
+
+    A recording's embedding is the mean over its samples, as `identify` compares them.
+    """
+    network, checkpoint = checkpoints.load(checkpoint_file)
+    system, spec = checkpoint["system"], checkpoint["spec"]
+    serving, data = systems.find(system, "serving"), systems.find(system, "data")
+    if not isinstance(serving, Identifying):
+        return None
+    samples = data.open_samples(reads, build(data.Config, checkpoint["config"]["data"]), "validation", spec["tasks"])
+    batches = over_split(network, samples, spec, checkpoint["statistics"], BATCH_SIZE)
+    embedding = serving.predictions(joined([outputs for outputs, _ in batches]))[serving.EMBEDDING]
+    recording, subject = serving.recordings(samples, spec), samples.targets(spec)["subject"].numpy()
+    numbers = np.unique(recording[recording >= 0])
+    mean = np.stack([embedding[recording == number].mean(axis=0) for number in numbers])
+    person = np.array([subject[recording == number][0] for number in numbers])
+    return between_people(serving.distances(mean, mean), person)
