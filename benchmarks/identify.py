@@ -3,13 +3,12 @@
     python -m benchmarks.identify VIDEO [--choices background background+mediapipe multipose] [--seconds 30]
     python -m benchmarks.identify VIDEO --width 3840 --rate 30 --seconds 30       the video enlarged, at another frame rate
 
-Each choice is a process of its own, with all registered champions, in this workspace: starting, loading, the empty scene, features,
-embeddings, the annotated video and the page count.
+Each choice is a process of its own, with all registered champions, in this workspace: starting, loading, the empty scene,
+features, embeddings, the annotated video and the page count.
 """
 
 import argparse
 import os
-import re
 import subprocess
 import sys
 import tempfile
@@ -89,7 +88,7 @@ def measured(choice: str, video: Path, frames: int, seconds: float | None, folde
     _, status, usage = os.wait4(process.pid, 0)
     spent = time.perf_counter() - started
     if status:
-        return f"{choice:22} not here: {re.split(r'[\r\n]', errors.strip())[-1]}"
+        return f"{choice:22} not here: {errors.strip().splitlines()[-1]}"
     tracks = len((out / "tracks.csv").read_text().splitlines()) - 1
     return f"{choice:22} {tracks:7} {spent:8.1f} {frames / spent:9.1f} {usage.ru_maxrss / 1024:16.0f}"
 

@@ -19,7 +19,7 @@ from people.synth.scenes.canvas import Canvas, Layer
 
 __all__ = ["crossing_frames", "enter_at", "render_film"]
 
-_BATCH_PIXELS = 160 * 120 * 16
+_BATCH_PIXELS = 160 * 120 * 32
 
 
 def render_film(film: Film, *, size_hw: tuple[int, int]) -> Iterator[FilmFrame]:
