@@ -178,4 +178,7 @@ def test_the_champions_describe_a_person_in_a_video(small_run: Path, tmp_path: P
     assert {"age", "backpack", "upper_colour"} < {name.partition(".")[2] for name in track if name.startswith("reid.")}
     assert 0 < track["reid.age.probability"] <= 1
     assert "dmt says nothing of it" in page  # a clip shorter than one window of flow
+    assert set(json.loads((tmp_path / "out/results.json").read_text())["cards"][0]["pictures"]) == {
+        "Photos", "Silhouettes", "Foregrounds", "Flow", "Poses",
+    }  # fmt: skip
     assert not [system for system in ("reid", "gaittake", "gaitnet") if f"{system} says nothing" in page]

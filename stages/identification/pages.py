@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,9 +12,11 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from people import systems
+from people.evaluation import plots
 from people.records import ACTIVITIES
 from people.storage import write_atomic
 from people.training.system import Attribute
+from people.video import flow
 from stages.identification import answers
 from stages.identification.answers import Answer, Champion, Kinds
 from stages.identification.following import Person
@@ -29,6 +31,7 @@ TEMPLATES = Path(__file__).parent
 PICTURES = 8  # of a strip
 PICTURE_HEIGHT_PX = 96
 SIMILAR_SHOWN = 3
+FAST = 0.99  # quantile of the speeds, shown at full saturation
 FORGOTTEN = "forgotten"  # in place of the name of a person who was taken out of the gallery
 
 
@@ -93,7 +96,7 @@ def card(person: Person, champions: Mapping[str, Champion], matcher: Matcher | N
         track.times_s[0],
         track.times_s[-1],
         len(track.frames),
-        strips(person.features),
+        strips(person.features, [each.dataset for each in champions.values() if "poses" in each.reads.values()]),
         told_apart,
         told,
         {name: each for name, each in said.items() if isinstance(each, str)},
@@ -107,22 +110,48 @@ def activity(probabilities: Sequence[np.ndarray]) -> list[Attribute]:
     return [Attribute("activity", ACTIVITIES[int(mean.argmax())], float(mean.max()))]
 
 
-def strips(by_dataset: Mapping[str, Kinds]) -> dict[str, bytes]:
-    """Evenly spread pictures of each kind, side by side, as PNG files by their caption."""
+def strips(by_dataset: Mapping[str, Kinds], posed: Sequence[str] = ()) -> dict[str, bytes]:
+    """Evenly spread pictures of each kind, side by side, as PNG files by their caption; `posed`: datasets with keypoints."""
     pictures: dict[str, bytes] = {}
-    for features in by_dataset.values():
-        for kind, caption in (("crops", "Photos"), ("silhouettes", "Silhouettes"), ("foregrounds", "Foregrounds")):
-            arrays = features.arrays(kind)
-            if arrays and caption not in pictures:
-                pictures[caption] = strip(next(iter(arrays.values())))
+    for dataset, features in by_dataset.items():
+        for kind, caption in (
+            ("crops", "Photos"),
+            ("silhouettes", "Silhouettes"),
+            ("foregrounds", "Foregrounds"),
+            ("flow", "Flow"),
+        ):
+            if (arrays := features.arrays(kind)) and caption not in pictures:
+                chosen = spread(next(iter(arrays.values())))
+                pictures[caption] = strip(flow_pictures(chosen) if kind == "flow" else chosen)
+        if dataset in posed and (arrays := features.arrays("silhouettes")):
+            pictures["Poses"] = strip(pose_pictures(dataset, spread(arrays["silhouette"])))
     return pictures
 
 
-def strip(images: np.ndarray) -> bytes:
-    """Some of these images at one height, as one PNG file."""
-    chosen = np.unique(np.linspace(0, len(images) - 1, min(PICTURES, len(images))).round().astype(int))
+def flow_pictures(stored: np.ndarray) -> list[np.ndarray]:
+    """Optical flow on the colour wheel: hue is direction, saturation speed."""
+    flow_px = flow.decode(stored)
+    fast_px = float(np.quantile(np.hypot(flow_px[:, 0], flow_px[:, 1]), FAST))
+    return [plots.flow_colours(each, fast_px) for each in flow_px]
+
+
+def pose_pictures(dataset: str, silhouettes: np.ndarray) -> list[np.ndarray]:
+    """Silhouettes with the keypoints that are found in them."""
+    frames = np.arange(len(silhouettes), dtype=np.int32)[:, None]
+    found = answers.keypoints(dataset, {"silhouette": silhouettes, "frame": frames})
+    pairs = zip(silhouettes.astype(np.float32) / 255, found, strict=True)
+    return [plots.with_keypoints(silhouette, joints) for silhouette, joints in pairs]
+
+
+def spread(images: np.ndarray) -> np.ndarray:
+    """At most `PICTURES` of these, evenly spread."""
+    return images[np.unique(np.linspace(0, len(images) - 1, min(PICTURES, len(images))).round().astype(int))]
+
+
+def strip(images: Iterable[np.ndarray]) -> bytes:
+    """These images side by side at one height, as one PNG file."""
     tiles = []
-    for image in images[chosen]:
+    for image in images:
         rgb = image if image.ndim == 3 else np.repeat(image[..., None], 3, axis=2)
         width = max(1, round(PICTURE_HEIGHT_PX * rgb.shape[1] / rgb.shape[0]))
         tiles.append(cv2.resize(rgb, (width, PICTURE_HEIGHT_PX), interpolation=cv2.INTER_LINEAR))
