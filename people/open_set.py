@@ -139,7 +139,7 @@ def fused_distance(parts: Sequence[Impostors], distances: Sequence[Float[np.ndar
 
 
 def impostors(checkpoint_file: Path, reads: dict[str, Path]) -> Impostors | None:
-    """How far a trained system puts different validation people apart; None of a system that tells nobody apart.
+    """How far a trained system puts different validation people apart; None of a system that tells nobody apart, or of one person.
 
     A recording's embedding is the mean over its samples, as `identify` compares them.
     """
@@ -155,4 +155,4 @@ def impostors(checkpoint_file: Path, reads: dict[str, Path]) -> Impostors | None
     numbers = np.unique(recording[recording >= 0])
     mean = np.stack([embedding[recording == number].mean(axis=0) for number in numbers])
     person = np.array([subject[recording == number][0] for number in numbers])
-    return between_people(serving.distances(mean, mean), person)
+    return between_people(serving.distances(mean, mean), person) if len(np.unique(person)) > 1 else None

@@ -16,6 +16,9 @@ from conftest import run
 from ruamel.yaml import YAML
 
 from people import systems
+from people.open_set import Impostors
+from people.training.system import Identifying
+from stages.shared import tracking
 
 SYSTEMS = systems.names()
 
@@ -128,6 +131,12 @@ def test_the_champion_in_the_registry_is_the_checkpoint_that_was_judged(
     champion = client.get_model_version_by_alias(system, "champion")
     registered = json.loads((small_run / f"data/registry/{system}.json").read_text())
     assert str(registered["champion_version"]) == str(champion.version)
+    tells_apart = isinstance(systems.find(system, "serving"), Identifying)
+    assert (tracking.IMPOSTORS in champion.tags) == tells_apart
+    if tells_apart:
+        impostors = Impostors.from_json(champion.tags[tracking.IMPOSTORS])
+        assert impostors == Impostors.from_json(json.dumps(registered["impostors"]))
+        assert impostors.people > 1
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

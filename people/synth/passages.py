@@ -125,7 +125,7 @@ def _is_in_view(camera: Camera, joints_m: Float[np.ndarray, "frame joint 3"]) ->
     column, depth_m = points[..., 0], points[..., 2]
     margin_px = camera.focal_px * MARGIN_M / np.maximum(depth_m, NEAR_M)
     is_beside = (column > -margin_px) & (column < camera.size_hw[1] + margin_px)
-    return ((depth_m > NEAR_M) & is_beside).any(axis=1)
+    return np.asarray(((depth_m > NEAR_M) & is_beside).any(axis=1))
 
 
 def _crosses(in_view: Bool[np.ndarray, " frame"]) -> bool:

@@ -25,7 +25,7 @@ def _check_repeated(motion, frames=400):
     sharpest, sharpest_repeated = (np.linalg.norm(np.diff(joints_m, 2, axis=0), axis=2).max() for joints_m in world_m)
     assert sharpest_repeated < 2 * sharpest
     speed, speed_repeated = (each.forward_m[-1] / (len(each) - 1) for each in (motion, repeated))
-    assert speed_repeated == pytest.approx(speed, rel=0.1)
+    assert speed_repeated == pytest.approx(speed, rel=0.2)  # that of the part repeated
     assert step_rate_hz(repeated) == pytest.approx(step_rate_hz(motion), rel=0.12)
     lengths_m, lengths_repeated_m = bone_lengths_m(motion.joints_m), bone_lengths_m(repeated.joints_m)
     assert (lengths_repeated_m > lengths_m.min(axis=0) - 0.03).all()
