@@ -139,7 +139,7 @@ def fused_distance(parts: Sequence[Impostors], distances: Sequence[Float[np.ndar
 
 
 def impostors(checkpoint_file: Path, reads: dict[str, Path]) -> Impostors | None:
-    """How far a trained system puts different validation people apart; None of a system that tells nobody apart, or of one person.
+    """How far a trained system puts validation people apart; None if it tells nobody apart, or there is one person.
 
     A recording's embedding is the mean over its samples, as `identify` compares them.
     """
