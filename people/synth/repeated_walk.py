@@ -11,7 +11,7 @@ from people.records import JOINTS, Motion
 SEAM_S = 0.2  # within which the end of a repetition is blended into its beginning
 MAX_SEAM_M = 0.1  # root mean square distance of the joints over the seam: half a cycle apart, legs differ by more
 _SHORTEST_CYCLES = 0.75  # of the estimated duration of a gait cycle, which a short walk gives with an error
-ALIKE_M, _TOLERANCE = 0.05, 1.25  # seams within this distance, or as many times the best one's, are as good as the best
+ALIKE_M, _TOLERANCE = 0.07, 1.25  # seams within this distance, or as many times the best one's, are as good as the best
 
 
 def repeat_walk(motion: Motion, frames: int) -> Motion:
@@ -62,7 +62,10 @@ def _repetition(motion: Motion, seam: int) -> tuple[int, int]:
         raise ValueError(f"expected a gait cycle and {seam} frames before it to repeat a walk, got {description}; {advice}")
     distance_m = _distances_m(motion, seam)
     starts, stops = np.ogrid[seam : count + 1, seam : count + 1]
-    distance_m[stops - starts < shortest] = np.inf
+    # At a stop a frame earlier or later, a whole number of cycles is not better closed.
+    beside_m = np.pad(distance_m, ((0, 0), (1, 1)), constant_values=np.inf)
+    is_closed = (distance_m <= beside_m[:, :-2]) & (distance_m <= beside_m[:, 2:])
+    distance_m = np.where(is_closed & (stops - starts >= shortest), distance_m, np.inf)
     best_m = float(distance_m.min())
     if best_m > MAX_SEAM_M:
         raise ValueError(

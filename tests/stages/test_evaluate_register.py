@@ -163,7 +163,7 @@ def test_a_champion_of_other_data_is_scored_again_on_the_present_data(workspace:
 
 
 def test_a_champion_that_cannot_be_scored_is_replaced_and_the_reason_is_given(workspace: Path, store: Path) -> None:
-    other = write_store(workspace / "other", subjects=3, seed=9)
+    other = write_store(workspace / "other", subjects=3, seed=9, frames=50)
     registered(other, workspace, seed=1, score=99.0, window_frames=50)  # today's clips have 11
     entry = registered(store, workspace, seed=2, score=-99.0)
     assert (entry["champion_version"], champion()) == ("2", "2")

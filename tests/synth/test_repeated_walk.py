@@ -14,7 +14,7 @@ WALKS = motions(4, walks=1, frames=75, frame_rate_hz=30, seed=5)
 FEET = [J["left_ankle"], J["right_ankle"], J["left_foot"], J["right_foot"]]
 
 
-def _check_repeated(motion, frames=400):
+def _check_repeated(motion, frames=400, tolerance=0.1):
     """No joint jumps, and the person walks on at the same speed and step rate."""
     repeated = repeat_walk(motion, frames)
     assert len(repeated) == len(repeated.forward_m) == frames
@@ -25,8 +25,8 @@ def _check_repeated(motion, frames=400):
     sharpest, sharpest_repeated = (np.linalg.norm(np.diff(joints_m, 2, axis=0), axis=2).max() for joints_m in world_m)
     assert sharpest_repeated < 2 * sharpest
     speed, speed_repeated = (each.forward_m[-1] / (len(each) - 1) for each in (motion, repeated))
-    assert speed_repeated == pytest.approx(speed, rel=0.2)  # that of the part repeated
-    assert step_rate_hz(repeated) == pytest.approx(step_rate_hz(motion), rel=0.12)
+    assert speed_repeated == pytest.approx(speed, rel=tolerance)
+    assert step_rate_hz(repeated) == pytest.approx(step_rate_hz(motion), rel=tolerance)
     lengths_m, lengths_repeated_m = bone_lengths_m(motion.joints_m), bone_lengths_m(repeated.joints_m)
     assert (lengths_repeated_m > lengths_m.min(axis=0) - 0.03).all()
     assert (lengths_repeated_m < lengths_m.max(axis=0) + 0.03).all()
@@ -91,4 +91,4 @@ def test_walks_before_a_depth_sensor_are_repeated(real_data, tmp_path):
     walks = [walk for walk in kinectgait.read(tmp_path) if len(walk) >= 90]
     assert walks
     for walk in walks:
-        _check_repeated(walk)
+        _check_repeated(walk, tolerance=0.2)  # their speed changes more: the person walks round the sensor
