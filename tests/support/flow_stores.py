@@ -22,9 +22,7 @@ TASKS = ("identity", "gender", "age", "verification")
 DATA = data.Config(**DATA_BLOCK)
 
 
-def write_store(
-    path: Path, *, subjects: int, elapsed: int = 0, separation: float = 1.0, seed: int = 5, frames: int = 11
-) -> Path:
+def write_store(path: Path, *, subjects: int, elapsed: int = 0, separation: float = 1.0, seed: int = 5) -> Path:
     """Flow of moving noise; `separation` is the strength of each person's pattern in it."""
     generator = np.random.default_rng(seed)
     with StoreWriter(path, {"flow": Field("int16", (2, 60, 80)), "box": Field("float32", (4,))}, {"flow_scale": 100}) as writer:
@@ -32,7 +30,7 @@ def write_store(
             for number in range(subjects):
                 pattern = generator.normal(size=(2, 6, 8)).repeat(10, axis=1).repeat(10, axis=2)
                 for sequence in CURRENT + (ELAPSED if split == "test" and number < elapsed else ()):
-                    noise = generator.normal(size=(frames, 2, 60, 80))
+                    noise = generator.normal(size=(11, 2, 60, 80))
                     subject = f"{split[0]}{number:02d}"
                     row = {
                         "dataset": "tumgaid", "clip_id": f"{subject}/{sequence}", "subject_id": subject,
@@ -40,7 +38,7 @@ def write_store(
                         "view_deg": 90.0, "gender": ("female", "male", "male")[number % 3], "age_years": 20.0 + 3 * number,
                     }  # fmt: skip
                     flow = np.round(100 * (separation * pattern + 0.3 * noise)).astype(np.int16)
-                    writer.append(row, {"flow": flow, "box": np.tile(np.array([10, 5, 70, 55], np.float32), (frames, 1))})
+                    writer.append(row, {"flow": flow, "box": np.tile(np.array([10, 5, 70, 55], np.float32), (11, 1))})
     return path
 
 
