@@ -74,7 +74,7 @@ class Probe(NamedTuple):
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    commands = parser.add_subparsers(required=True, dest="command")
+    commands = parser.add_subparsers(required=True, dest="command", metavar="{hold-out,run,figures}")
     hold = commands.add_parser("hold-out")
     hold.add_argument("archive", type=Path)
     hold.add_argument("out", type=Path)
@@ -86,18 +86,37 @@ def main() -> None:
     run.add_argument("--seeds", type=int, default=3)
     run.add_argument("--first-seed", type=int, default=0)
     run.add_argument("--systems", default=",".join(SYSTEMS))
+    tables = commands.add_parser("figures")
+    tables.add_argument("archive", type=Path)
+    tables.add_argument("held_out", type=Path)
+    tables.add_argument("--folder", type=Path, required=True, help="in which seeds were run, also by several processes")
     asked = parser.parse_args()
     if asked.command == "hold-out":
         hold_out(asked.archive, asked.out, asked.people)
         return
+    if asked.command == "figures":
+        show(asked.folder, walks_of(asked.archive, asked.held_out.read_text().split()))
+        return
     names, held_out = asked.systems.split(","), asked.held_out.read_text().split()
     walks = walks_of(asked.archive, held_out)
-    rows = []
     for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
-        rows += judged_seed(seed, walks, asked.folder / f"seed-{seed}", names)
-    table = pd.DataFrame(rows)
-    table.to_csv(asked.folder / f"tracks-{asked.first_seed}.csv", index=False)
-    print(figures(table, [*names, ALL]).to_string(index=False))
+        rows = judged_seed(seed, walks, asked.folder / f"seed-{seed}", names)
+        pd.DataFrame(rows).to_csv(asked.folder / f"tracks-{seed}.csv", index=False)
+    show(asked.folder, walks)
+
+
+def show(folder: Path, walks: Mapping[str, Sequence[Motion]]) -> None:
+    """Print the measures of all seeds in a folder, and for all systems together those of each sex."""
+    table = pd.concat([pd.read_csv(path) for path in sorted(folder.glob("tracks-*.csv"))], ignore_index=True)
+    names = list(dict.fromkeys(table["by"]))
+    print(figures(table, names).to_string(index=False))
+    order = {seed: people_of(seed, walks) for seed in table["seed"].unique().tolist()}
+    indices = table["person"].str.partition("-")[2].astype(int)
+    who = [order[seed][index] for seed, index in zip(table["seed"].tolist(), indices.tolist(), strict=True)]
+    for sex in ("female", "male"):
+        part = table[[walks[name][0].sex == sex for name in who]]
+        print(f"\n{sex}, {len({name for name in who if walks[name][0].sex == sex})} people")
+        print(figures(part, [ALL]).to_string(index=False))
 
 
 def hold_out(archive: Path, out: Path, count: int) -> None:
@@ -159,8 +178,7 @@ def enough(walks: Mapping[str, Sequence[Motion]], name: str) -> bool:
 def judged_seed(seed: int, walks: Mapping[str, Sequence[Motion]], folder: Path, names: Sequence[str]) -> list[dict[str, Any]]:
     """Everything about one seed: a row for each track of the probes and each system."""
     folder.mkdir(parents=True, exist_ok=True)
-    draw = np.random.default_rng([seed, 7])
-    people = [str(name) for name in draw.permutation(sorted(walks))]
+    people = people_of(seed, walks)
     count = len(people) // 2
     champions = [trained(name, seed, folder) for name in names]
     config = build(Config, params("identify"))
@@ -177,6 +195,11 @@ def judged_seed(seed: int, walks: Mapping[str, Sequence[Motion]], folder: Path, 
     )
     matcher = gallery_of(embedded, champions, count)
     return [row for probe in probes for row in rows_of(probe, matcher, seed, count)]
+
+
+def people_of(seed: int, walks: Mapping[str, Sequence[Motion]]) -> list[str]:
+    """The held-out people in the order of this seed; the first half is enrolled."""
+    return [str(name) for name in np.random.default_rng([seed, 7]).permutation(sorted(walks))]
 
 
 def trained(system: str, seed: int, folder: Path) -> Champion:

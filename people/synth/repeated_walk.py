@@ -62,15 +62,16 @@ def _repetition(motion: Motion, seam: int) -> tuple[int, int]:
         raise ValueError(f"expected a gait cycle and {seam} frames before it to repeat a walk, got {description}; {advice}")
     distance_m = _distances_m(motion, seam)
     starts, stops = np.ogrid[seam : count + 1, seam : count + 1]
-    # At a stop a frame earlier or later, a whole number of cycles is not better closed.
+    # Of neighbouring stops, the one at which the poses are most alike ends a whole cycle.
     beside_m = np.pad(distance_m, ((0, 0), (1, 1)), constant_values=np.inf)
-    is_closed = (distance_m <= beside_m[:, :-2]) & (distance_m <= beside_m[:, 2:])
-    distance_m = np.where(is_closed & (stops - starts >= shortest), distance_m, np.inf)
+    is_whole = (distance_m <= beside_m[:, :-2]) & (distance_m <= beside_m[:, 2:])
+    distance_m = np.where(is_whole & (stops - starts >= shortest), distance_m, np.inf)
     best_m = float(distance_m.min())
     if best_m > MAX_SEAM_M:
+        best = f"the best within {best_m:.2f} m" if np.isfinite(best_m) else "none at all"
         raise ValueError(
             f"expected a gait cycle that ends as it begins, within {MAX_SEAM_M} m, to repeat a walk, got {description}, "
-            f"the best within {best_m:.2f} m; {advice}"
+            f"{best}; {advice}"
         )
     # Of good seams, that of the longest repetition: it keeps the variation from cycle to cycle.
     lengths = np.where(distance_m <= max(ALIKE_M, _TOLERANCE * best_m), stops - starts, 0)
