@@ -12,6 +12,7 @@ import secrets
 import shutil
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -206,7 +207,10 @@ class Gallery:
 
     def save(self) -> None:
         """Record the folder's content as a version: `dvc add`, which writes the file for git."""
-        dvc("add", "--quiet", str(self.path))
+        try:
+            dvc("add", "--quiet", str(self.path))
+        except ValueError as error:
+            raise ValueError(f"{self.path} is changed, but this version is not recorded: {error}") from error
 
 
 class Enrolled(NamedTuple):
@@ -220,9 +224,9 @@ def enrolled(people: Sequence[Person], champion: Champion, gallery: str) -> Enro
     """The gallery as this checkpoint embeds it; None if it has nothing that the system reads.
 
     Raises:
-        ValueError: a recording was embedded by another checkpoint, not by this one.
+        ValueError: a recording was embedded by another checkpoint, not by this one, or its embedding cannot be compared.
     """
-    rows, owners = [], []
+    rows, owners, recordings = [], [], []
     for index, person in enumerate(people):
         for recording in person.recordings:
             try:
@@ -232,10 +236,38 @@ def enrolled(people: Sequence[Person], champion: Champion, gallery: str) -> Enro
                     f"the gallery {gallery!r} was not embedded by {champion.version} of {champion.system} "
                     f"({champion.digest[:12]}), but by {error.args[0]}: python -m stages.enroll {gallery} --refresh"
                 ) from error
+            except (ValueError, EOFError) as error:  # what NumPy raises for a file that is damaged or cut off
+                raise damaged(gallery, person, recording, champion, f"is no array of numbers ({error})") from error
             if embedding is not None:
                 rows.append(embedding)
                 owners.append(index)
-    return Enrolled(np.stack(rows).astype(np.float32), np.array(owners)) if rows else None
+                recordings.append(recording)
+    if not rows:
+        return None
+    expected = Counter(each.shape for each in rows).most_common(1)[0][0]
+    for embedding, index, recording in zip(rows, owners, recordings, strict=True):
+        if fault := embedding_fault(embedding, expected):
+            raise damaged(gallery, people[index], recording, champion, fault)
+    return Enrolled(np.stack(rows).astype(np.float32), np.array(owners))
+
+
+def embedding_fault(embedding: np.ndarray, expected: tuple[int, ...]) -> str:
+    """Why an embedding cannot be compared with others of this shape; nothing if it can."""
+    if embedding.dtype.kind != "f":
+        return f"must be floating-point numbers, is {embedding.dtype}"
+    if embedding.shape != expected:
+        return f"must have the shape {expected} of most others, has {embedding.shape}"
+    with np.errstate(over="ignore"):
+        finite = np.isfinite(embedding.astype(np.float32))
+    return "" if finite.all() else f"must be finite float32 numbers, {(~finite).sum()} of {finite.size} are NaN or infinite"
+
+
+def damaged(gallery: str, person: Person, recording: Recording, champion: Champion, fault: str) -> ValueError:
+    """The error for an embedding that cannot be compared: of whom it is, why, and what to do."""
+    return ValueError(
+        f"the gallery {gallery!r}: the embedding by {champion.system} of {person.name}, recording {recording.path.name}, {fault}: "
+        f"python -m stages.enroll {gallery} --refresh embeds everybody again"
+    )
 
 
 def embed(features: Mapping[str, Kinds], champions: Iterable[Champion]) -> dict[Champion, Embedding]:
@@ -288,8 +320,9 @@ def write_json(path: Path, values: object) -> None:
 
 
 def dvc(*arguments: str) -> str:
-    """Run dvc and return what it printed; a `ValueError` with its reason where it fails."""
-    done = subprocess.run([sys.executable, "-m", "dvc", *arguments], capture_output=True, text=True, check=False)
+    """Run dvc when other dvc commands have ended; what it printed, or a `ValueError` with the reason why it failed."""
+    command = [sys.executable, "-m", "dvc", "--wait-for-lock", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         reason = (done.stderr.strip() or done.stdout.strip()).splitlines()
         raise ValueError(f"`dvc {' '.join(arguments)}` failed ({reason[0] if reason else done.returncode}); run it again")
@@ -314,17 +347,16 @@ def forget(gallery: Gallery, person: Person) -> Purged:
     """
     files = sum(path.is_file() for path in person.path.rglob("*"))
     cache = Path(dvc("cache", "dir").strip())
-    gone = set(file_md5s(cache, person.path.name)[0])
-    remove(person.path)
-    gallery.save()
     mine, others = file_md5s(cache, person.path.name)
+    remove(person.path)
     objects = []
-    for md5 in sorted((gone | mine) - others):
+    for md5 in sorted(mine - others):
         path = cache / "files" / "md5" / md5[:2] / md5[2:]
         objects.append(f"files/md5/{md5[:2]}/{md5[2:]}")
         if path.is_file():
             path.chmod(0o600)
             path.unlink()
+    gallery.save()
     return Purged(files, objects)
 
 

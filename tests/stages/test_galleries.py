@@ -13,15 +13,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from conftest import run
+from flow_stores import write_checkpoint, write_store
 from walking_videos import frames, video
 
-from people import open_set
+from people import checkpoints, open_set
 from people.open_set import Impostors
 from stages import enroll, forget, identify
-from stages.identification import matching, pages
+from stages.identification import answers, galleries, matching, pages
 from stages.identification.answers import Answer, Champion
-from stages.identification.galleries import Enrolled, Gallery, Person, check_name
+from stages.identification.galleries import Enrolled, Gallery, Origin, Person, Recording, check_name
 from stages.identification.matching import ALL, UNKNOWN, Matcher
 
 EVIL = "../../\"><script>alert('x')</script>"
@@ -232,6 +234,21 @@ def test_an_empty_gallery_is_refused(project: Path, monkeypatch: pytest.MonkeyPa
     assert "the gallery 'empty' is empty: python -m stages.enroll empty NAME" in reason
 
 
+def test_a_gallery_that_dvc_cannot_record_is_named_and_keeps_the_recording(
+    project: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    arguments = ["unrecorded", "Ada", "--consent", CONSENT, "--video", str(clips(project)[0])]
+    (project / ".dvc").rename(project / ".away")
+    try:
+        reason = refusal(enroll, arguments, project, monkeypatch, capsys)
+    finally:
+        (project / ".away").rename(project / ".dvc")
+    assert re.search(
+        r"unrecorded is changed, but this version is not recorded: `dvc add .*` failed \(.*\); run it again", reason
+    )
+    assert Gallery(project / "data/galleries/unrecorded").has("Ada")
+
+
 def test_forgotten_to_the_last_byte(project: Path, tmp_path: Path):
     first, second, *_ = sorted((project / "data/raw/casiab/video").glob("*-bg-01-090.avi"))  # in no other gallery
     enrolled(project, "leaving", "Mary", first)
@@ -350,3 +367,82 @@ def test_a_person_who_is_not_named_in_results_changes_nothing(tmp_path: Path):
 def test_a_gallery_is_in_one_folder():
     assert Gallery.named("staff").path == Path("data/galleries/staff")
     assert matching.CANDIDATES >= 3
+
+
+# --- embeddings that cannot be compared ------------------------------------------------------------------------------
+
+
+def person(folder: Path, name: str, embedding: Any) -> Person:
+    """Somebody with one recording, as far as `enrolled` reads it; bytes are written as they are."""
+    recording = folder / name / "2026-11-02"
+    recording.mkdir(parents=True)
+    file = recording / "reid-0123456789ab.npy"
+    if isinstance(embedding, bytes):
+        file.write_bytes(embedding)
+    else:
+        np.save(file, embedding)
+    return Person(recording.parent, name, (Recording(recording, Origin("x.mp4", "", "", {})),))
+
+
+REID = Champion("reid", "market1501", None, {}, {}, "version 1", "0123456789abcdef")
+
+
+@pytest.mark.parametrize(
+    ("embedding", "fault"),
+    [
+        (np.array([0, np.nan, np.inf], np.float32), "must be finite float32 numbers, 2 of 3 are NaN or infinite"),
+        (np.array([0, 1e300, 0]), "must be finite float32 numbers, 1 of 3"),
+        (np.zeros(4, np.float32), r"must have the shape \(3,\) of most others, has \(4,\)"),
+        (np.zeros((1, 3), np.float32), r"must have the shape \(3,\) of most others, has \(1, 3\)"),
+        (np.array(["a", "b", "c"]), "must be floating-point numbers, is <U1"),
+        (np.array([{}, 1, 2], object), "is no array of numbers"),
+        (b"", "is no array of numbers"),
+        (b"\x93NUMPY\x01\x00v\x00{'descr': '<f4', 'fortran_", "is no array of numbers"),
+        (b"\x00" * 1000, "is no array of numbers"),
+    ],
+)
+def test_a_stored_embedding_that_cannot_be_compared_names_the_gallery_the_person_and_the_recording(
+    tmp_path: Path, embedding: Any, fault: str
+):
+    people = [
+        person(tmp_path, "Ada", embedding),
+        *(person(tmp_path, name, np.zeros(3, np.float32)) for name in ("Eve", "Mary")),
+    ]
+    where = r"the gallery 'staff': the embedding by reid of Ada, recording 2026-11-02, "
+    with pytest.raises(ValueError, match=rf"^{where}{fault}.*: python -m stages\.enroll staff --refresh"):
+        galleries.enrolled(people, REID, "staff")
+
+
+def test_an_embedding_that_is_cut_off_anywhere_is_refused_with_its_person(tmp_path: Path):
+    np.save(tmp_path / "whole.npy", np.arange(8, dtype=np.float32))
+    whole = (tmp_path / "whole.npy").read_bytes()
+    for size in range(0, len(whole), 7):
+        with pytest.raises(ValueError, match=r"the embedding by reid of Ada, recording 2026-11-02, is no array of numbers"):
+            galleries.enrolled([person(tmp_path / str(size), "Ada", whole[:size])], REID, "staff")
+
+
+def test_a_gallery_of_finite_embeddings_is_read_with_the_owner_of_every_row(tmp_path: Path):
+    people = [person(tmp_path, name, np.full(3, place, np.float16)) for place, name in enumerate(("Ada", "Eve"))]
+    enrolled = galleries.enrolled(people, REID, "staff")
+    assert enrolled is not None
+    np.testing.assert_array_equal(enrolled.embedding, np.array([[0, 0, 0], [1, 1, 1]], np.float32))
+    assert enrolled.person.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_network_that_answers_with_numbers_that_are_not_finite_says_nothing_and_why(tmp_path: Path, value: float):
+    network, entries = checkpoints.load(write_checkpoint(tmp_path / "dmt.pt", write_store(tmp_path / "flow", subjects=2)))
+    champion = Champion("dmt", "tumgaid", network, entries, {"frames": "flow", "poses": "flow"}, "version 1", "0" * 64)
+    walk = {"flow": np.zeros((11, 2, 60, 80), np.int16), "box": np.tile(np.array([10, 5, 70, 55], np.float32), (11, 1))}
+    features = galleries.StoredFeatures({"flow": walk})
+    told = answers.answer(champion, features)
+    assert isinstance(told, Answer)
+    assert told.samples > 1
+    with torch.no_grad():
+        next(network.parameters()).fill_(value)
+    reason = answers.answer(champion, features)
+    assert isinstance(reason, str)
+    assert re.match(
+        r"dmt gives NaN or infinity for .*signature.*, expected finite numbers: .*train it with a lower rate", reason
+    )
+    assert galleries.embed({"tumgaid": features}, [champion]) == {champion: reason}
