@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import av
 import cv2
 import numpy as np
 import pytest
@@ -96,6 +97,38 @@ def test_a_whole_video_has_the_frames_that_decode_whatever_its_header_counts(tmp
         path.write_bytes(with_count(complete, counted))
         assert video_files.decoded_info(path) == (47, 60, 80)
         assert len(list(video_frames(path))) == 47
+
+
+def cut_without_decoding(path: Path, start: int, stop: int, **options: str) -> Path:
+    """An H.264 video with a key frame at every 20th picture, of which these pictures are copied as they are stored."""
+    whole = path.with_name("whole.mp4")
+    with av.open(str(whole), "w") as target:
+        stream = target.add_stream("libx264", rate=10, options={"g": "20", "keyint_min": "20", "sc_threshold": "0"})
+        stream.width, stream.height, stream.pix_fmt = 80, 60, "yuv420p"
+        for seed in range(stop):
+            target.mux(stream.encode(av.VideoFrame.from_ndarray(noise(seed), format="rgb24")))
+        target.mux(stream.encode())
+    with av.open(str(whole)) as source, av.open(str(path), "w", options=options) as target:
+        stream = target.add_stream_from_template(source.streams.video[0])
+        stored = [packet for packet in source.demux(source.streams.video[0]) if packet.dts is not None][start:stop]
+        first = min(packet.dts for packet in stored)
+        for packet in stored:
+            packet.pts, packet.dts, packet.stream = packet.pts - first, packet.dts - first, stream
+            target.mux(packet)
+    return path
+
+
+@pytest.mark.parametrize("options", [{}, {"movflags": "+faststart"}], ids=["index last", "index first"])
+def test_a_clip_that_begins_between_key_frames_has_the_frames_that_decode(tmp_path: Path, options: dict[str, str]) -> None:
+    path = cut_without_decoding(tmp_path / "cut.mp4", 7, 67, **options)
+    assert video_files.video_info(path) == (60, 60, 80)
+    assert video_files.decoded_info(path) == (47, 60, 80)  # from picture 20 on, the first key frame
+    frames = list(video_frames(path))
+    assert len(frames) == 47
+    assert max(range(67), key=lambda seed: cv2.PSNR(frames[0], noise(seed))) == 20
+    path.write_bytes(path.read_bytes()[:-5000])
+    with pytest.raises(ValueError, match=r"cut\.mp4"):
+        list(video_frames(path))
 
 
 def test_a_gap_in_the_timestamps_is_no_truncation(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from functools import partial
 from pathlib import Path
 
 import pandas as pd
@@ -11,7 +12,7 @@ from conftest import run, workspace
 from reachability import ROOT, reachable, with_code
 from ruamel.yaml import YAML
 
-from people import schemas
+from people import datasets, schemas
 from people.datasets import casiab
 from stages import archive, ingest, validate
 from stages.shared.archives import KnownHashes
@@ -45,8 +46,9 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "project"
 
 
-def configure(named: str | Path, archives: dict[str, str] | None = None) -> None:
-    Path("params.yaml").write_text(BLOCK.format(archive=named, archives=json.dumps(archives or {})))
+def configure(named: str | Path, archives: dict[str, str] | None = None, key: str = "casiab") -> None:
+    text = BLOCK.format(archive=json.dumps(str(named)), archives=json.dumps(archives or {}))
+    Path("params.yaml").write_text(text.replace("casiab:", f"{key}:"))
 
 
 def index() -> bytes:
@@ -98,6 +100,37 @@ def test_clips_are_read_on_a_machine_where_the_archive_lies_elsewhere(disk: Path
     assert len(list(casiab.masks(Path(clip["root"]), clip["masks"]))) == clip["frame_count"]
 
 
+@pytest.mark.parametrize("layout", list(wild.LAYOUTS))
+def test_an_index_of_every_layout_is_read_wherever_its_archive_lies(
+    layout: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    key = wild.LAYOUTS[layout].dataset
+    here = wild.build(tmp_path / "one machine", wild.LAYOUTS[layout], wild.VARIATIONS["plain"])
+
+    def ingested(named: str | Path, archives: dict[str, str]) -> bytes:
+        configure(named, archives, key)
+        ingest.main(key)
+        return Path("data/index", key, "clips.csv").read_bytes()
+
+    first = ingested(here, {})
+    assert str(tmp_path).encode() not in first
+    there = here.rename(tmp_path / "mounted-elsewhere")
+    Path("data/raw/archives", key).unlink()
+    clips = schemas.load(Path("data/index", key, "clips.csv"))
+    dataset, root = datasets.find(key), Path(clips["root"][0])
+    monkeypatch.setenv(f"PEOPLE_ARCHIVE_{key.upper()}", str(there))
+    assert schemas.check(clips, schemas.decodable(dataset.frames))[1].empty
+    if "people" in clips:
+        assert all(dataset.people(root, location) for location in clips["people"])
+    for location in set(clips["masks"]) - {""} if "masks" in clips else ():
+        assert len(list(dataset.masks(root, location))) > 0
+    monkeypatch.delenv(f"PEOPLE_ARCHIVE_{key.upper()}")
+    listing = f"data/raw/archives/{key}.json"
+    assert ingested(listing, {key: str(there)}) == first
+    monkeypatch.setenv(f"PEOPLE_ARCHIVE_{key.upper()}", str(there))
+    assert ingested(listing, {key: "/nowhere"}) == first
+
+
 def test_links_to_folders_are_left_to_the_stage_that_looks_behind_them(disk: Path, tmp_path: Path):
     shutil.move(disk / "silhouettes", tmp_path / "silhouettes")
     (disk / "silhouettes").symlink_to(tmp_path / "silhouettes")
@@ -141,6 +174,34 @@ def test_the_listing_of_an_archive_changes_with_a_file_behind_a_link(
     (tmp_path / "002/nm-01/090/002-nm-01-090-002.png").write_bytes(b"")
     archive.main("casiab")
     assert Path(LISTING).read_bytes() != first
+
+
+@pytest.mark.parametrize("packed", ["folder", "links", "zip", "tar"])
+def test_the_listing_of_an_archive_of_motion_changes_with_a_walk(tmp_path: Path, packed: str):
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "disk/07.asf").write_text("bones")
+    (tmp_path / "disk/07_01.amc").write_text("first walk")
+
+    def made() -> Path:
+        archive = tmp_path / f"motion.{packed}"
+        if packed == "links":
+            archive.mkdir(exist_ok=True)
+            for name in ("folder", "07.asf"):
+                (archive / name).unlink(missing_ok=True)
+            (archive / "folder").symlink_to(tmp_path / "disk")
+            (archive / "07.asf").symlink_to(tmp_path / "disk/07.asf")
+            return archive
+        return tmp_path / "disk" if packed == "folder" else Path(shutil.make_archive(str(archive), packed, tmp_path / "disk"))
+
+    def listed() -> str:
+        configure(LISTING, {"casiab": str(made())})
+        archive.main("casiab")
+        return json.loads(Path(LISTING).read_text())["sha256"]
+
+    first = listed()
+    assert listed() == first
+    (tmp_path / "disk/07_01.amc").write_text("other walk")
+    assert listed() != first
 
 
 def test_hashes_are_kept_in_the_state_folder(disk: Path):
@@ -189,6 +250,21 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return workspace(tmp_path_factory.mktemp("official") / "project")
 
 
+def set_archive(copy: Path, named: str, archives: dict[str, str]) -> None:
+    yaml, path = YAML(), copy / "params.yaml"
+    params = yaml.load(path)
+    params["archives"] = archives
+    params["datasets"]["casiab"] |= {"source": "official", "archive": named}
+    params["validate"]["casiab"] |= {"min_frames": 3, "max_bad_share": 0.5}
+    params["silhouettes"]["casiab"] |= {"method": "layout", "size_hw": [16, 12]}
+    yaml.dump(params, path)
+
+
+def stages_run(copy: Path, target: str) -> set[str]:
+    lines = run(["dvc", "repro", target], copy).stdout.splitlines()
+    return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
+
+
 def test_what_changes_behind_a_link_runs_again_what_depends_on_it_and_nothing_else(copy: Path, tmp_path: Path, disk: Path):
     shutil.move(disk / "silhouettes", tmp_path / "silhouettes")
     (disk / "silhouettes").symlink_to(tmp_path / "silhouettes")
@@ -196,21 +272,32 @@ def test_what_changes_behind_a_link_runs_again_what_depends_on_it_and_nothing_el
     right = picture.read_bytes()
     shutil.rmtree(disk / "video")  # frames are the silhouettes
     picture.write_bytes(b"")
-    yaml, path = YAML(), copy / "params.yaml"
-    params = yaml.load(path)
-    params["archives"] = {"casiab": str(disk)}
-    params["datasets"]["casiab"] |= {"source": "official", "archive": LISTING}
-    params["validate"]["casiab"] |= {"min_frames": 3, "max_bad_share": 0.5}
-    params["silhouettes"]["casiab"] |= {"method": "layout", "size_hw": [16, 12]}
-    yaml.dump(params, path)
-
-    def ran() -> set[str]:
-        lines = run(["dvc", "repro", "silhouettes@casiab"], copy).stdout.splitlines()
-        return {line.split("'")[1] for line in lines if line.startswith("Running stage")}
-
+    set_archive(copy, LISTING, {"casiab": str(disk)})
+    ran = partial(stages_run, copy, "silhouettes@casiab")
     assert ran() == {"archive@casiab", "ingest@casiab", "validate@casiab", "silhouettes@casiab"}
     assert len(pd.read_csv(copy / "data/valid/casiab/quarantine.csv")) == 1
     assert ran() == {"archive@casiab"}
     picture.write_bytes(right)
     assert ran() == {"archive@casiab", "ingest@casiab", "validate@casiab", "silhouettes@casiab"}
     assert len(pd.read_csv(copy / "data/valid/casiab/quarantine.csv")) == 0
+    shutil.move(tmp_path / "silhouettes/002", tmp_path / "gone")
+    (disk / "ids-validation.txt").write_text("")
+    assert ran() == {"archive@casiab", "ingest@casiab", "validate@casiab", "silhouettes@casiab"}
+    assert set(pd.read_csv(copy / "data/valid/casiab/clips.csv")["subject_id"]) == {1, 3}
+
+
+def test_where_dvc_itself_looks_it_sees_changes_of_files_and_of_what_a_link_to_a_file_leads_to(
+    copy: Path, tmp_path: Path, disk: Path
+):
+    pictures = [disk / f"silhouettes/00{person}/nm-01/090/00{person}-nm-01-090-002.png" for person in (1, 2)]
+    elsewhere = Path(shutil.move(pictures[0], tmp_path / "elsewhere.png"))
+    pictures[0].symlink_to(elsewhere)
+    shutil.rmtree(disk / "video")
+    set_archive(copy, str(disk), {})
+    ran = partial(stages_run, copy, "validate@casiab")
+    ran()
+    for picture, faults in ((elsewhere, 1), (pictures[1], 2)):
+        assert ran() == set()
+        picture.write_bytes(b"")
+        assert ran() == {"ingest@casiab", "validate@casiab"}
+        assert len(pd.read_csv(copy / "data/valid/casiab/quarantine.csv")) == faults

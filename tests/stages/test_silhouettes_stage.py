@@ -12,10 +12,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from people import datasets, schemas
 from people.datasets import casiab
 from people.storage.store import Store
 from people.video.silhouettes import Config
 from stages.silhouettes import main, process_clip, write
+from tests import wild
 
 CONFIG = Config(method="background", size_hw=[64, 44], soft=False, pretreatment="scaled", weights="")
 LAYOUT = replace(CONFIG, method="layout")
@@ -155,6 +157,25 @@ def test_masks_of_any_channel_depth_and_value_give_the_silhouettes_of_those_of_0
     other = process_clip("casiab", stored(clips, tmp_path, change, "001").iloc[0].to_dict(), LAYOUT)
     assert plain.fault is other.fault is None
     assert len(plain.silhouettes.frame)
+    for expected, array in zip(plain.silhouettes, other.silhouettes, strict=True):
+        np.testing.assert_array_equal(array, expected)
+
+
+@pytest.mark.parametrize("layout", ["casiab", "oumvlp"])
+@pytest.mark.parametrize("change", READABLE.values(), ids=READABLE)
+def test_masks_that_lie_in_folders_and_are_the_clips_frames_too_are_read_alike(tmp_path: Path, layout: str, change: Callable):
+    root = wild.build(tmp_path, wild.LAYOUTS[layout], wild.VARIATIONS["plain"])
+    shutil.rmtree(root / "video", ignore_errors=True)
+    read = datasets.find(layout).read
+    plain = process_clip(layout, read(root).iloc[0].to_dict(), LAYOUT)
+    for path in root.rglob("*.png"):
+        path.write_bytes(cv2.imencode(".png", change(cv2.imread(str(path), 0)))[1].tobytes())
+    clips = read(root)
+    assert clips["frames"].tolist() == clips["masks"].tolist()
+    assert schemas.check(clips, schemas.decodable(datasets.find(layout).frames))[1].empty
+    other = process_clip(layout, clips.iloc[0].to_dict(), LAYOUT)
+    assert plain.fault is other.fault is None
+    assert len(plain.silhouettes.frame) == clips["frame_count"][0]
     for expected, array in zip(plain.silhouettes, other.silhouettes, strict=True):
         np.testing.assert_array_equal(array, expected)
 

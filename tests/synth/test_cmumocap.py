@@ -1,5 +1,7 @@
 """CMU motion capture: straight walks read from Acclaim skeletons and motions."""
 
+import json
+import shutil
 import tarfile
 import zipfile
 from pathlib import Path
@@ -10,6 +12,7 @@ import pytest
 from people.layouts.motion import BONES, J, bone_lengths_m, gait, step_rate_hz, walking_speed
 from people.records import JOINTS, Motion
 from people.synth.motion import cmumocap, kinectgait
+from stages import archive, ingest
 
 SCALE = 0.45
 METRES = 0.0254 / SCALE
@@ -135,9 +138,74 @@ def test_tar_zip_and_folder_hold_the_same_walks(folder, tmp_path):
     with zipfile.ZipFile(tmp_path / "c.zip", "w") as file:
         for path in sorted(folder.rglob("*.*")):
             file.write(path, path.relative_to(folder))
-    for archive in (tmp_path / "c.tar.gz", tmp_path / "c.zip"):
-        for actual, expected in zip(cmumocap.read(archive), cmumocap.read(folder), strict=True):
+    for path in (tmp_path / "c.tar.gz", tmp_path / "c.zip"):
+        for actual, expected in zip(cmumocap.read(path), cmumocap.read(folder), strict=True):
             np.testing.assert_array_equal(actual.joints_m, expected.joints_m)
+
+
+def in_encoding(folder: Path, encoding: str, comment: str, newline: str = "\n") -> None:
+    """The archive's files with a comment, as another program may save them."""
+    mark = "\ufeff" if encoding == "utf-16-be" else ""
+    for path in (path for path in folder.rglob("*.*") if path.is_file()):
+        path.write_bytes(f"{mark}# {comment}\n{path.read_text()}".replace("\n", newline).encode(encoding))
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-be"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n"], ids=["LF", "CRLF"])
+def test_text_in_each_encoding_that_says_what_it_is_gives_the_same_walks(folder: Path, encoding: str, newline: str):
+    before = cmumocap.read(folder)
+    in_encoding(folder, encoding, "Müller", newline)
+    for actual, expected in zip(cmumocap.read(folder), before, strict=True):
+        np.testing.assert_array_equal(actual.joints_m, expected.joints_m)
+        assert actual.height_m == expected.height_m
+
+
+@pytest.mark.parametrize("kept", ["07.asf", "07_02.amc"])
+def test_text_in_another_encoding_is_named(folder: Path, kept: str):
+    right = {path: path.read_bytes() for path in folder.rglob("*.*") if path.is_file() and path.name != kept}
+    in_encoding(folder, "latin-1", "Müller")
+    for path, content in right.items():
+        path.write_bytes(content)
+    with pytest.raises(ValueError, match=rf"{kept}: expected text in UTF-8, or in UTF-16 with a byte order mark, but"):
+        cmumocap.read(folder)
+
+
+def test_names_may_be_in_capitals_and_folders_and_files_links_and_files_of_systems_are_passed_over(
+    folder: Path, tmp_path: Path
+):
+    before = cmumocap.read(folder)
+    shutil.move(folder / "data/07", tmp_path / "07")
+    (folder / "data/07").symlink_to(tmp_path / "07")
+    (tmp_path / "07/07.asf").rename(tmp_path / "skeleton")
+    (tmp_path / "07/07.ASF").symlink_to(tmp_path / "skeleton")
+    (tmp_path / "07/07_01.amc").rename(tmp_path / "07/07_01.AMC")
+    for name in ("._07.asf", "._07_01.amc", ".DS_Store"):
+        (tmp_path / "07" / name).write_bytes(b"\0\5\x16\7")
+    for actual, expected in zip(cmumocap.read(folder), before, strict=True):
+        assert actual.walk_id == expected.walk_id
+        np.testing.assert_array_equal(actual.joints_m, expected.joints_m)
+
+
+def test_an_archive_with_links_passes_through_the_stage_that_lists_it_to_its_walks(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = cmumocap.read(folder)
+    shutil.move(folder / "data/07", tmp_path / "07")
+    (folder / "data/07").symlink_to(tmp_path / "07")
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    monkeypatch.delenv("PEOPLE_STATE", raising=False)
+    block = {"source": "cmumocap", "archive": "data/raw/archives/casiab.json", "frame_rate_hz": 30, "frames_per_sequence": 8}
+    block["subjects"] = {"train": 1, "validation": 1, "test": 1}
+    params = {"seed": 1, "archives": {"casiab": str(folder)}, "datasets": {"casiab": block}}
+    Path("params.yaml").write_text(json.dumps(params))
+    archive.main("casiab")
+    assert json.loads(Path(block["archive"]).read_text())["file_count"] == 3
+    ingest.refuse_unseen_links("casiab", block["archive"])
+    walks = ingest.walks("casiab", block)
+    assert walks is not None
+    for actual, expected in zip(walks, before, strict=True):
+        np.testing.assert_array_equal(actual.joints_m, expected.joints_m)
 
 
 @pytest.mark.parametrize(

@@ -225,13 +225,36 @@ def test_a_wrong_entry_of_the_table_is_named(folder, old, new, message):
         kinectgait.read(folder)
 
 
-@pytest.mark.parametrize("encoding", ["utf-8-sig", "utf-16"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
 def test_text_with_a_byte_order_mark_is_read_alike(folder, encoding):
     before = kinectgait.read(folder)
     for path in (path for ending in ("*.csv", "*.txt") for path in folder.rglob(ending)):
         path.write_bytes(path.read_bytes().decode().encode(encoding))
     after = kinectgait.read(folder)
     assert [motion.age_years for motion in after] == [motion.age_years for motion in before]
+    assert all((first.joints_m == second.joints_m).all() for first, second in zip(before, after, strict=True))
+
+
+@pytest.mark.parametrize("name", ["GenderBMIData/person-data.csv", "Data/Person001/2.txt"])
+def test_text_in_another_encoding_is_named(folder, name):
+    (folder / name).write_bytes((folder / name).read_bytes() + "Müller".encode("latin-1"))
+    with pytest.raises(ValueError, match=rf"{name}: expected text in UTF-8, or in UTF-16 with a byte order mark, but"):
+        kinectgait.read(folder)
+
+
+def test_names_may_be_in_capitals_and_folders_and_files_links_and_files_of_systems_are_passed_over(folder, tmp_path):
+    before = kinectgait.read(folder)
+    (folder / "Data/Person001").rename(tmp_path / "elsewhere")
+    (folder / "Data/PERSON001").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere/2.txt").rename(tmp_path / "walk")
+    (tmp_path / "elsewhere/2.TXT").symlink_to(tmp_path / "walk")
+    (folder / "GenderBMIData/person-data.csv").rename(folder / "GenderBMIData/PERSON-DATA.CSV")
+    for name in ("._2.txt", ".DS_Store"):
+        (tmp_path / "elsewhere" / name).write_bytes(b"\0\5\x16\7")
+    after = kinectgait.read(folder)
+    assert [(motion.subject_id, motion.walk_id) for motion in after] == [
+        (motion.subject_id, motion.walk_id) for motion in before
+    ]
     assert all((first.joints_m == second.joints_m).all() for first, second in zip(before, after, strict=True))
 
 

@@ -39,7 +39,9 @@ def read(root: Path, layout: Layout) -> Outcome:
     try:
         clips = dataset.read(root)
         clips["content"] = contents.of_clips(root, clips, {})
+        unread = tuple(contents.unread(root, clips))
     except (ValueError, OSError) as error:
         return Outcome(error=f"{type(error).__name__}: {error}")
-    good, _ = schemas.check(clips, schemas.decodable(dataset.frames))
-    return Outcome(len(clips), len(good), tuple(contents.unread(root, clips)))
+    labelled = [schemas.labelled(dataset.people)] if "people" in clips else []
+    good, _ = schemas.check(clips, schemas.decodable(dataset.frames), *labelled)
+    return Outcome(len(clips), len(good), unread)

@@ -1,5 +1,6 @@
 """Small archives of every layout as plain files: three people, written with OpenCV, SciPy and the operating system alone."""
 
+import json
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +17,8 @@ PEOPLE = (1, 2, 3)  # one of each split
 class Layout(NamedTuple):
     """An archive and the parts of it that variations change; paths are below the archive's folder.
 
-    `data`: a folder of images or videos. `deep`: a folder within it. `text`: files of text. `clips`: how many are read.
+    `data`: a folder of images or videos, or a file of them. `deep`: a folder within it, or that file. `text`: files of text.
+    `clips`: how many are read. `is_packable`: whether zip files of the data are read.
     """
 
     dataset: str
@@ -25,6 +27,7 @@ class Layout(NamedTuple):
     deep: str
     text: tuple[str, ...]
     clips: int
+    is_packable: bool = True
 
 
 def picture(ending: str, seed: int = 0) -> bytes:
@@ -119,7 +122,46 @@ def market1501_course() -> dict[str, bytes]:
     return files | market_photos("train/more/{:04d}_c{}_016620005.jpg", (3,))
 
 
+def usf() -> dict[str, bytes]:
+    files = id_lists(3)
+    for name in ("gait_gallery_data.mat", "PrbA.mat"):
+        background = np.random.default_rng(len(name)).integers(0, 2, (8, 6, 2, len(PEOPLE)), np.uint8)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, name)
+            scipy.io.savemat(path, {"fea3D": background, "gnd": np.array(PEOPLE)[:, None]})
+            files[name] = path.read_bytes()
+    return files
+
+
+def coco() -> dict[str, bytes]:
+    from people.records import COCO_KEYPOINTS
+
+    files = {"validation_ids.txt": b"2\n"}
+    for subset, places in {"train2017": {1: "", 2: "", 3: "more/", 4: "more/"}, "val2017": {5: "", 6: ""}}.items():
+        images = [{"id": number, "file_name": f"{number:012d}.jpg", "height": 16, "width": 12} for number in places]
+        person = {"category_id": 1, "bbox": [2, 3, 8, 10], "area": 50, "iscrowd": 0, "keypoints": [5, 6, 2] * 17}
+        people = [{**person, "id": number, "image_id": number} for number in places]
+        category = {"id": 1, "name": "person", "keypoints": list(COCO_KEYPOINTS)}
+        content = {"images": images, "annotations": people, "categories": [category]}
+        files[f"annotations/person_keypoints_{subset}.json"] = json.dumps(content).encode()
+        files |= {f"{subset}/{below}{number:012d}.jpg": picture(".jpg", number) for number, below in places.items()}
+    return files
+
+
+def mpii() -> dict[str, bytes]:
+    from people.datasets.mpii.labels import JOINTS
+
+    joints = [name.replace("right_", "r ").replace("left_", "l ").replace("_", " ") for name in JOINTS]
+    rows = [",".join(["", "NAME", *(f"{name}_{axis}" for name in joints for axis in "XY"), "Scale,Activity,Category"])]
+    for number in range(1, 7):
+        places = [f"{2 + (joint + number) % 8},{3 + joint % 10}" for joint in range(len(joints))]
+        rows.append(",".join(["0", f"{number:09d}.jpg", *places, "0.05,hiking,walking"]))
+    files = {f"images/{number:09d}.jpg": picture(".jpg", number) for number in range(1, 7)}
+    return files | {"mpii_joints_activities.csv": "".join(f"{row}\n" for row in rows).encode()}
+
+
 _LISTS = tuple(f"ids-{split}.txt" for split in SPLITS)
+_ANNOTATIONS = tuple(f"annotations/person_keypoints_{subset}.json" for subset in ("train2017", "val2017"))
 LAYOUTS = {
     "tumgaid": Layout("tumgaid", tumgaid, "image", "image/p002", ("tumgaidtrainids.lst", "allage.txt", "allgender.txt"), 6),
     "casiab": Layout("casiab", casiab, "silhouettes", "silhouettes/002/nm-01", _LISTS, 6),
@@ -127,4 +169,7 @@ LAYOUTS = {
     "fvg": Layout("fvg", fvg, "session1", "session1/002_01", _LISTS, 6),
     "market1501": Layout("market1501", market1501, "bounding_box_train", "bounding_box_train/more", ("validation_ids.txt",), 8),
     "market1501_course": Layout("market1501", market1501_course, "train", "train/more", ("annotations_train.csv",), 6),
+    "usf": Layout("usf", usf, "PrbA.mat", "PrbA.mat", _LISTS, 6, is_packable=False),
+    "coco": Layout("coco", coco, "train2017", "train2017/more", ("validation_ids.txt", *_ANNOTATIONS), 6),
+    "mpii": Layout("mpii", mpii, "images", "images", ("mpii_joints_activities.csv",), 6, is_packable=False),
 }

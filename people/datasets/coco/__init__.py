@@ -134,16 +134,17 @@ def _rows(root: Path, folder: str, place: Path, labelled: LabelFile, path: Path)
     at = place.relative_to(root).as_posix() + (f"!{folder}" if place.is_file() else "")
     splits = _splits(root, folder, labelled.images)
     names = {image_id: Path(image.file_name).name for image_id, image in labelled.images.items()}
+    wanted = {name.lower() for name in names.values()}
     counts = {
         **labelled.left_out,
-        "images without a file (validation puts them into quarantine)": len(set(names.values()) - there.keys()),
-        "files of images that the annotations do not list": len(there.keys() - set(names.values())),
+        "images without a file (validation puts them into quarantine)": len(wanted - there.keys()),
+        "files of images that the annotations do not list": len(there.keys() - wanted),
     }
     for what, count in counts.items():
         if count:
             _LOG.warning("%s: %d %s", path, count, what)
     for image_id, image in sorted(labelled.images.items()):
-        location = there.get(names[image_id], f"{at}/{names[image_id]}")
+        location = there.get(names[image_id].lower(), f"{at}/{names[image_id]}")
         people = labelled.annotations.get(image_id, ())
         yield {
             "dataset": "coco",
@@ -173,14 +174,14 @@ def _size(image: Image) -> dict[str, int]:
 
 
 def _locations(root: Path, place: Path) -> dict[str, str]:
-    """The location of every image of a folder or zip file, by its name."""
+    """The location of every image of a folder or zip file, by its name in lower case."""
     locations: dict[str, str] = {}
     for parent, names in image_files.list_images(root, place).items():
         for name in names:
             location = f"{parent}/{name}" if not parent.endswith("!") else f"{parent}{name}"
-            if name in locations:
-                raise ValueError(f"{root}: expected one image {name}, got {locations[name]} and {location}; remove one")
-            locations[name] = location
+            if other := locations.get(name.lower()):
+                raise ValueError(f"{root}: expected one image {name}, got {other} and {location}; remove one")
+            locations[name.lower()] = location
     return locations
 
 

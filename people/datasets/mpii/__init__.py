@@ -48,7 +48,8 @@ def read(root: Path) -> pd.DataFrame:
     labels = label_file(path)
     rows = []
     for image, listed in sorted(labels.people.items()):
-        height_px, width_px = _size_px(folder / image)
+        path_of_image = _image(folder, image)
+        height_px, width_px = _size_px(path_of_image)
         rows.append(
             {
                 "dataset": "mpii",
@@ -61,7 +62,7 @@ def read(root: Path) -> pd.DataFrame:
                 "view_deg": float("nan"),
                 "gender": None,
                 "age_years": float("nan"),
-                "frames": f"{folder.name}/{image}",
+                "frames": path_of_image.relative_to(root).as_posix(),
                 "people": f"{path.relative_to(root).as_posix()}!{image}",
                 "person_count": len(listed),
                 "frame_count": 1,
@@ -91,6 +92,13 @@ def _split(key: str) -> Split:
 def _folder(root: Path) -> Path:
     """The folder of images, where there is one."""
     return files.find(root, IMAGES) or root / IMAGES
+
+
+def _image(folder: Path, name: str) -> Path:
+    """The file of an image, whose ending may be in upper or lower case."""
+    path = folder / name
+    endings = (path.suffix, path.suffix.lower(), path.suffix.upper())
+    return next((each for each in map(path.with_suffix, endings) if each.is_file()), path)
 
 
 def _size_px(path: Path) -> tuple[int, int]:
@@ -125,7 +133,7 @@ def people(root: Path, location: str, *, masks: bool = False) -> list[Annotation
     labels = label_file(root / name)
     if image not in labels.people:
         raise ValueError(f"{root / name}: expected labels of the image {image}, it has none; ingest the dataset again")
-    height_px, width_px = _size_px(_folder(root) / image)
+    height_px, width_px = _size_px(_image(_folder(root), image))
     bounds_px = np.array([width_px or np.inf, height_px or np.inf], dtype=float)
     activity = activity_of(*labels.activities[image])
     annotations = []

@@ -14,6 +14,7 @@ from jaxtyping import Float
 from scipy.spatial.transform import Rotation
 
 from people.layouts.archives import members
+from people.layouts.files import decode_text
 from people.layouts.motion import J, body_centred, low_pass, repair, resample, runs
 from people.records import JOINTS, Motion
 from people.synth.motion import WalkRequest
@@ -25,7 +26,7 @@ SPEED_RANGE_M_S = (0.6, 2.5)
 MAX_TURN_RAD_S = 0.8
 SOLE_M = 0.08  # height of the ankle, the end of the skeleton's legs, above the ground
 SMOOTH_S = 0.3
-_PATTERN = re.compile(r"/\d+(_\d+\.amc|\.asf)$")
+_PATTERN = re.compile(r"/\d+(_\d+\.amc|\.asf)$", re.IGNORECASE)
 _EXPECTED = "skeletons NN/NN.asf and motions NN/NN_KK.amc"
 _JOINT_BONES = {"spine": "lowerback", "neck": "lowerneck"} | {
     f"{side}_{joint}": f"{side[0]}{bone}"
@@ -79,8 +80,8 @@ def walks(request: WalkRequest) -> list[Motion]:
 def read(archive: Path, *, frame_rate_hz: float = 30.0) -> list[Motion]:
     """The straight intervals of all walks, by person, walk and time; walk "03a" is the first interval of NN_03.amc."""
     files = members(archive, _PATTERN, expected=_EXPECTED)
-    skeletons = {Path(name).stem: (name, content) for name, content in files.items() if name.endswith(".asf")}
-    motion_files = sorted(name for name in files if name.endswith(".amc"))
+    skeletons = {Path(name).stem: (name, content) for name, content in files.items() if name.lower().endswith(".asf")}
+    motion_files = sorted(name for name in files if name.lower().endswith(".amc"))
     if not motion_files:
         raise ValueError(f"{archive}: expected motions NN/NN_KK.amc, found skeletons only; name the whole archive")
     parsed = {subject: read_skeleton(f"{archive}/{name}", content) for subject, (name, content) in sorted(skeletons.items())}
@@ -96,14 +97,14 @@ def read(archive: Path, *, frame_rate_hz: float = 30.0) -> list[Motion]:
 
 def read_skeleton(source: str, content: bytes) -> Skeleton:
     """Parse an Acclaim skeleton file; one unit of length is 1/scale inches."""
-    text = re.sub(r"#.*", "", content.decode("latin-1"))
+    text = re.sub(r"#.*", "", decode_text(content, source))
     sections = dict(re.findall(r"^:(\w+)(.*?)(?=^:|\Z)", text, flags=re.M | re.S))
     scale = re.search(r"length\s+([\d.eE+-]+)", sections.get("units", ""))
     if missing := sorted({"units", "bonedata", "hierarchy"} - set(sections)) or ([] if scale else ["length in :units"]):
         raise ValueError(f"{source}: expected an Acclaim skeleton, missing {missing}; restore the file")
     assert scale is not None
     unit_m = METRES_PER_INCH / float(scale[1])
-    lines = re.findall(r"^[^\S\n]*(\w+)((?:[^\S\n]+\w+)+)[^\S\n]*\r?$", sections["hierarchy"], flags=re.M)
+    lines = re.findall(r"^[^\S\n]*(\w+)((?:[^\S\n]+\w+)+)[^\S\n]*$", sections["hierarchy"], flags=re.M)
     parents = {child: parent for parent, children in lines for child in children.split()}
     blocks = re.findall(r"\bbegin\b(.*?)\bend\b", sections["bonedata"], flags=re.S)
     try:
@@ -141,7 +142,7 @@ def _euler_rotation(degrees: Float[np.ndarray, "*frame 3"]) -> Rotation:
 
 def read_angles(source: str, content: bytes, skeleton: Skeleton) -> dict[str, Float[np.ndarray, "frame dof"]]:
     """Parse an Acclaim motion file: position and angles of the root and angles of all bones, by bone."""
-    lines = content.decode("latin-1").splitlines()
+    lines = decode_text(content, source).splitlines()
     frame_lines = [number for number, line in enumerate(lines) if line.strip().isdigit()]
     if not frame_lines:
         raise ValueError(f"{source}: expected numbered frames, found none in {len(lines)} lines; restore the file")

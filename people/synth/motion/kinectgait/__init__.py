@@ -46,7 +46,7 @@ MIN_SPEED_RATIO = 0.6  # of the median speed; slower frames are starts, stops an
 STEP_RANGE_S = (0.3, 0.9)
 MAX_SIDEWAYS_M = {"leg": 0.2, "arm": 0.3}
 ARMS = [J[f"{side}_{joint}"] for side in ("left", "right") for joint in ("elbow", "wrist", "hand")]
-_PATTERN = re.compile(r"/(Person\d+/\d+\.txt|person-data\.csv)$")
+_PATTERN = re.compile(r"/(Person\d+/\d+\.txt|person-data\.csv)$", re.IGNORECASE)
 _EXPECTED = "walks Data/PersonNNN/k.txt and a table GenderBMIData/person-data.csv"
 _COLUMNS = ["Individual", "Height", "Weight (Kg)", "Age", "Gender"]
 _MIDLINE_NAMES = {"head": "Head", "neck": "Shoulder-Center", "spine": "Spine", "pelvis": "Hip-centro"}
@@ -78,18 +78,18 @@ def walks(request: WalkRequest) -> list[Motion]:
 def read(archive: Path, *, frame_rate_hz: float = 30.0) -> list[Motion]:
     """The steady intervals of all walks, by person, walk and time; walk "3b" is the second interval of file 3.txt."""
     files = members(archive, _PATTERN, expected=_EXPECTED)
-    tables = [name for name in files if name.endswith("person-data.csv")]
+    tables = [name for name in files if name.lower().endswith("person-data.csv")]
     if not tables:
         raise ValueError(f"{archive}: expected a table GenderBMIData/person-data.csv, found none; restore it beside Data/")
     people = _read_people(f"{archive}/{tables[0]}", files[tables[0]])
-    walk_files = sorted((Path(name).parent.name, int(Path(name).stem), name) for name in files if name.endswith(".txt"))
+    walk_files = sorted((Path(name).parent.name, int(Path(name).stem), name) for name in files if name.lower().endswith(".txt"))
     if not walk_files:
         raise ValueError(f"{archive}: expected walks Data/PersonNNN/k.txt, found none; restore them beside GenderBMIData/")
-    motions = []
-    for subject, walk_number, name in walk_files:
-        source = f"{archive}/{name}"
-        if subject not in people:
-            raise ValueError(f"{source}: expected {subject} in person-data.csv, found no such row; add it or remove the folder")
+    motions, spelled = [], {subject.lower(): subject for subject in people}
+    for folder, walk_number, name in walk_files:
+        source, subject = f"{archive}/{name}", spelled.get(folder.lower())
+        if subject is None:
+            raise ValueError(f"{source}: expected {folder} in person-data.csv, found no such row; add it or remove the folder")
         steady_walks = _steady_walks(_read_walk(source, files[name]))
         for letter, steady_walk in zip(ascii_lowercase, steady_walks, strict=False):
             motions.append(_motion(steady_walk, subject, f"{walk_number}{letter}", people[subject], frame_rate_hz))
