@@ -110,7 +110,7 @@ def kept_ranks(count: int) -> Int[np.ndarray, " point"]:
 def fused(*parts: Impostors) -> Impostors:
     """The distribution of `fused_distance` of impostors, were the systems' distances independent of each other.
 
-    It claims as few pairs as the part with fewest.
+    It claims as many pairs as the part with most: what independent systems rarely do each, they do together more rarely still.
     """
     if len(parts) == 1:
         (one,) = parts
@@ -123,7 +123,7 @@ def fused(*parts: Impostors) -> Impostors:
     for share in shares:
         total = np.convolve(total, share)
     sums = np.arange(len(total)) * (GRID[1] - GRID[0]) + len(parts) * (GRID[0] + (GRID[1] - GRID[0]) / 2)
-    pairs, people = min(part.pairs for part in parts), min(part.people for part in parts)
+    pairs, people = max(part.pairs for part in parts), min(part.people for part in parts)
     total = total / total.sum()
     means = sums / len(parts)
     deviation = float(np.sqrt((total * means**2).sum() - (total * means).sum() ** 2))
