@@ -16,8 +16,8 @@ from pipelines.flows import failed
 MAX_PATH_CHARS = 4096
 RESULTS = "results.json"  # as stages/identify.py writes it
 
-Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*\Z", max_length=MAX_PATH_CHARS)]
-GalleryName = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_-]{0,99})?\Z")]
+Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=MAX_PATH_CHARS)]
+GalleryName = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_-]{0,99})?$")]
 
 
 @flow

@@ -130,16 +130,17 @@ def replace(path: Path, document: dict[str, Any], key: tuple[str, ...], value: A
             raise SystemExit(f"{missing}.{renamed(key)} Nothing was changed.")
         if depth < len(key) - 1:
             block = block[name]
-    if block[key[-1]] == value:
+    old = block[key[-1]]
+    if old == value and isinstance(old, bool) == isinstance(value, bool):  # 1.0 == True
         return []
-    lines = [f"{'.'.join(key)}: {block[key[-1]]} -> {value}"]
+    lines = [f"{'.'.join(key)}: {old} -> {value}"]
     block[key[-1]] = on_one_line(value)
     return lines
 
 
 def check_names(document: dict[str, Any]) -> None:
     """Refuse a dataset or system with characters that mean something to a shell: dvc.yaml puts the name into commands."""
-    for kind in (*BLOCKS_PER_DATASET, "systems"):
+    for kind in ("archives", *BLOCKS_PER_DATASET, "systems"):
         for name in document.get(kind) or {}:
             if not NAME.fullmatch(str(name)):
                 raise ValueError(f"{kind}.{name}: a name must be lower-case letters, digits and _, beginning with a letter")

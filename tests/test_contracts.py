@@ -1,5 +1,6 @@
 """What every system and every dataset keeps, whoever writes it: a new one is tested here before it has a test of its own."""
 
+import importlib
 import inspect
 import json
 import subprocess
@@ -10,10 +11,12 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import mlflow
 import numpy as np
 import pandas as pd
 import pytest
 import torch
+from mlflow.exceptions import MlflowException
 from ruamel.yaml import YAML
 from same_batches import assert_same
 
@@ -30,6 +33,7 @@ from stages.shared.problem import Trainings
 
 ROOT = Path(__file__).parent.parent
 FRAME_HW = (60, 80)
+WHERE_FREE = 32  # the frames, height or width of arrays of which any are served
 
 
 class Built:
@@ -150,6 +154,43 @@ def test_what_is_served_has_the_shapes_that_are_promised(built: Built):
     assert set(predictions) == set(outputs)
     for name, shape in outputs.items():
         assert predictions[name].shape == (3, *shape[1:]), name
+
+
+@pytest.fixture
+def served(built: Built, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The system as MLflow serves it, and arrays that it may be asked."""
+    monkeypatch.setattr(mlflow.models, "set_model", lambda _: None)  # what the module's import would set in this process
+    served = importlib.import_module("stages.shared.mlflow_model").ServedCheckpoint()
+    served.network, served.serving = built.network().eval(), systems.find(built.name, "serving")
+    served.checkpoint = {"statistics": built.statistics}
+    inputs, _ = served.serving.shapes(served.network, built.spec)
+    draw = np.random.default_rng(0)
+    shapes = {name: (3, *(WHERE_FREE if size < 0 else size for size in shape[1:])) for name, shape in inputs.items()}
+    return served, {name: draw.random(shape, np.float32) for name, shape in shapes.items()}
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, 1e39])
+def test_what_is_asked_of_a_served_system_is_refused_by_its_name_if_it_is_not_finite(served: Any, value: float):
+    model, arrays = served
+    assert all(np.isfinite(values).all() for values in model.predict(None, arrays).values())
+    for name, values in arrays.items():
+        changed = values.astype(np.float64)
+        changed[(1, *(0,) * (values.ndim - 1))] = value
+        with pytest.raises(
+            MlflowException, match=rf"the input '{name}' must be finite float32 numbers, 1 of .*\(1, 0"
+        ) as refused:
+            model.predict(None, arrays | {name: changed})
+        assert refused.value.get_http_status_code() == 400
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_served_network_that_has_diverged_is_refused_whatever_it_answers(served: Any, value: float):
+    model, arrays = served
+    with torch.no_grad():
+        for weights in model.network.parameters():
+            weights.fill_(value)
+    with pytest.raises(MlflowException, match=r"must be finite float32 numbers|expected finite numbers"):
+        model.predict(None, arrays)
 
 
 def test_a_system_that_tells_people_apart_compares_what_it_predicts(built: Built):

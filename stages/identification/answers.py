@@ -105,7 +105,7 @@ def feature_config(dataset: str, kinds: Collection[str], max_frames: int) -> Fea
 
 
 def answer(champion: Champion, features: Kinds) -> Answer | str:
-    """What a system says of a track, or why it says nothing: too little of the person was seen."""
+    """What a system says of a track, or why it says nothing: too little was seen, or its network has diverged."""
     serving: Any = systems.find(champion.system, "serving")
     spec, data = champion.checkpoint["spec"], systems.find(champion.system, "data")
     config = build(data.Config, champion.checkpoint["config"]["data"])
@@ -120,6 +120,11 @@ def answer(champion: Champion, features: Kinds) -> Answer | str:
             return str(error).replace(str(folder), "the track's stores")
         batches = over_split(champion.network, samples, spec, champion.checkpoint["statistics"], BATCH_SIZE)
         predicted = serving.predictions(joined([outputs for outputs, _ in batches]))
+    if names := [name for name, values in predicted.items() if not np.isfinite(values).all()]:
+        return (
+            f"{champion.system} gives NaN or infinity for {', '.join(names)}, expected finite numbers: its network has "
+            f"diverged; train it with a lower rate and register it again, or leave {champion.system} out of identify.systems"
+        )
     embedding = predicted[serving.EMBEDDING]
     return Answer(len(embedding), embedding.mean(axis=0), serving.attributes(predicted, spec))
 

@@ -3,12 +3,15 @@
 import json
 import os
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
 from people.open_set import Impostors
 from people.storage import file_digest
 from stages.shared.databases import mlflow_database
 from stages.shared.project import output, state
+
+SHA256 = "checkpoint.sha256"  # a tag of every registered version
 
 
 class Trained(NamedTuple):
@@ -20,7 +23,10 @@ class Trained(NamedTuple):
 
 
 def champion(system: str) -> Trained:
-    """The version that has the alias `champion`, its checkpoint fetched once; ValueError where there is none."""
+    """The version that has the alias `champion`, its checkpoint fetched once; ValueError where there is none.
+
+    A fetched file that is damaged since, by the SHA-256 that the version names, is fetched again.
+    """
     import mlflow
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
@@ -35,11 +41,18 @@ def champion(system: str) -> Trained:
         raise ValueError(
             f"{system} has no champion in the registry ({error.error_code}): run dvc repro register@{system}"
         ) from error
-    kept = state("champions", f"{system}-{version.version}-{version.tags.get('checkpoint.sha256', 'unknown')[:12]}.pt")
-    if not kept.is_file():
-        with output(kept) as file:
+    sha256 = version.tags.get(SHA256)
+    kept = state("champions", f"{system}-{version.version}-{(sha256 or 'unknown')[:12]}.pt")
+    if not kept.is_file() or (sha256 and file_digest(kept) != sha256):
+        with output(kept) as file, TemporaryDirectory(dir=kept.parent) as folder:
             uri = f"models:/{system}/{version.version}/artifacts/checkpoint.pt"
-            Path(download_artifacts(uri, dst_path=str(kept.parent))).replace(file)
+            Path(download_artifacts(uri, dst_path=folder)).replace(file)
+            if sha256 and (fetched := file_digest(file)) != sha256:
+                raise ValueError(
+                    f"version {version.version} of {system} has a checkpoint with SHA-256 {fetched} in the registry, but "
+                    f"{sha256} was registered: it was damaged or replaced there; restore it, or delete that version in MLflow "
+                    f"and run dvc repro --force register@{system}"
+                )
     text = version.tags.get(IMPOSTORS)
     return Trained(kept, f"version {version.version}", Impostors.from_json(text) if text else None)
 

@@ -19,6 +19,7 @@ from people.video.tracking import Track, Tracker
 
 FINDERS = ("background", "fasterrcnn", "maskrcnn", "multipose")
 MASKS = ("finder", "mediapipe")
+PARTS: dict[str, type] = {"background": moving_people.Config, "tracking": tracking.Config}
 SCENE_PICTURES = 40  # from which the empty scene is made
 CAMERA_SCENE_S = 2.0  # of a camera, which cannot be looked at in advance
 
@@ -44,10 +45,11 @@ class Config:
     tracking: Any  # tracking.Config, or its block
 
     def __post_init__(self) -> None:
-        for name, kind in (("background", moving_people.Config), ("tracking", tracking.Config)):
+        for name, kind in PARTS.items():
             if isinstance(block := getattr(self, name), Mapping):
                 object.__setattr__(self, name, build(kind, block))
         rules = {
+            **{name: (isinstance(getattr(self, name), kind), "a block") for name, kind in PARTS.items()},
             "finder": (self.finder in FINDERS, f"one of {', '.join(FINDERS)}"),
             "masks": (self.masks in MASKS, f"one of {', '.join(MASKS)}"),
             "max_frames": (self.max_frames >= 1, "at least 1"),

@@ -265,8 +265,8 @@ def embedding_fault(embedding: np.ndarray, expected: tuple[int, ...]) -> str:
 def damaged(gallery: str, person: Person, recording: Recording, champion: Champion, fault: str) -> ValueError:
     """The error for an embedding that cannot be compared: of whom it is, why, and what to do."""
     return ValueError(
-        f"the gallery {gallery!r}: the embedding by {champion.system} of {person.name}, recording {recording.path.name}, {fault}: "
-        f"python -m stages.enroll {gallery} --refresh embeds everybody again"
+        f"the gallery {gallery!r}: the embedding by {champion.system} of {person.name}, recording {recording.path.name}, "
+        f"{fault}: python -m stages.enroll {gallery} --refresh embeds everybody again"
     )
 
 

@@ -80,8 +80,9 @@ class Matcher:
             return Match(None, False, candidates, thresholds)
         fused, rates = self._fused(known, distances)
         candidates = {ALL: self._candidates(fused, rates), **candidates}
-        nearest = candidates[ALL][0]
-        assert nearest.accept_rate is not None
+        nearest = candidates[ALL][0] if candidates[ALL] else None
+        if nearest is None or nearest.accept_rate is None:  # distances that overflow
+            return Match(None, False, candidates, thresholds)
         return Match(nearest if nearest.accept_rate <= self.accept_rate else None, True, candidates, thresholds)
 
     def _distances(self, system: str, embedding: np.ndarray) -> np.ndarray:

@@ -3,9 +3,11 @@
 `data/raw/archives/<dataset>` is a link to the archive: indexes name that, so that they are the same on every machine.
 """
 
+import hashlib
 import json
 import os
 import sqlite3
+import warnings
 from collections.abc import Callable, Iterator, MutableMapping
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -17,6 +19,7 @@ from stages.shared.executors import pool
 from stages.shared.project import params, state
 
 FOLDER = Path("data", *files.LINKS)
+DAMAGE = (sqlite3.SQLITE_ERROR, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_CONSTRAINT)
 
 
 def place(key: str, archive: str) -> Path:
@@ -66,40 +69,85 @@ def link(key: str, folder: Path) -> Path:
 
 
 class KnownHashes(MutableMapping[str, Hashes]):
-    """The hashes of folders and packed files by their path, in an SQLite file of the project's state."""
+    """The hashes of folders and packed files by their path, in an SQLite file of the project's state.
+
+    What is damaged is hashed again: a row has the SHA-256 of its path and text, a file that SQLite cannot read is made again.
+    """
 
     def __init__(self) -> None:
-        self.database = sqlite3.connect(state("file_hashes.db"), timeout=60.0)
-        self.database.execute("PRAGMA synchronous = OFF")  # what a power failure takes is hashed again
-        self.database.execute("CREATE TABLE IF NOT EXISTS hashes (container TEXT PRIMARY KEY, files TEXT)")
+        self.file = state("file_hashes.db")
+        try:
+            self.database = self._opened()
+        except sqlite3.DatabaseError as error:
+            self.database = self._made_again(error)
+
+    def _opened(self) -> sqlite3.Connection:
+        database = sqlite3.connect(self.file, timeout=60.0)
+        try:
+            database.text_factory = bytes  # damaged text need not be UTF-8
+            database.execute("PRAGMA synchronous = OFF")  # what a power failure takes is hashed again
+            database.execute("CREATE TABLE IF NOT EXISTS hashes (container TEXT PRIMARY KEY, files TEXT)")
+        except sqlite3.DatabaseError:
+            database.close()
+            raise
+        return database
+
+    def _made_again(self, error: sqlite3.DatabaseError) -> sqlite3.Connection:
+        """An empty database in place of a damaged one; any other error, such as a full disk, is raised."""
+        if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_MISUSE) & 0xFF not in DAMAGE:
+            raise error
+        warnings.warn(f"{self.file} is damaged ({error}) and made again: files of archives are hashed once more", stacklevel=2)
+        for ending in ("", "-journal", "-wal", "-shm"):
+            self.file.with_name(self.file.name + ending).unlink(missing_ok=True)
+        return self._opened()
+
+    def _execute(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
+        try:
+            return self._committed(statement, *values)
+        except sqlite3.DatabaseError as error:
+            damaged, self.database = self.database, self._made_again(error)
+            damaged.close()
+            return self._committed(statement, *values)
+
+    def _committed(self, statement: str, *values: str) -> list[tuple[Any, ...]]:
+        with self.database:
+            return self.database.execute(statement, values).fetchall()
+
+    def close(self) -> None:
+        """Close the file."""
+        self.database.close()
 
     def __getitem__(self, container: str) -> Hashes:
-        row = self.database.execute("SELECT files FROM hashes WHERE container = ?", (container,)).fetchone()
-        if row is None:
+        rows = self._execute("SELECT files FROM hashes WHERE container = ?", container)
+        row = rows[0][0] if rows else None
+        sha256, _, text = row.partition(b" ") if isinstance(row, bytes) else (b"", b"", b"")
+        if sha256 != _row_digest(container, text):
             raise KeyError(container)
-        return {name: Hashed(Stamp(*stamp), sha256) for name, (*stamp, sha256) in json.loads(row[0]).items()}
+        return {name: Hashed(Stamp(*stamp), digest) for name, (*stamp, digest) in json.loads(text).items()}
 
     def __setitem__(self, container: str, hashes: Hashes) -> None:
         text = json.dumps({name: [*hashed.stamp, hashed.sha256] for name, hashed in hashes.items()})
-        with self.database:
-            self.database.execute("INSERT OR REPLACE INTO hashes VALUES (?, ?)", (container, text))
+        row = _row_digest(container, text.encode()) + b" " + text.encode()
+        self._execute("INSERT OR REPLACE INTO hashes VALUES (?, ?)", container, row.decode())
 
     def __delitem__(self, container: str) -> None:
-        with self.database:
-            self.database.execute("DELETE FROM hashes WHERE container = ?", (container,))
+        self._execute("DELETE FROM hashes WHERE container = ?", container)
 
     def __iter__(self) -> Iterator[str]:
-        return (container for (container,) in self.database.execute("SELECT container FROM hashes"))
+        return (container.decode() for (container,) in self._execute("SELECT container FROM hashes"))
 
     def __len__(self) -> int:
-        return self.database.execute("SELECT COUNT(*) FROM hashes").fetchone()[0]
+        return self._execute("SELECT COUNT(*) FROM hashes")[0][0]
+
+
+def _row_digest(container: str, text: bytes) -> bytes:
+    return hashlib.sha256(container.encode() + b"\0" + text).hexdigest().encode()
 
 
 @contextmanager
 def hashing() -> Iterator[tuple[KnownHashes, Callable[..., Any]]]:
     """The known hashes, and a `map` that works on all cores."""
-    known = KnownHashes()
-    with closing(known.database):
+    with closing(KnownHashes()) as known:
         yield known, _on_all_cores
 
 

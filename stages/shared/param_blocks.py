@@ -5,7 +5,7 @@ import importlib
 import inspect
 import types
 import typing
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import is_dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,7 @@ RENDERING_TYPES: dict[str, Any] = {
 LIMIT_TYPES: dict[str, Any] = {"min_frames": int, "age_years": Sequence[float], "max_bad_share": float}
 COMPARE_TYPES: dict[str, Any] = {"epochs": int, "seeds": int, "select": Sequence[str], "variants": Mapping}
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
+OTHER_KIND = "something else"
 MAX_NAMED = 6
 
 
@@ -48,6 +49,8 @@ def check_block(group: Key, document: Block, before: Block) -> None:
     kind, where, block, name = group[0], ".".join(group), value_at(document, group), group[1] if len(group) > 1 else ""
     if kind == "seed":
         check_type("seed", block, int)
+    elif kind == "archives":
+        check_type(kind, document["archives"], Mapping[str, str])
     elif kind == "datasets" and name:
         check_dataset(where, datasets.find(name), block)
     elif kind == "validate" and name:
@@ -56,13 +59,17 @@ def check_block(group: Key, document: Block, before: Block) -> None:
     elif kind in VIDEO_BLOCKS and name:
         check_config(where, importlib.import_module(f"people.video.{kind}").Config, block)
     elif kind == "identify":
-        from stages.identification.following import Config
+        from stages.identification.following import PARTS, Config
 
+        for part, config in PARTS.items():
+            check_config(f"identify.{part}", config, value_at(document, ("identify", part)))
         check_config("identify", Config, document["identify"])
+        check_kinds("identify", before.get("identify"), document["identify"])
     elif kind == "systems" and len(group) == 3:
         if group[2] == "score":
             check_kinds(where, value_at(before, group), block)
         check_part(where, name, group[2], document["systems"][name], document)
+        check_kinds(where, value_at(before, group), block, either_text=True)
 
 
 def value_at(document: Any, key: Key) -> Any:
@@ -87,8 +94,7 @@ def check_dataset(where: str, dataset: types.ModuleType, block: Block) -> None:
     check_keys_and_types(where, block, RENDERING_TYPES | plan, accepted, required=required | {"source", "archive"})
     source = motion.find(block["source"])
     counts = {name: value for name, value in block.items() if isinstance(value, int) and value < 0}
-    sizes = block["subjects"].items()
-    counts |= {f"subjects.{name}": size for name, size in sizes if not isinstance(size, Mapping) and not is_count(size)}
+    counts |= {name: size for name, size in sizes("subjects", block["subjects"]) if not is_count(size)}
     if counts:
         name, value = next(iter(counts.items()))
         raise ValueError(f"{where}.{name} must be a whole number of at least 0, got {value!r}")
@@ -99,6 +105,15 @@ def check_dataset(where: str, dataset: types.ModuleType, block: Block) -> None:
         raise ValueError(f"{where}.size_hw must be [height, width] in px, got {block['size_hw']}")
     if block.get("variation") is not None and hasattr(source, "Variation"):
         check_config(f"{where}.variation", source.Variation, block["variation"])
+
+
+def sizes(name: str, value: Any) -> Iterator[tuple[str, Any]]:
+    """Every value of a block and of the blocks in it, by its keys."""
+    if not isinstance(value, Mapping):
+        yield name, value
+        return
+    for key, inner in value.items():
+        yield from sizes(f"{name}.{key}", inner)
 
 
 def is_count(value: Any) -> bool:
@@ -203,19 +218,25 @@ def check_keys_and_types(
         check_type(f"{where}.{name}", value, hints.get(name, Any))
 
 
-def check_kinds(where: str, old: Any, new: Any, *, inner: bool = False) -> None:
-    """Refuse a text in place of a number, and the reverse, in inner blocks: their values have no type of their own."""
-    for name in set(old or {}) & set(new or {}):
+def check_kinds(where: str, old: Any, new: Any, *, inner: bool = False, either_text: bool = False) -> None:
+    """Refuse a value of another kind than before in inner blocks, whose values have no type of their own.
+
+    `either_text`: a number and a text may take each other's place, as where a weight is a number or `learned`.
+    """
+    if not isinstance(old, Mapping) or not isinstance(new, Mapping):
+        return
+    for name in set(old) & set(new):
         before, after = old[name], new[name]
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            check_kinds(f"{where}.{name}", before, after, inner=True)
-        elif inner and {kind_of(before), kind_of(after)} == {"a number", "a text"}:
+        kinds = {kind_of(before), kind_of(after)} - {OTHER_KIND}
+        check_kinds(f"{where}.{name}", before, after, inner=True, either_text=either_text)
+        if inner and len(kinds) == 2 and not (either_text and kinds == {"a number", "a text"}):
             raise ValueError(f"{where}.{name} must be {kind_of(before)} as {before!r} is, got {after!r}")
 
 
 def kind_of(value: Any) -> str:
-    """A number, a text, or something else."""
-    return "a text" if isinstance(value, str) else "a number" if isinstance(value, int | float) else "something else"
+    """A number, a text, and so on, in words; `OTHER_KIND` for a block and for nothing."""
+    kinds = {bool: "true or false", int: "a number", float: "a number", str: "a text", list: "a list"}
+    return next((words for kind, words in kinds.items() if isinstance(value, kind)), OTHER_KIND)
 
 
 def check_type(where: str, value: Any, hint: Any) -> None:

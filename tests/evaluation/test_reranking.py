@@ -2,10 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from ruamel.yaml import YAML
 
 from people.evaluation import reranking
 from people.evaluation.reranking import Config
@@ -76,6 +78,70 @@ def by_the_published_code(embedding: np.ndarray, query: list[int], gallery: list
 
 
 TWINS = {"paper": by_the_paper, "published": by_the_published_code}
+
+
+def photos_of_people(people: int = 6, each: int = 5) -> tuple[np.ndarray, np.ndarray]:
+    """Embeddings and their people without random numbers; the first photo of every person comes before all second ones."""
+    photo, person = np.divmod(np.arange(people * each), people)
+    channel = np.arange(3)
+    centre = np.sin(2.3 * (person[:, None] + 1) * (channel + 1))
+    return centre + 0.5 * np.cos(1.7 * (photo[:, None] + 2) * (channel + 1) + 3.1 * person[:, None] ** 2), person
+
+
+def by_published_arrays(embedding: np.ndarray, queries: int, k1: int, k2: int, share: float) -> np.ndarray:
+    """The distances of the first photos, the queries, and all others, step by step as fast-reid's arrays go.
+
+    V is divided by its sum, and the Jaccard distance is 1 - m / (2 - m), m being the sum of minima.
+    """
+    distance = ((embedding[:, None] - embedding[None]) ** 2).sum(-1)
+    distance = (distance / distance.max(axis=0)).T
+    order, half = np.argsort(distance, axis=1), int(np.around(k1 / 2))
+    v = np.zeros_like(distance)
+    for photo in range(len(distance)):
+        forward = order[photo, : k1 + 1]
+        reciprocal = forward[(order[forward, : k1 + 1] == photo).any(axis=1)]
+        expansion = reciprocal
+        for candidate in reciprocal:
+            nearest_half = order[candidate, : half + 1]
+            of_candidate = nearest_half[(order[nearest_half, : half + 1] == candidate).any(axis=1)]
+            if len(np.intersect1d(of_candidate, reciprocal)) > 2.0 / 3 * len(of_candidate):
+                expansion = np.union1d(expansion, of_candidate)
+        weight = np.exp(-distance[photo, expansion])
+        v[photo, expansion] = weight / weight.sum()
+    v = np.stack([v[order[photo, :k2]].mean(axis=0) for photo in range(len(v))])
+    minima = np.minimum(v[:queries, None], v[None, queries:]).sum(axis=2)
+    return (1 - share) * (1 - minima / (2 - minima)) + share * distance[:queries, queries:]
+
+
+def mean_average_precision(distance: np.ndarray, query: np.ndarray, gallery: np.ndarray) -> float:
+    """The mean over queries of the mean precision at each match."""
+    precisions = []
+    for row, person in zip(distance, query, strict=True):
+        matches = gallery[np.argsort(row, kind="stable")] == person
+        precisions.append(np.mean([matches[: rank + 1].mean() for rank in np.flatnonzero(matches)]))
+    return float(np.mean(precisions))
+
+
+def test_reranking_is_as_published_unless_somebody_asks_for_the_paper(root: Path):
+    read = YAML(typ="safe").load
+    assert read(root / "params.yaml")["systems"]["reid"]["score"]["rerank"]["reading"] == "published"
+    for profile in (root / "stages/profiles").glob("*.yaml"):
+        score = ((read(profile).get("systems") or {}).get("reid") or {}).get("score") or {}
+        assert (score.get("rerank") or {}).get("reading", "published") == "published", profile.name
+
+
+def test_a_fixed_set_of_photos_has_the_mean_average_precision_of_the_published_steps():
+    embedding, person = photos_of_people()
+    rows, queries = np.arange(len(person)), len(set(person))
+    config = Config(k1=6, k2=3, share=0.3, reading="published")
+    expected = by_published_arrays(embedding, queries, 6, 3, 0.3)
+    distance = reranked(torch.from_numpy(embedding).float(), rows[:queries], rows[queries:], config)
+    np.testing.assert_allclose(distance, expected, rtol=1e-4, atol=1e-5)
+    first = ((embedding[:queries, None] - embedding[None, queries:]) ** 2).sum(-1)
+    paper = reranked(torch.from_numpy(embedding).float(), rows[:queries], rows[queries:], replace(config, reading="paper"))
+    np.testing.assert_allclose(distance[0, :4], [0.505625, 0.952604, 0.588450, 0.658850], atol=2e-6)
+    found = [mean_average_precision(each, person[:queries], person[queries:]) for each in (first, expected, distance, paper)]
+    assert found == pytest.approx([0.656267, 0.778644, 0.778644, 0.786177], abs=1e-6)
 
 
 def reranked(embedding: torch.Tensor, query: np.ndarray, gallery: np.ndarray, config: Config = CONFIG) -> np.ndarray:

@@ -1,6 +1,8 @@
 """Names that are options, commands of a shell or paths are refused before git or dvc gets them; nothing is executed."""
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -8,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from foreach import foreach_blocks
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
@@ -137,15 +140,22 @@ def test_numbers_of_trials_and_workers(numbers: dict[str, Any]):
 
 @pytest.mark.usefixtures("no_command")
 @pytest.mark.parametrize("name", HOSTILE)
-@pytest.mark.parametrize("block", ["systems", "datasets"])
-def test_keys_of_systems_and_datasets(folder: Path, name: str, block: str):
+@pytest.mark.parametrize("block", foreach_blocks(ROOT / "dvc.yaml"))
+def test_keys_of_every_block_that_dvc_puts_into_commands(folder: Path, name: str, block: str):
     if name == "very long":
         return
-    (folder / "dvc.yaml").write_text(f"stages: {{train: {{foreach: '${{{block}}}', do: {{cmd: 'echo ${{key}}'}}}}}}")
+    shutil.copy2(ROOT / "dvc.yaml", folder)
     with (folder / "params.yaml").open("w") as file:
         YAML().dump({block: {"dmt": 1, HOSTILE[name].replace("\0", "\\0"): 2}}, file)
     with pytest.raises(Failed, match=rf"params\.yaml, .*{block}.* must be lower-case letters, digits and _"):
         graph.read()
+
+
+def test_dvc_puts_keys_of_ten_blocks_into_commands_and_no_other_values():
+    content = YAML(typ="safe").load(ROOT / "dvc.yaml")["stages"]
+    assert len(foreach_blocks(ROOT / "dvc.yaml")) == 10
+    for name, stage in content.items():
+        assert re.fullmatch(r"python -m stages\.\w+ \$\{key\}", stage["do"]["cmd"]), name
 
 
 @pytest.mark.usefixtures("no_command")

@@ -4,13 +4,21 @@ import re
 import shutil
 import subprocess
 import sys
+from copy import deepcopy
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+from conftest import ROOT
+from foreach import foreach_blocks
 from ruamel.yaml import YAML
 
 from stages.configure import PROFILES, RENAMED, configure, leaves, parse, present
+from stages.shared.param_blocks import check_changed
+
+PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
+FOREACH = foreach_blocks(ROOT / "dvc.yaml")
 
 
 @pytest.fixture
@@ -166,6 +174,41 @@ def test_every_new_name_is_there(file: Path):
         ("foregrounds.fvg.size_hw=[4, 2]", "foregrounds: size_hw must be"),
         ("scenes.coco.size_hw=[90, 121]", "scenes: size_hw must be"),
         ("seed=abc", "seed must be a whole number"),
+        ("archives=abc", "archives must be a block, each value a text"),
+        ("archives={casiab: 3}", "archives must be a block, each value a text"),
+        ("flow.tumgaid.method=3", "flow.tumgaid.method must be a text"),
+        ("flow.tumgaid.size_hw=60", "flow.tumgaid.size_hw must be a list, each entry a whole number"),
+        ("flow.tumgaid.compute_size_hw=[a, b]", "flow.tumgaid.compute_size_hw must be a list, each entry a whole number"),
+        ("silhouettes.casiab.method=[maskrcnn]", "silhouettes.casiab.method must be a text"),
+        ("silhouettes.casiab.soft=maybe", "silhouettes.casiab.soft must be true or false"),
+        ("silhouettes.fvg.size_hw=[64, 32.5]", "silhouettes.fvg.size_hw must be a list, each entry a whole number"),
+        ("poses.casiab.epochs=abc", "poses.casiab.epochs must be a whole number"),
+        ("poses.casiab.learning_rate=fast", "poses.casiab.learning_rate must be a number"),
+        ("poses.casiab.head=[32, wide]", "poses.casiab.head must be a list, each entry a whole number"),
+        ("crops.market1501.size_hw=large", "crops.market1501.size_hw must be a list"),
+        ("foregrounds.fvg.size_hw={height: 64}", "foregrounds.fvg.size_hw must be a list"),
+        ("scenes.coco.size_hw=[180, x]", "scenes.coco.size_hw must be a list, each entry a whole number"),
+        ("identify.max_frames=many", "identify.max_frames must be a whole number"),
+        ("identify.systems=reid", "identify.systems must be a list, each entry a text"),
+        ("identify.false_accept_rate=2", r"identify.false_accept_rate must be between 0 and 1"),
+        ("identify.background.absorb_s=long", "identify.background.absorb_s must be a number"),
+        ("identify.tracking.confirm_frames=true", "identify.tracking.confirm_frames must be a whole number"),
+        ("identify.background=3", "identify.background must be a block"),
+        ("systems.gaitnet.model.lstm=64", "systems.gaitnet.model.lstm must be a list"),
+        ("systems.gaitnet.model.split=3", "systems.gaitnet.model.split must be true or false"),
+        ("systems.gaitnet.model.gait_noise=loud", "systems.gaitnet.model.gait_noise must be a number"),
+        ("systems.gaitnet.training.batches.pairs=abc", "systems.gaitnet.training.batches.pairs must be a whole number"),
+        ("systems.gaitnet.objective.norm=mean", "systems.gaitnet.objective.norm must be a block"),
+        ("systems.gaitnet.score.folds=five", "systems.gaitnet.score.folds must be a whole number"),
+        ("systems.gaitnet.score.bootstrap.resamples=[1]", "systems.gaitnet.score.bootstrap.resamples must be a number"),
+        ("systems.multipose.data.flip=often", "systems.multipose.data.flip must be a number"),
+        ("systems.multipose.data.crop_px=abc", "systems.multipose.data.crop_px must be"),
+        ("systems.multipose.model.answer.people=true", "systems.multipose.model.answer.people must be a number as"),
+        ("systems.multipose.model.anchors_px=16", "systems.multipose.model.anchors_px must be a list"),
+        ("systems.multipose.objective.lambda.keypoints=true", "systems.multipose.objective.lambda.keypoints must be a number"),
+        ("systems.multipose.training.phases=3", ""),
+        ("systems.multipose.score.cross_validation.epochs=true", "cross_validation.epochs must be a number as"),
+        ("datasets.tumgaid.subjects.elapsed.train=abc", "datasets.tumgaid.subjects.elapsed.train must be a whole number"),
     ],
 )
 def test_a_value_that_a_stage_would_not_take_is_refused_with_its_key_and_nothing_is_changed(
@@ -175,6 +218,44 @@ def test_a_value_that_a_stage_would_not_take_is_refused_with_its_key_and_nothing
     with pytest.raises(SystemExit, match=rf"(?s)^{re.escape(setting.partition('=')[0])}=.*{reason}.*Nothing was changed"):
         configure(file, [parse(setting)])
     assert file.read_bytes() == before
+
+
+OTHER_KINDS = {
+    bool: ["maybe", 3],
+    int: ["abc", [1], True],
+    float: ["abc", [1], True],
+    str: [3, [1], {"a": 1}],
+    list: ["abc", 3],
+}
+EITHER = ("loader_workers", "devices", "data_on_device", "lambda.identity", "lambda.attributes")  # a number or a word
+
+
+@pytest.mark.parametrize("block", sorted({*PARAMS, *(f"systems.{name}" for name in PARAMS["systems"])} - {"systems"}))
+def test_a_value_of_another_kind_is_refused_wherever_it_is_put(block: str):
+    above = tuple(block.split("."))
+    found = PARAMS[above[0]] if len(above) == 1 else PARAMS[above[0]][above[1]]
+    taken = []
+    for key, value in leaves(found, above) if isinstance(found, dict) else [(above, found)]:
+        for other in OTHER_KINDS.get(type(value), []):
+            if isinstance(other, int | str) and isinstance(value, int | str) and ".".join(key).endswith(EITHER):
+                continue
+            if not refusal(key, other).startswith(f"{'.'.join(key)}={other}: "):
+                taken.append((*key, other))
+    assert taken == []
+
+
+def refusal(key: tuple[str, ...], value: Any) -> str:
+    """Why this value is refused; nothing where it is taken."""
+    document = deepcopy(PARAMS)
+    inner = document
+    for name in key[:-1]:
+        inner = inner[name]
+    inner[key[-1]] = value
+    try:
+        check_changed(document, PARAMS, {key: value})
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 @pytest.mark.parametrize(
@@ -245,11 +326,11 @@ def test_a_path_with_a_colon_reaches_dvc_as_it_is(root: Path, tmp_path: Path):
 
 
 @pytest.mark.parametrize("name", ["x; touch y", "$(touch y)", "X", "1x", "a b", "a-b"])
-@pytest.mark.parametrize("kind", ["datasets", "systems", "flow"])
+@pytest.mark.parametrize("kind", FOREACH)
 def test_a_name_that_means_something_to_a_shell_is_refused(file: Path, kind: str, name: str):
     document = YAML()
     loaded = document.load(file)
-    loaded[kind][name] = dict(next(iter(loaded[kind].values())))
+    loaded[kind][name] = dict(next(iter(loaded[kind].values()))) if loaded[kind] else "/disk"
     document.dump(loaded, file)
     before = file.read_bytes()
     with pytest.raises(SystemExit, match=rf"{kind}\.{re.escape(name)}: a name must be lower-case letters, digits and _"):

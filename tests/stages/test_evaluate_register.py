@@ -25,6 +25,7 @@ from people import checkpoints
 from people.revalidation import revalidate
 from people.storage import file_digest
 from stages import evaluate, register
+from stages.identification import champions
 
 SCORE = {
     "decisions": ["svm", "softmax_product"],
@@ -238,6 +239,47 @@ def test_the_champion_is_served_outside_the_project_with_the_outputs_of_the_netw
     assert np.allclose(outputs["age_years"], expected["age_years"].numpy(), atol=1e-4)
     assert np.allclose(outputs["gender_probability"], expected["gender"].softmax(1).numpy(), atol=1e-6)
     assert np.allclose(np.exp(outputs["identity_log_probability"]).sum(axis=1), 1, atol=1e-5)
+
+
+def cut_off(content: bytes) -> bytes:
+    return content[: len(content) // 2]
+
+
+def with_another_byte(content: bytes) -> bytes:
+    middle = len(content) // 2
+    return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
+
+
+def emptied(content: bytes) -> bytes:
+    return b""
+
+
+@pytest.mark.parametrize("damage", [cut_off, with_another_byte, emptied])
+def test_a_fetched_champion_that_is_damaged_is_fetched_again(
+    workspace: Path, store: Path, damage: Callable[[bytes], bytes]
+) -> None:
+    registered(store, workspace, seed=1, score=-0.4)
+    kept = champions.champion("dmt").checkpoint
+    whole, inode = kept.read_bytes(), kept.stat().st_ino
+    assert champions.champion("dmt").checkpoint.stat().st_ino == inode, "a whole one is fetched once"
+    kept.write_bytes(damage(whole))
+    trained = champions.champion("dmt")
+    assert trained.checkpoint == kept
+    assert kept.read_bytes() == whole
+    assert file_digest(kept) == file_digest(workspace / "seed-1/checkpoint.pt")
+    assert [path.name for path in kept.parent.iterdir()] == [kept.name]
+
+
+def test_a_champion_that_is_damaged_in_the_registry_is_named_and_not_kept(workspace: Path, store: Path) -> None:
+    registered(store, workspace, seed=1, score=-0.4)
+    (checkpoint,) = [path for path in Path(".state/mlruns").rglob("checkpoint.pt") if path.is_file()]
+    checkpoint.write_bytes(with_another_byte(checkpoint.read_bytes()))
+    for _ in range(2):
+        with pytest.raises(
+            ValueError, match=r"version 1 of dmt has a checkpoint with SHA-256 \w{64} .* \w{64} was registered: .*run"
+        ):
+            champions.champion("dmt")
+    assert list(Path(".state/champions").iterdir()) == []
 
 
 class Payload:

@@ -340,6 +340,12 @@ def test_a_person_whom_one_system_does_not_know_is_compared_by_the_others(strang
     assert [each.name for each in match.candidates["dmt"]] == ["person 1"]
 
 
+def test_distances_that_overflow_decide_nothing(strangers: Impostors):
+    match = matcher({"reid": [0.0, 20.0]}, strangers).match(said(reid=3e38))
+    assert match.name is None
+    assert match.candidates["reid"] == []
+
+
 def test_a_track_of_which_no_system_says_anything_is_not_decided(strangers: Impostors):
     match = matcher({"reid": [0.0, 20.0]}, strangers).match({})
     assert match.name is None

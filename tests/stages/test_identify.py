@@ -150,7 +150,9 @@ def test_the_settings_of_params_are_complete(root: Path, monkeypatch: pytest.Mon
     assert (config.finder, config.background.side_px > 0) == ("background", True)
 
 
-@pytest.mark.parametrize(("name", "value"), [("finder", "eyes"), ("masks", "none"), ("max_frames", 0), ("systems", ["gait"])])
+@pytest.mark.parametrize(
+    ("name", "value"), [("finder", "eyes"), ("masks", "none"), ("max_frames", 0), ("systems", ["gait"]), ("background", 3)]
+)
 def test_every_rule_of_the_settings_names_its_key(name: str, value: Any):
     with pytest.raises(ValueError, match=rf"identify\.{name} must be "):
         build(Config, SETTINGS | {name: value})

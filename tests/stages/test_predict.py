@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from scene_stores import drawn_people, picture, write_checkpoint
 
+from people import checkpoints
 from people.datasets import coco
+from people.storage.serialization import serialize
 from stages import predict
 
 
@@ -70,3 +72,18 @@ def test_no_picture_and_no_checkpoint_are_errors_that_say_what_to_do(tmp_path: P
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ValueError, match="run dvc repro evaluate@multipose"):
         predict.selected("multipose")
+
+
+@pytest.mark.parametrize("head", ["backbone", "detector", "keypoints", "residual", "activity"])
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_a_network_whose_outputs_are_not_finite_is_an_error_and_not_a_picture_without_people(
+    checkpoint: Path, pictures: Path, tmp_path: Path, head: str, value: float
+):
+    entries = checkpoints.read(checkpoint)
+    for name, weights in entries["network"].items():
+        if name.startswith(f"{head}.") and weights.is_floating_point():
+            weights.fill_(value)
+    (tmp_path / "diverged.pt").write_bytes(serialize(entries))
+    with pytest.raises(ValueError, match=r"multipose: expected finite numbers, but .*'\w+' has NaN or infinity; .* train with"):
+        predict.predict(tmp_path / "diverged.pt", [pictures / "colour.jpg"], tmp_path / "out", least_score=0.0)
+    assert not (tmp_path / "out/people.json").exists()

@@ -201,6 +201,21 @@ def test_a_clip_whose_masks_show_nobody_is_a_fault_with_rule_value_and_remedy(
     assert len(fault.remedy) > 20
 
 
+@pytest.mark.parametrize("layout", ["casiab", "oumvlp"])
+@pytest.mark.parametrize("name", ["empty", "full", "inverted", "labels"])
+def test_masks_in_folders_that_show_nobody_are_the_same_fault(tmp_path: Path, layout: str, name: str):
+    change, rule, _ = FAULTS[name]
+    root = wild.build(tmp_path, wild.LAYOUTS[layout], wild.VARIATIONS["plain"])
+    shutil.rmtree(root / "video", ignore_errors=True)
+    for path in root.rglob("*.png"):
+        path.write_bytes(cv2.imencode(".png", change(cv2.imread(str(path), 0)))[1].tobytes())
+    clips = datasets.find(layout).read(root)
+    silhouettes, _, fault = process_clip(layout, clips.iloc[0].to_dict(), LAYOUT)
+    assert not len(silhouettes.frame)
+    assert fault is not None
+    assert rule in fault.rule
+
+
 def test_within_max_bad_share_such_clips_are_in_quarantine(clips: pd.DataFrame, tmp_path: Path):
     changed = stored(clips, tmp_path, lambda mask: 255 - mask, subject="002")
     write(tmp_path / "store", "casiab", changed, LAYOUT, 1 / 3, workers=1)

@@ -1,6 +1,8 @@
 """Serving of multipose: from images of any size to the people in them, their keypoints and activities."""
 
 from collections.abc import Sequence
+from contextlib import ExitStack
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -83,7 +85,7 @@ def find_people(
     """The people in each image, RGB in [0, 1], of any size, in its own pixels; the same whatever the other images are.
 
     Images of one size go through the network together, as many as memory is bounded to. Those with a longer side than
-    `answer.side_px` are reduced to it first.
+    `answer.side_px` are reduced to it first. A network whose outputs are not finite is refused.
     """
     device = next(network.parameters()).device
     mean, std = (statistics[name].to(device) for name in ("mean", "std"))
@@ -98,8 +100,39 @@ def find_people(
         for start in range(0, len(indices), at_once):
             part = indices[start : start + at_once]
             batch = (torch.stack([reduced[index] for index in part]).to(device) - mean) / std
-            found |= dict(zip(part, network.people(batch, scales=scales, flip=flip), strict=True))
+            found |= dict(zip(part, finite_people(network, batch, scales, flip), strict=True))
     return [enlarged(found[index], _factors(image, reduced[index])) for index, image in enumerate(images)]
+
+
+def finite_people(network: Network, batch: Tensor, scales: Sequence[float | int], flip: bool) -> list[FoundPeople]:
+    """`Network.people`, with a `ValueError` for outputs that are not finite: NaN as a score would mean nobody."""
+    heads = {"keypoints": network.keypoints, "detector": network.detector}
+    heads |= {"residual": network.residual, "activity": network.activity}
+    with ExitStack() as stack:
+        for name, head in heads.items():
+            if head is not None:
+                check = head.register_forward_hook(partial(_refuse_output, name))
+                stack.callback(check.remove)
+        found = network.people(batch, scales=scales, flip=flip)
+    for person in found:
+        refuse_not_finite("people", person)
+    return found
+
+
+def _refuse_output(name: str, _head: nn.Module, _inputs: Any, output: Any) -> None:
+    refuse_not_finite(name, output)
+
+
+def refuse_not_finite(name: str, output: Any) -> None:
+    """Refuse a tensor, or sequences of them, with NaN or infinity, by the name of what they are."""
+    if not isinstance(output, Tensor):
+        for each in output:
+            refuse_not_finite(name, each)
+    elif not output.isfinite().all():
+        raise ValueError(
+            f"multipose: expected finite numbers, but the network's output {name!r} has NaN or infinity; look at the "
+            "pictures, or train with a lower rate if the network has diverged"
+        )
 
 
 def reduce(image: Float[np.ndarray, "_ _ 3"], side_px: int | None) -> Float[Tensor, "3 _ _"]:
