@@ -147,12 +147,17 @@ def fewest(folder: Path) -> None:
     yaml.dump(params, path)
 
 
-def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    """Run a command in a workspace, away from the user's own servers; a failure shows everything that it printed."""
+def users_environment() -> dict[str, str]:
+    """The environment without servers: neither the user's own, nor those that tests in this process have named."""
     own = {"MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "PREFECT_API_URL", "DVC_ROOT"}
     environment = {key: value for key, value in os.environ.items() if key not in own}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment['PATH']}"
-    done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, timeout=1500)
+    return environment
+
+
+def run(command: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command in a workspace, away from the user's own servers; a failure shows everything that it printed."""
+    done = subprocess.run(command, cwd=folder, env=users_environment(), capture_output=True, text=True, timeout=1500)
     if done.returncode:
         pytest.fail(f"{' '.join(command)} ended with {done.returncode}\n{done.stdout[-8000:]}\n{done.stderr[-8000:]}")
     return done

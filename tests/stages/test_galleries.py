@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from conftest import run
+from conftest import run, users_environment
 from flow_stores import write_checkpoint, write_store
 from walking_videos import frames, video
 
@@ -47,9 +47,9 @@ def git(folder: Path, *command: str) -> str:
 
 
 def call(folder: Path, module: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", f"stages.{module}", *arguments], cwd=folder, capture_output=True, text=True, check=False
-    )
+    """A stage's command as a user types it, whatever its end."""
+    command = [sys.executable, "-m", f"stages.{module}", *arguments]
+    return subprocess.run(command, cwd=folder, env=users_environment(), capture_output=True, text=True, check=False)
 
 
 def refusal(module: ModuleType, arguments: list[str], folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> str:
