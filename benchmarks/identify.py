@@ -52,9 +52,10 @@ def changed(video: Path, target: Path, asked: argparse.Namespace) -> Path:
         stream.pix_fmt, stream.options = "yuv420p", {"preset": "ultrafast", "crf": "20"}
         while written < count:
             for frame in source.frames():
-                height, width = frame.rgb.shape[:2]
-                stream.width = asked.width or width
-                stream.height = round(height * stream.width / width / 2) * 2
+                if not written:
+                    height, width = frame.rgb.shape[:2]
+                    stream.width = asked.width or width
+                    stream.height = round(height * stream.width / width / 2) * 2
                 picture = av.VideoFrame.from_ndarray(frame.rgb, format="rgb24")
                 container.mux(stream.encode(picture.reformat(stream.width, stream.height, "yuv420p")))
                 written += 1
