@@ -33,11 +33,11 @@ from people.config import build
 from people.evaluation import bootstrap
 from people.layouts.archives import members
 from people.open_set import impostors
-from people.records import Film, Motion, Passage
+from people.records import Motion
 from people.storage import write_atomic
 from people.storage.serialization import serialize
 from people.synth.body.shape import estimate_height_m
-from people.synth.film import crossing_frames, enter_at, render_film
+from people.synth.film import Film, Passage, crossing_frames, enter_at, render_film
 from people.synth.motion import kinectgait
 from people.training import loop
 from people.training.train_config import launch

@@ -251,63 +251,6 @@ class RenderedScene:
 
 
 @dataclass(frozen=True, eq=False)
-class Passage:
-    """One crossing of a film's picture by one person, from out of view on one side to out of view on the other.
-
-    The first frame of `motion` is frame `start_frame` of the film, which may be negative. `view_deg` is as in `Take`, for the
-    person's own walking direction; the middle of the path lies `away_m` farther from the camera than the middle of the picture
-    and `right_m` to the image's right. `identity_seed`, `session` and `condition` fix body and clothes as in `Take`; so that
-    the body is the same in all passages, the motion's `height_m` must be known. `subject_id` is the person's true identity.
-    """
-
-    subject_id: str
-    motion: Motion
-    identity_seed: int
-    session: int
-    view_deg: float
-    away_m: float
-    right_m: float
-    start_frame: int = 0
-    condition: Condition = "normal"
-
-
-@dataclass(frozen=True, eq=False)
-class Film:
-    """A video to be made of people who walk past one camera; `place` numbers the place, as in `Scene`.
-
-    Every passage is in view only within the film's `frame_count` frames, and its motion has the film's frame rate.
-    """
-
-    passages: tuple[Passage, ...]
-    frame_count: int
-    frame_rate_hz: float
-    place: int
-    seed: int
-
-
-@dataclass(frozen=True, eq=False)
-class FilmPerson:
-    """One person who is visible in a frame of a film; `passage` is the index of the person's passage in the film.
-
-    `mask` is the whole person's within the image, `visible_mask` what no other person and no object covers; the box bounds the
-    visible mask.
-    """
-
-    passage: int
-    mask: Bool[np.ndarray, "height width"]
-    visible_mask: Bool[np.ndarray, "height width"]
-    box_xyxy_px: Float[np.ndarray, " 4"]
-
-
-@dataclass(frozen=True, eq=False)
-class FilmFrame:
-    """One frame of a film, and the people of whom at least a pixel is visible in it, by the index of their passages."""
-
-    image_rgb: UInt8[np.ndarray, "height width 3"]
-    people: tuple[FilmPerson, ...]
-
-
-@dataclass(frozen=True, eq=False)
 class Annotation:
     """One person labelled in an image, or a region of many people (`is_crowd`).
 

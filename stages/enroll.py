@@ -30,12 +30,11 @@ from people.video import sources
 from people.video.finders import Finder
 from people.video.track_features import FIELDS
 from people.video.track_features import Config as FeatureConfig
-from stages.identification import answers, following, galleries, pages
+from stages.identification import answers, arguments, following, galleries, pages
 from stages.identification.answers import Champion
 from stages.identification.detectors import detector
 from stages.identification.following import Config, Person, Progress
 from stages.identification.galleries import Embedding, Gallery, Origin, StoredFeatures
-from stages.identify import find_champions, given_settings, system_and_file
 from stages.shared.project import params
 
 CLIPS = 8  # of a dataset's subject
@@ -59,24 +58,16 @@ def main() -> None:
     shown.add_argument("--refresh", action="store_true", help="embed everybody again, by the champions of today")
     parser.add_argument("--track", type=int, help="which track of the video is the person")
     parser.add_argument("--clips", type=int, default=CLIPS, help=f"of a subject, evenly spread over all ({CLIPS})")
-    parser.add_argument("--finder", choices=following.FINDERS, help="who finds people; identify.finder in params.yaml")
-    parser.add_argument(
-        "--checkpoint",
-        action="append",
-        default=[],
-        type=system_and_file,
-        metavar="SYSTEM=FILE",
-        help="this one in place of the registered champion",
-    )
+    arguments.add(parser)
     asked = parser.parse_args()
     if asked.refresh == bool(asked.name) or (asked.name and not (asked.video or asked.subject)):
         parser.error("wants NAME with --video or --subject, or --refresh without a name")
     if asked.track is not None and not asked.video:
         parser.error("--track goes with --video")
     try:
-        config = build(Config, params("identify") | given_settings(asked.finder))
+        config = build(Config, params("identify") | arguments.settings(asked.finder))
         given = dict(asked.checkpoint)
-        champions, missing = find_champions(config.systems, given)
+        champions, missing = answers.find(config.systems, given)
         gallery = Gallery.existing(asked.gallery) if asked.refresh else Gallery.named(asked.gallery)
         configs = answers.feature_configs(config.systems, config.max_frames)
         if asked.refresh:
@@ -114,7 +105,7 @@ def enroll(
     champions: Sequence[Champion],
     configs: Mapping[str, FeatureConfig],
 ) -> None:
-    """Add these recordings of the person, all or none of them."""
+    """Add these recordings of the person; none if one of them shows too little."""
     embedded = [galleries.embed(each.features, champions) for each in recordings]
     for shown, embeddings in zip(recordings, embedded, strict=True):
         if not shown.features:

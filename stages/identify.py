@@ -30,17 +30,15 @@ from people.video import sources
 from people.video.finders import Finder
 from people.video.track_features import Config as FeatureConfig
 from people.video.tracking import Track
-from stages.identification import answers, following, pages
+from stages.identification import answers, arguments, following, pages
 from stages.identification.annotated import AnnotatedVideo
-from stages.identification.champions import champion, from_file
 from stages.identification.detectors import detector
 from stages.identification.following import Config, Person, Progress
 from stages.identification.galleries import Gallery
 from stages.identification.matching import Matcher
-from stages.shared.project import params, remove, state
+from stages.shared.project import params, remove
 
 SLOWER = 0.1  # than a dataset's clips: a source of fewer frames a second is told to be slow
-SHOWN = "identified.txt"  # in the project's state: the folders of results that name people of a gallery
 
 
 def main() -> None:
@@ -48,47 +46,26 @@ def main() -> None:
     parser.add_argument("source", help="a video file, a folder of images, or a camera's address")
     parser.add_argument("--out", type=Path, help="the folder to write to (identified/<name of the source>)")
     parser.add_argument("--gallery", help="the people to compare with: a gallery made by stages.enroll")
-    parser.add_argument("--finder", choices=following.FINDERS, help="who finds people; identify.finder in params.yaml")
+    arguments.add(parser)
     parser.add_argument("--masks", choices=following.MASKS, help="whose masks; identify.masks in params.yaml")
     parser.add_argument("--rate", type=float, help="frames a second of a folder of images (25)")
     parser.add_argument("--seconds", type=float, help="end after so much of the source")
-    parser.add_argument(
-        "--checkpoint",
-        action="append",
-        default=[],
-        type=system_and_file,
-        metavar="SYSTEM=FILE",
-        help="this one in place of the registered champion",
-    )
-    arguments = parser.parse_args()
-    given = dict(arguments.checkpoint)
+    asked = parser.parse_args()
+    given = dict(asked.checkpoint)
     try:
-        config = build(Config, params("identify") | given_settings(arguments.finder, arguments.masks))
+        config = build(Config, params("identify") | arguments.settings(asked.finder, asked.masks))
         refuse_unused(given, config)
-        gallery = Gallery.existing(arguments.gallery) if arguments.gallery is not None else None
-        source = sources.open_source(arguments.source, rate_hz=arguments.rate)
-        out = arguments.out or Path("identified", folder_name(source.name))
-        champions, missing = find_champions(config.systems, given)
+        gallery = Gallery.existing(asked.gallery) if asked.gallery is not None else None
+        source = sources.open_source(asked.source, rate_hz=asked.rate)
+        out = asked.out or Path("identified", folder_name(source.name))
+        champions, missing = answers.find(config.systems, given)
         matcher = Matcher.of(gallery, champions, config.false_accept_rate) if gallery else None
         finder = detector(config, given)
-        fault = identify(source, config, champions, missing, out, seconds=arguments.seconds, detector=finder, matcher=matcher)
+        fault = identify(source, config, champions, missing, out, seconds=asked.seconds, detector=finder, matcher=matcher)
     except ValueError as error:
         sys.exit(str(error))
     if fault:
         sys.exit(f"{fault}; what was seen before is in {out}")
-
-
-def system_and_file(text: str) -> tuple[str, str]:
-    """SYSTEM=FILE in its two parts."""
-    system, equals, file = text.partition("=")
-    if not (system and equals and file):
-        raise argparse.ArgumentTypeError(f"expected SYSTEM=FILE, such as reid=data/models/reid/checkpoint.pt, got {text!r}")
-    return system, file
-
-
-def given_settings(finder: str | None, masks: str | None = None) -> dict[str, str]:
-    """What the command line says in place of params.yaml."""
-    return {name: value for name, value in (("finder", finder), ("masks", masks)) if value}
 
 
 def refuse_unused(given: Mapping[str, str], config: Config) -> None:
@@ -110,19 +87,6 @@ def folder_name(source: str) -> str:
     return re.sub(r"[^\w.-]+", "-", Path(source).stem).strip("-.") or "camera"
 
 
-def find_champions(names: Sequence[str], given: dict[str, str]) -> tuple[list[answers.Champion], dict[str, str]]:
-    """The systems that describe tracks, and why others do not."""
-    champions, missing = [], {}
-    for name in names:
-        try:
-            champions.append(answers.load(name, from_file(name, Path(given[name])) if name in given else champion(name)))
-        except ValueError as error:
-            if name in given:
-                raise
-            missing[name] = str(error)
-    return champions, missing
-
-
 def identify(
     source: sources.Source,
     config: Config,
@@ -141,7 +105,7 @@ def identify(
     features = answers.feature_configs(by_name, config.max_frames)
     partial = prepared(out)
     if matcher:
-        remember(out)
+        pages.remember(out)
     before = signal.getsignal(signal.SIGINT)
 
     def stop(*_: object) -> None:
@@ -230,12 +194,6 @@ class BoxTable:
         columns = [np.full(len(track.frames), track.number, np.int32), track.frames, track.times_s, *sides, track.scores]
         arrays = [pa.array(column, field.type) for column, field in zip(columns, self.SCHEMA, strict=True)]
         self._writer.write_table(pa.Table.from_arrays(arrays, schema=self.SCHEMA))
-
-
-def remember(out: Path) -> None:
-    """Note a folder whose results name people, so that `forget` finds it wherever it is."""
-    with state(SHOWN).open("a") as file:
-        file.write(f"{out.resolve()}\n")
 
 
 if __name__ == "__main__":

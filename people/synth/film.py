@@ -5,10 +5,9 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from jaxtyping import Int16
+from jaxtyping import Bool, Float, Int16, UInt8
 
-from people.records import Film, FilmFrame, FilmPerson, Passage
-from people.synth.passages import Crossing, crossing_frames, enter_at, measure_crossing, passage_name, take_of
+from people.synth.passages import Crossing, Passage, crossing_frames, enter_at, measure_crossing, passage_name, take_of
 from people.synth.scene.camera import DISTANCE_M, camera_at, ground_offset_m
 from people.synth.scene.figures import DrawnFigure, mask_box
 from people.synth.scene.room import frame_noise
@@ -17,9 +16,45 @@ from people.synth.scene.walker import Walker
 from people.synth.scenes.backgrounds import Background, background_at
 from people.synth.scenes.canvas import Canvas, Layer
 
-__all__ = ["crossing_frames", "enter_at", "render_film"]
+__all__ = ["Film", "FilmFrame", "FilmPerson", "Passage", "crossing_frames", "enter_at", "render_film"]
 
 _BATCH_PIXELS = 160 * 120 * 32
+
+
+@dataclass(frozen=True, eq=False)
+class Film:
+    """A video to be made of people who walk past one camera; `place` numbers the place, as in `Scene`.
+
+    Every passage is in view only within the film's `frame_count` frames, and its motion has the film's frame rate.
+    """
+
+    passages: tuple[Passage, ...]
+    frame_count: int
+    frame_rate_hz: float
+    place: int
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class FilmPerson:
+    """One person who is visible in a frame of a film; `passage` is the index of the person's passage in the film.
+
+    `mask` is the whole person's within the image, `visible_mask` what no other person and no object covers; the box bounds the
+    visible mask.
+    """
+
+    passage: int
+    mask: Bool[np.ndarray, "height width"]
+    visible_mask: Bool[np.ndarray, "height width"]
+    box_xyxy_px: Float[np.ndarray, " 4"]
+
+
+@dataclass(frozen=True, eq=False)
+class FilmFrame:
+    """One frame of a film, and the people of whom at least a pixel is visible in it, by the index of their passages."""
+
+    image_rgb: UInt8[np.ndarray, "height width 3"]
+    people: tuple[FilmPerson, ...]
 
 
 def render_film(film: Film, *, size_hw: tuple[int, int]) -> Iterator[FilmFrame]:

@@ -6,7 +6,7 @@ from typing import get_args
 import numpy as np
 from jaxtyping import Bool, Float
 
-from people.records import Condition, Passage, Take
+from people.records import Condition, Motion, Take
 from people.synth.clothing.posture import world_joints
 from people.synth.clothing.wardrobe import build_person
 from people.synth.repeated_walk import repeat_walk
@@ -15,6 +15,27 @@ from people.synth.scene.camera import NEAR_M, Camera, camera_at, ground_offset_m
 MARGIN_M = 0.45  # round the joints: body, clothes and shadow lie within
 NEAREST_M = 1.0  # depth of a joint in view: nearer to the camera, a limb would fill the picture
 LONGEST_CROSSING_S = 60.0
+
+
+@dataclass(frozen=True, eq=False)
+class Passage:
+    """One crossing of a film's picture by one person, from out of view on one side to out of view on the other.
+
+    The first frame of `motion` is frame `start_frame` of the film, which may be negative. `view_deg` is as in `Take`, for the
+    person's own walking direction; the middle of the path lies `away_m` farther from the camera than the middle of the picture
+    and `right_m` to the image's right. `identity_seed`, `session` and `condition` fix body and clothes as in `Take`; so that
+    the body is the same in all passages, the motion's `height_m` must be known. `subject_id` is the person's true identity.
+    """
+
+    subject_id: str
+    motion: Motion
+    identity_seed: int
+    session: int
+    view_deg: float
+    away_m: float
+    right_m: float
+    start_frame: int = 0
+    condition: Condition = "normal"
 
 
 def crossing_frames(passage: Passage, *, size_hw: tuple[int, int]) -> range:

@@ -2,7 +2,7 @@
 
 import math
 import tempfile
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
@@ -19,7 +19,7 @@ from people.storage.store import Field, StoreWriter
 from people.training.system import Attribute
 from people.video import crops, flow, foregrounds, poses, silhouettes
 from people.video.track_features import Config as FeatureConfig
-from stages.identification.champions import Trained
+from stages.identification.champions import Trained, champion, from_file
 from stages.shared.project import params
 
 BATCH_SIZE = 16
@@ -72,6 +72,19 @@ def load(system: str, trained: Trained) -> Champion:
         raise ValueError(f"{system} does not tell people apart and cannot describe tracks; leave it out of identify.systems")
     dataset, reads = reading(system)
     return Champion(system, dataset, network, entries, reads, trained.version, file_digest(checkpoint), trained.impostors)
+
+
+def find(names: Sequence[str], given: dict[str, str]) -> tuple[list[Champion], dict[str, str]]:
+    """The systems that describe tracks, and why others do not."""
+    champions, missing = [], {}
+    for name in names:
+        try:
+            champions.append(load(name, from_file(name, Path(given[name])) if name in given else champion(name)))
+        except ValueError as error:
+            if name in given:
+                raise
+            missing[name] = str(error)
+    return champions, missing
 
 
 def reading(system: str) -> tuple[str, dict[str, str]]:

@@ -22,9 +22,11 @@ from stages.identification.answers import Answer, Champion, Kinds
 from stages.identification.following import Person
 from stages.identification.galleries import PICTURE
 from stages.identification.matching import ALL, Match, Matcher
+from stages.shared.project import state
 
 Plain = dict[str, Any]  # what JSON can hold
 RESULTS, PAGE = "results.json", "index.html"
+REMEMBERED = "identified.txt"  # in the project's state: the folders of results that name people of a gallery
 TRACK_COLUMNS = ("track", "first_frame", "last_frame", "start_s", "end_s", "frames")
 CANDIDATE_COLUMNS = ("track", "by", "rank", "name", "person", "distance", "accept_rate", "threshold")
 TEMPLATES = Path(__file__).parent
@@ -239,6 +241,18 @@ def forget(folder: Path, person: str) -> list[int]:
             tracks.append(each["track"])
     write(folder, values)
     return tracks
+
+
+def remember(folder: Path) -> None:
+    """Note a folder whose results name people, so that `forget` finds it wherever it is."""
+    with state(REMEMBERED).open("a") as file:
+        file.write(f"{folder.resolve()}\n")
+
+
+def remembered() -> list[Path]:
+    """The folders that were noted."""
+    noted = state(REMEMBERED)
+    return list(dict.fromkeys(map(Path, noted.read_text().splitlines()))) if noted.is_file() else []
 
 
 def encoded(content: bytes) -> str:

@@ -136,7 +136,7 @@ def test_a_folder_with_other_things_is_not_overwritten(tmp_path: Path):
 def test_systems_without_a_champion_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
     monkeypatch.setenv("PEOPLE_STATE", str(tmp_path / "state"))
-    champions, missing = identify.find_champions(["reid"], {})
+    champions, missing = answers.find(["reid"], {})
     assert champions == []
     assert re.search(r"reid has no champion in the registry .*: run dvc repro register@reid", missing["reid"])
     path = video(tmp_path / "walk.mp4", frames(10))

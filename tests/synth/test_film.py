@@ -6,12 +6,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from people.records import Film, Passage, Take
+from people.records import Take
 from people.synth.body.shape import draw_shape
 from people.synth.clothing.wardrobe import build_person
-from people.synth.film import render_film
+from people.synth.film import Film, render_film
 from people.synth.motion.parametric import motions
-from people.synth.passages import NEAREST_M, crossing_frames, enter_at
+from people.synth.passages import NEAREST_M, Passage, crossing_frames, enter_at
 from people.synth.render import render
 from people.synth.scene.camera import camera_at
 from people.synth.scenes.backgrounds import background_at
