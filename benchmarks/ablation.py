@@ -2,7 +2,7 @@
 
 python -m benchmarks.ablation gaittake --seeds 3 --variants baseline,attention,keypoints,all --steps 1000
 python -m benchmarks.ablation reid --seeds 3 --metrics retrieval.official.map,attributes.balanced_accuracy.mean
-python -m benchmarks.ablation reid --variants id_x3 --also "id_x3={objective: {lambda: {identity: 3.0, attributes: 1.0}}}"
+python -m benchmarks.ablation reid --variants x3 --also "x3={objective: {lambda: {identity: 3.0}, weighting: {name: fixed}}}"
 
 Variants are those of systems.<system>.compare in params.yaml, and `all`, the system as it is. Each is trained from every seed
 for so many steps; its best epoch on validation subjects is judged as `evaluate` judges. Every outcome is a line of the results

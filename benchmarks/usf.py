@@ -50,7 +50,8 @@ class GaitTake:
     weights: ClassVar[dict[str, Any]] = {
         "lambda": {"batch_all": 1.0, "cross_entropy": 1.0},
         "margin": {"weighted": 0.2, "batch_all": 0.2},
-        "weighting": True,
+        "pair_weights": True,
+        "weighting": {"name": "fixed"},
     }
     learning_rate, weight_decay = 1e-3, 5e-4
 
@@ -91,6 +92,7 @@ class GaitNet:
         "lambda": {"identity": 1.0, "cross_reconstruction": 0.1, "gait_similarity": 0.0},
         "norm": {"cross_reconstruction": "squared_norm", "gait_similarity": "squared_norm"},
         "frame_weights": "ones",
+        "weighting": {"name": "fixed"},
     }
     learning_rate, weight_decay = 3e-3, 0.0
 

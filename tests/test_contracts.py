@@ -8,6 +8,7 @@ import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from people.synth.render import render
 from people.synth.scenes import render_scene
 from people.training import loop, train_config
 from people.training.system import PROTOCOLS, Identifying, Samples
+from people.training.task_weights import METHODS
 from stages.ingest import RENDERING_KEYS
 from stages.shared.problem import Trainings
 
@@ -338,6 +340,26 @@ def test_a_training_is_the_same_where_its_data_lie_on_the_device(
         return last.history
 
     pd.testing.assert_frame_equal(curve(True), curve(False), check_exact=True)
+
+
+@pytest.mark.parametrize("weighting", METHODS)
+def test_every_way_of_weighting_trains_the_system(
+    built: Built, small_run: Path, monkeypatch: pytest.MonkeyPatch, weighting: str
+):
+    monkeypatch.chdir(small_run)
+    phases = Trainings(built.name).phases({"objective": {"weighting": {"name": weighting}}}, accelerator="cpu", devices=1)
+    fabric = train_config.launch(phases[0].config)
+    for phase in phases:
+        run = loop._Run(phase.problem, phase.config, 1, fabric)
+        run.module.train()
+        before = [parameter.clone() for parameter in run.step.network.parameters()]
+        for batch in islice(run.training.epoch(1), 3):
+            result, norm = run.optimise(batch)
+            assert all(torch.isfinite(term) for term in (*result.terms.values(), result.loss, norm))
+        run.step.objective.weighting.epoch_end({name: term.item() for name, term in result.terms.items()})
+        assert all(torch.isfinite(parameter).all() for parameter in run.step.parameters())
+        assert any(not torch.equal(*pair) for pair in zip(before, run.step.network.parameters(), strict=True))
+        assert all(np.isfinite(weight) for weight in run.step.objective.weighting.lambdas().values())
 
 
 RENDERED_DATASETS = [name for name in datasets.names() if hasattr(datasets.find(name), "plan")]

@@ -27,7 +27,7 @@ from people.training import resume
 from people.training.loader import InOrder, Loader, over_ranks
 from people.training.monitor import Validation
 from people.training.step import Diverged, Step, StepResult, TermMeans
-from people.training.system import Phase, Problem, Samples
+from people.training.system import Phase, Problem, Samples, Weighting
 from people.training.task_weights import TaskStopping
 from people.training.train_config import Config, resolve_loading, resolve_precision
 
@@ -157,6 +157,15 @@ def deterministic(fabric: Fabric) -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
+def refuse_several_devices(weighting: Weighting, devices: int) -> None:
+    """Refuse a way of weighting that needs one gradient for each term where several devices each have a part of it."""
+    if weighting.needs_gradients and devices > 1:
+        raise ValueError(
+            f"objective.weighting combines the gradients of single terms, which {devices} devices do not have: set "
+            "training.devices: 1, or another objective.weighting, in params.yaml"
+        )
+
+
 class _Run:
     """The state of one training and its steps."""
 
@@ -169,6 +178,7 @@ class _Run:
         else:
             network.load_state_dict(problem.start["network"])
         objective = problem.objective.Objective(problem.objective.Config(**problem.config["objective"]), problem.spec)
+        refuse_several_devices(objective.weighting, fabric.world_size)
         self.step = Step(network, objective, problem.learns)
         self.plain_optimizer = config.optimizer.build(self.step.parameter_groups(config.weight_decay), config.learning_rate)
         self.schedule = config.schedule.build(self.plain_optimizer)
@@ -224,8 +234,7 @@ class _Run:
         return is_best
 
     def _lambdas(self) -> dict[str, float]:
-        weights = self.step.objective.weighting.lambdas()
-        return {name: 0.0 if name in self._stopped() else value for name, value in weights.items()}
+        return self.step.objective.weighting.lambdas(self._stopped())
 
     def _stopped(self) -> set[str]:
         return self.stopping.stopped if self.stopping else set()
@@ -245,6 +254,7 @@ class _Run:
             if on_step is not None:
                 on_step(done, len(self.training))
         terms = means.read()
+        self.step.objective.weighting.epoch_end({name: terms[name] for name in self.step.objective.weighting.lambdas()})
         errors = monitor.result(dict)["errors"]
         return {name: value for name, value in terms.items() if name != "gradient"}, self._over_ranks(errors)
 
@@ -252,7 +262,7 @@ class _Run:
         """One optimisation step; the norm of the gradient is that before it was clipped."""
         result = self.module(batch, stopped)
         self.optimizer.zero_grad()
-        self.fabric.backward(result.loss)
+        self.step.backward(result, stopped, self.fabric.backward)
         norm = self.fabric.clip_gradients(
             self.module, self.optimizer, max_norm=self.config.clip_gradient_norm, error_if_nonfinite=False
         )

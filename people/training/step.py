@@ -1,7 +1,7 @@
 """One optimisation step: network and objective as one module, what a step gives, and the means of an epoch's steps."""
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -43,6 +43,12 @@ class Step(nn.Module):
                 diagnostics = self.objective.diagnostics(outputs, batch)
         return StepResult(outputs, terms, loss, diagnostics)
 
+    def backward(self, result: "StepResult", stopped: Collection[str], backward: Callable[..., Any]) -> None:
+        """Give the parameters their gradients, as the weighting makes them; `backward` computes those of a number as
+        `Tensor.backward` does.
+        """
+        self.objective.weighting.backward(result.loss, result.terms, stopped, self._others(), backward)
+
     def train(self, mode: bool = True) -> "Step":
         """Training mode, but for modules that do not learn in this phase: their statistics and dropout stand still."""
         super().train(mode)
@@ -55,10 +61,13 @@ class Step(nn.Module):
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """The parameters, those of the weighting in a group that does not decay: 0 is where a learned weight starts."""
         learned = list(self.objective.weighting.parameters())
-        of_weighting = {id(parameter) for parameter in learned}
-        others = [parameter for parameter in self.parameters() if id(parameter) not in of_weighting and parameter.requires_grad]
-        groups = [{"params": others, "weight_decay": weight_decay}, {"params": learned, "weight_decay": 0.0}]
+        groups = [{"params": self._others(), "weight_decay": weight_decay}, {"params": learned, "weight_decay": 0.0}]
         return [group for group in groups if group["params"]]
+
+    def _others(self) -> list[nn.Parameter]:
+        """The parameters that learn, but for the weighting's; the network's come first."""
+        of_weighting = {id(parameter) for parameter in self.objective.weighting.parameters()}
+        return [parameter for parameter in self.parameters() if id(parameter) not in of_weighting and parameter.requires_grad]
 
 
 class StepResult(NamedTuple):

@@ -10,7 +10,7 @@ sample.
 opens what its own tasks need; the last one is validated on the tasks of all, as its checkpoint is the whole network.
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
@@ -105,13 +105,44 @@ class Model(Protocol):
 
 @runtime_checkable
 class Weighting(Protocol):
-    """How terms become one loss: `people.training.task_weights.Fixed` or `Uncertainty`."""
+    """How terms become one loss: what `people.training.task_weights.weighting` gives, or another of the same methods.
 
-    def lambdas(self) -> dict[str, float]: ...
+    An `nn.Module`, whose parameters and buffers are resumed with the training. Terms that have `stopped` weigh 0.
+    """
 
-    def total(self, terms: Mapping[str, Tensor], stopped: Collection[str] = ()) -> Tensor: ...
+    @property
+    def needs_gradients(self) -> bool:
+        """Whether it needs one gradient for each term, which several devices do not have."""
+        ...
 
-    def step_end(self) -> None: ...
+    def lambdas(self, stopped: Collection[str] = ()) -> dict[str, float]:
+        """The present weight of each term."""
+        ...
+
+    def total(self, terms: Mapping[str, Tensor], stopped: Collection[str] = ()) -> Tensor:
+        """The weighted sum."""
+        ...
+
+    def backward(
+        self,
+        loss: Tensor,
+        terms: Mapping[str, Tensor],
+        stopped: Collection[str],
+        parameters: Sequence[nn.Parameter],
+        backward: Callable[..., Any],
+    ) -> None:
+        """Give the parameters their gradients; `loss` is the `total`, `backward` computes those of a number as
+        `Tensor.backward` does.
+        """
+        ...
+
+    def step_end(self) -> None:
+        """One optimisation step is done."""
+        ...
+
+    def epoch_end(self, means: Mapping[str, float]) -> None:
+        """One epoch is done; `means` of the terms, unweighted."""
+        ...
 
 
 @runtime_checkable
@@ -139,7 +170,7 @@ class Objective(Protocol):
 
     `MAIN` is the term of the main task; `MAIN_ERROR` names the validation error by which the learning rate falls and trainings
     are compared, `ERRORS` all that there may be: a task can stop before the others by the error of its name. `Config.tasks` are
-    the tasks whose weight is not 0.
+    the tasks whose weight is not 0; the terms, each times its weight, are weighted as the block `weighting` says.
     """
 
     @property
@@ -164,10 +195,14 @@ class Score(Protocol):
     """people/systems/<name>/score/: the metrics under the dataset's protocol, on the test subjects.
 
     `COLUMNS`: by title the metric, and that of the baseline if there is one, which a table of several trainings shows.
+    `LOWER_IS_BETTER`: the titles of those that are errors.
     """
 
     @property
     def COLUMNS(self) -> Mapping[str, tuple[str, str | None]]: ...
+
+    @property
+    def LOWER_IS_BETTER(self) -> Sequence[str]: ...
 
     Config: Any
 
@@ -236,7 +271,13 @@ class Identifying(Protocol):
 
 @runtime_checkable
 class Paper(Protocol):
-    """people/systems/<name>/paper.py: published figures, and the captions of tables, curves and pictures."""
+    """people/systems/<name>/paper.py: published figures, and the captions of tables, curves and pictures.
+
+    `OBJECTIVE`: the values of the block objective that the paper prints, such as its weights; empty where it prints none.
+    """
+
+    @property
+    def OBJECTIVE(self) -> Mapping[str, Any]: ...
 
     @property
     def CAPTIONS(self) -> Mapping[str, str]: ...

@@ -9,7 +9,7 @@ from people.config import Block, build
 from people.storage import facts_digest
 from people.storage.serialization import serialize
 from people.storage.store import stores_digest
-from people.training.loop import Epoch, Training
+from people.training.loop import Epoch, Training, refuse_several_devices
 from people.training.system import Phase, Problem, Samples
 from people.training.train_config import Config
 from stages.shared.project import params
@@ -74,6 +74,7 @@ class Trainings:
         ]
         for each in trainings:
             refuse_idle_stopping(each)
+            refuse_gradients_on_several(each)
         return trainings
 
     @property
@@ -157,6 +158,7 @@ def refuse_overridden(path: Sequence[str], phases: Sequence[Phase], changed_by: 
     """
     name, blocks = ".".join(path), {phase.name: {"data": phase.data, "objective": phase.objective} for phase in phases}
     own = {phase: value for phase, block in blocks.items() for value in values_at(block, path)}
+    own |= {phase: value for phase, block in blocks.items() for value in values_at(block, (*path[:-1], "name"))}
     if path[:2] == ("objective", "lambda"):
         own |= {phase.name: 0.0 for phase in phases if phase.tasks and path[2] not in phase.tasks}
         weighted = {phase: value for phase, value in own.items() if value != 0}
@@ -183,13 +185,28 @@ def refuse_idle_stopping(training: Training) -> None:
         )
 
 
+def refuse_gradients_on_several(training: Training) -> None:
+    """Refuse a way of weighting that needs one gradient for each term where `training.devices` names several devices."""
+    problem, config = training
+    objective = problem.objective
+    weighting = objective.Objective(build(objective.Config, problem.config["objective"]), problem.spec).weighting
+    if isinstance(config.devices, int):  # of `auto` the training itself knows how many there are
+        refuse_several_devices(weighting, config.devices)
+
+
 def train_config(block: Mapping[str, Any]) -> Config:
     """How a network is trained, by a block `training` without its phases."""
     return build(Config, block)
 
 
 def merged(block: dict[str, Any], changes: dict[str, Any], where: str) -> dict[str, Any]:
-    """The block with some of its values replaced, at any depth; a key that it does not have is refused."""
+    """The block with some of its values replaced, at any depth; a key that it does not have is refused.
+
+    A block that goes by its `name`, such as `objective.weighting`, is replaced whole where the changes give another name; what
+    it may have besides follows from the name, and is checked where it is built.
+    """
+    if "name" in block:
+        return dict(changes) if changes.get("name", block["name"]) != block["name"] else {**block, **changes}
     result = dict(block)
     for key, value in changes.items():
         if key not in block:

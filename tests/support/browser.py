@@ -23,7 +23,7 @@ FLAGS = (
     "--disable-quic",
     "--no-first-run",
     "--no-default-browser-check",
-    "--host-resolver-rules=MAP * ~NOTFOUND",  # what is asked of another machine is recorded and goes nowhere
+    "--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1",  # what is asked of another machine is recorded and goes nowhere
 )
 ENDS_WITHIN_S = 20.0
 

@@ -25,7 +25,7 @@ def write_workspace(folder: Path, *, training: Block | None = None, search: Bloc
     small = {"epochs": 3, "batches": {"samples": 16}, "accelerator": "cpu", "precision": "32-true"}
     block["training"] = {**block["training"], **small, **(training or {})}
     block["compare"] = {**block["compare"], "epochs": 2, "select": list(block["compare"]["variants"])}
-    quick = {"trials": 3, "epochs": 2, "pruner": {"startup_trials": 1, "warmup_epochs": 1}}
+    quick = {"trials": 3, "epochs": 2, "pruner": {"name": "median", "startup_trials": 1, "warmup_epochs": 1}}
     block["search"] = {**block["search"], **quick, **(search or {})}
     folder.mkdir(parents=True, exist_ok=True)
     YAML().dump({"seed": 3, "systems": {"dmt": block}}, folder / "params.yaml")

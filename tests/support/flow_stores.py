@@ -1,6 +1,6 @@
 """A flow store of people, each with a pattern, and a small untrained network for it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ DATA_BLOCK = {"window_frames": 5, "step_frames": 3, "crop_px": 60, "mirror": Tru
 MODEL_BLOCK = {"type": "B", "widths": [4, 8, 8, 8], "dense": [16], "dropout": 0.1}
 OBJECTIVE_BLOCK = {
     "lambda": {"gender": 0.1, "age": 0.2, "verification": 0.1}, "margin": {"verification": 0.5}, "adaptive_margin": False,
+    "weighting": {"name": "fixed"},
 }  # fmt: skip
 TASKS = ("identity", "gender", "age", "verification")
 DATA = data.Config(**DATA_BLOCK)
@@ -51,10 +52,17 @@ def network_for(path: Path, seed: int = 0) -> tuple[model.Network, dict[str, Any
 
 
 def write_checkpoint(
-    path: Path, store: Path, *, seed: int = 0, score: float = -0.5, errors: Sequence[str] = ("identity",), **data_block: Any
+    path: Path,
+    store: Path,
+    *,
+    seed: int = 0,
+    score: float = -0.5,
+    errors: Sequence[str] | Mapping[str, float] = ("identity",),
+    **data_block: Any,
 ) -> Path:
-    """An untrained network as a checkpoint with this validation score and these errors."""
+    """An untrained network as a checkpoint with this validation score and these errors; all are the score's, or their own."""
     network, spec, statistics = network_for(store, seed)
+    named = dict(errors) if isinstance(errors, Mapping) else dict.fromkeys(errors, -score)
     path.parent.mkdir(parents=True, exist_ok=True)
     checkpoint = {
         "system": "dmt",
@@ -64,7 +72,7 @@ def write_checkpoint(
         "network": network.state_dict(),
         "objective": {},
         "epoch": 1,
-        "validation": {"score": score, "errors": dict.fromkeys(errors, -score)},
+        "validation": {"score": score, "errors": named},
     }
     path.write_bytes(serialize(checkpoint))
     return path

@@ -25,6 +25,7 @@ MODEL_BLOCK: dict[str, Any] = {
 OBJECTIVE_BLOCK: dict[str, Any] = {
     "lambda": {"identity": 1.0, "cross_reconstruction": 0.1, "gait_similarity": 0.005},
     "norm": {"cross_reconstruction": "squared_norm", "gait_similarity": "squared_norm"}, "frame_weights": "squares",
+    "weighting": {"name": "fixed"},
 }  # fmt: skip
 TASKS = tuple(OBJECTIVE_BLOCK["lambda"])
 

@@ -18,8 +18,8 @@ MODEL_BLOCK: dict[str, Any] = {
     "hidden": 16, "embedding": 8, "head_channels": 2, "heads": 2,
 }  # fmt: skip
 OBJECTIVE_BLOCK: dict[str, Any] = {
-    "lambda": {"identity": "learned", "attributes": "learned", "junk": 0}, "margin": {"identity": 1.0}, "uncertainty": "eq_2",
-    "bounds": [-3, 3],
+    "lambda": {"identity": 1.0, "attributes": 1.0, "junk": 0}, "margin": {"identity": 1.0},
+    "weighting": {"name": "uncertainty", "equation": "eq_2", "bounds": [-3, 3]},
 }  # fmt: skip
 TRAINING_BLOCK: dict[str, Any] = {
     "epochs": 2, "batches": {"identities": 4, "samples_each": 3, "per_epoch": 4}, "optimizer": {"name": "adam"},

@@ -32,6 +32,7 @@ MODEL_BLOCK: dict[str, Any] = {
 OBJECTIVE_BLOCK: dict[str, Any] = {
     "lambda": {"keypoints": 1.0, "detector": 1.0, "residual": 1.0, "activity": 1.0},
     "sigma_px": 4.0, "intermediate": True, "emphasis": 0.0, "focal": {"alpha": 0.25, "gamma": 2.0}, "box": 1.0,
+    "weighting": {"name": "fixed"},
 }  # fmt: skip
 TASKS = tuple(OBJECTIVE_BLOCK["lambda"])
 

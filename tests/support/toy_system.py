@@ -10,10 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from people.training import task_weights
 from people.training.loop import Training
 from people.training.monitor import Concatenated, Validation
 from people.training.system import Problem
-from people.training.task_weights import Fixed, Scale, Uncertainty
+from people.training.task_weights import CLASSIFICATION, REGRESSION
 from people.training.train_config import Config
 
 SUBJECTS, SAMPLES_EACH, CHANNELS = 6, 20, 8
@@ -92,7 +93,11 @@ class Network(nn.Module):
 
 @dataclass(frozen=True)
 class ObjectiveConfig:
-    weight: float | None  # None: learned
+    weight: float  # of age
+    weighting: Any  # a `task_weights.Method`, or its block
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "weighting", task_weights.method("objective.weighting", self.weighting))
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -103,11 +108,9 @@ class Objective(nn.Module):
     def __init__(self, config: ObjectiveConfig, spec: dict[str, Any]) -> None:
         super().__init__()
         self.config = config
-        self.weighting = (
-            Uncertainty({"age": Scale(1.0, 2.0)}, {"identity": 1.0}, (-3, 3))
-            if config.weight is None
-            else Fixed({"identity": 1.0} | ({"age": config.weight} if config.weight else {}))
-        )
+        lambdas = {"identity": 1.0} | ({"age": config.weight} if config.weight else {})
+        kinds = {"identity": CLASSIFICATION, "age": REGRESSION}
+        self.weighting = task_weights.weighting(config.weighting, lambdas, kinds)
         self.register_buffer("steps", torch.tensor(0))
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -176,7 +179,8 @@ def problem(
     *,
     train: Any = None,
     validation: Any = None,
-    weight: float | None = 0.1,
+    weight: float = 0.1,
+    weighting: str = "fixed",
     dropout: float = 0.2,
     data_digest: str = "made up",
     learns: tuple[str, ...] = (),
@@ -187,7 +191,11 @@ def problem(
         system="toy",
         model=MODEL,
         objective=OBJECTIVE,
-        config={"data": {}, "model": {"channels": 16, "dropout": dropout}, "objective": {"weight": weight}},
+        config={
+            "data": {},
+            "model": {"channels": 16, "dropout": dropout},
+            "objective": {"weight": weight, "weighting": {"name": weighting}},
+        },
         train=train,
         validation=Samples(shift=1) if validation is None else validation,
         spec={"subjects": SUBJECTS},
@@ -198,6 +206,6 @@ def problem(
     )
 
 
-def training(*, learns: tuple[str, ...] = (), phase: str = "", weight: float | None = 0.1, **changes: Any) -> Training:
+def training(*, learns: tuple[str, ...] = (), phase: str = "", weight: float = 0.1, **changes: Any) -> Training:
     """One phase of several."""
     return Training(problem(learns=learns, phase=phase, weight=weight), config(**changes))

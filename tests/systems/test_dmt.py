@@ -22,6 +22,7 @@ OBJECTIVE = {
     "lambda": {"gender": 0.1, "age": 0.2, "verification": 0.1},
     "margin": {"verification": 0.5},
     "adaptive_margin": False,
+    "weighting": {"name": "fixed"},
 }
 TASKS = ("identity", "gender", "age", "verification")
 SPEC = {

@@ -213,7 +213,7 @@ def test_validation_ranks_across_conditions_by_cosine():
         ({"lambda": dict.fromkeys(TASKS, 0.0)}, "one of them above 0"),
         ({"norm": {"cross_reconstruction": "l1", "gait_similarity": "mean"}}, "one of squared_norm, mean"),
         ({"frame_weights": "cubes"}, "frame_weights must be one of squares, ones"),
-        ({"margin": 1}, "has the keys lambda, norm and frame_weights"),
+        ({"margin": 1}, "has the keys lambda, norm, frame_weights and weighting"),
     ],
 )
 def test_objectives_that_mean_nothing_are_refused(changes: dict[str, Any], message: str):

@@ -19,7 +19,8 @@ TASKS = ("weighted", "batch_all")
 OBJECTIVE: dict[str, Any] = {
     "lambda": {"batch_all": 0.5, "cross_entropy": 0.0},
     "margin": {"weighted": 0.3, "batch_all": 0.2},
-    "weighting": True,
+    "pair_weights": True,
+    "weighting": {"name": "fixed"},
 }
 
 
@@ -203,7 +204,7 @@ def test_the_terms_and_the_classifier_are_those_of_the_weights_above_0(train: da
         ({"lambda": {"batch_all": -1.0, "cross_entropy": 0.0}}, "a weight >= 0"),
         ({"lambda": {"batch_all": 1.0}}, "batch_all, cross_entropy"),
         ({"margin": {"weighted": 0.0, "batch_all": 0.2}}, "a distance > 0"),
-        ({"margins": 1}, "has the keys lambda, margin and weighting"),
+        ({"margins": 1}, "has the keys lambda, margin, pair_weights and weighting"),
     ],
 )
 def test_a_wrong_objective_is_refused(changed: dict, message: str):

@@ -20,6 +20,7 @@ from people.training import loop, resume, train_config
 from people.training.loader import InOrder
 from people.training.step import Step
 from people.training.system import Phase, Problem, Samples
+from people.training.task_weights import METHODS
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,7 @@ def fit(fabric: Fabric) -> Callable[..., list[loop.Epoch]]:
     return run
 
 
-def train(dropout: float, devices: int, kill_at: tuple[int, int], weight: float | None = 0.1) -> None:
+def train(dropout: float, devices: int, kill_at: tuple[int, int], weighting: str = "fixed") -> None:
     """In a process of its own: train with the state in ./state, keep the best checkpoint of every rank and the curve."""
     config = toy_system.config(devices=devices, batches={"samples": 30})
     fabric, done_epochs, epoch = train_config.launch(config), 0, None
@@ -45,7 +46,7 @@ def train(dropout: float, devices: int, kill_at: tuple[int, int], weight: float 
         if (done_epochs + 1, done) == kill_at:
             killable.kill_now()
 
-    problem = toy_system.problem(dropout=dropout, weight=weight)
+    problem = toy_system.problem(dropout=dropout, weighting=weighting)
     for epoch in loop.fit(problem, config, seed=1, fabric=fabric, checkpoint_folder=Path("state"), on_step=on_step):
         done_epochs = epoch.number
         print("replayed" if epoch.replayed else "trained", epoch.number, flush=True)
@@ -88,12 +89,12 @@ def test_a_run_that_is_killed_in_mid_epoch_ends_with_the_weights_of_an_uninterru
     assert newest.read_bytes() == newest_whole.read_bytes()
 
 
-@pytest.mark.parametrize("weight", [0.1, None], ids=["given", "learned"])
-def test_two_processes_follow_the_curve_of_one_and_have_equal_weights(tmp_path: Path, weight: float | None):
+@pytest.mark.parametrize("weighting", ["fixed", "uncertainty", "dynamic_weight_average", "random"])
+def test_two_processes_follow_the_curve_of_one_and_have_equal_weights(tmp_path: Path, weighting: str):
     both, port = tmp_path / "both", str(killable.free_port())
     shared = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2", "NODE_RANK": "0"}
-    ranks = [killable.start(train, both, 0.0, 2, (0, 0), weight, LOCAL_RANK=str(rank), **shared) for rank in (0, 1)]
-    alone = killable.start(train, tmp_path / "alone", 0.0, 1, (0, 0), weight)
+    ranks = [killable.start(train, both, 0.0, 2, (0, 0), weighting, LOCAL_RANK=str(rank), **shared) for rank in (0, 1)]
+    alone = killable.start(train, tmp_path / "alone", 0.0, 1, (0, 0), weighting)
     assert [killable.exit_code(process) for process in (*ranks, alone)] == [0, 0, 0], (both / "output").read_text()
     assert (both / "best-0.pt").read_bytes() == (both / "best-1.pt").read_bytes()
     curve, curve_alone = (pd.read_csv(folder / "history.csv") for folder in (both, tmp_path / "alone"))
@@ -324,10 +325,10 @@ def test_without_task_stopping_every_weight_stays(fit):
 
 
 def test_learned_weights_are_trained_without_weight_decay_saved_and_resumed(fit, fabric: Fabric, tmp_path: Path):
-    learned, decay = toy_system.problem(weight=None), {"weight_decay": 0.9, "learning_rate": 0.01}
+    learned, decay = toy_system.problem(weight=1.0, weighting="uncertainty"), {"weight_decay": 0.9, "learning_rate": 0.01}
     whole = fit(learned, task_stopping=None, **decay)
-    assert whole[0].metrics["lambda/age"] == 1
-    assert whole[-1].metrics["lambda/age"] != 1
+    assert whole[0].metrics["lambda/age"] == 0.5
+    assert whole[-1].metrics["lambda/age"] != 0.5
     config = toy_system.config(task_stopping=None, **decay)
     for epoch in loop.fit(learned, config, seed=1, fabric=fabric, checkpoint_folder=tmp_path):
         if epoch.number == 2:
@@ -337,9 +338,43 @@ def test_learned_weights_are_trained_without_weight_decay_saved_and_resumed(fit,
     pd.testing.assert_frame_equal(resumed[-1].history, whole[-1].history, check_exact=True)
 
 
+@pytest.mark.parametrize("weighting", METHODS)
+def test_every_way_of_weighting_learns_and_goes_on_after_a_kill_with_the_same_bytes(
+    fit, fabric: Fabric, tmp_path: Path, weighting: str
+):
+    problem, config = toy_system.problem(weight=1.0, weighting=weighting), toy_system.config(epochs=5)
+    whole = fit(problem, epochs=5)
+    assert whole[-1].metrics["train/identity"] < 0.9 * whole[0].metrics["train/identity"]
+    weights = [(epoch.metrics["lambda/identity"], epoch.metrics["lambda/age"]) for epoch in whole]
+    assert (weights[0] == weights[1]) == (weighting in ("fixed", "dynamic_weight_average"))
+    assert (weights[1] == weights[2]) == (weighting == "fixed")
+    for epoch in loop.fit(problem, config, seed=1, fabric=fabric, checkpoint_folder=tmp_path):
+        if epoch.number == 3:
+            break
+    resumed = fit(problem, tmp_path, epochs=5)
+    assert serialize(resumed[-1].best) == serialize(whole[-1].best)
+    pd.testing.assert_frame_equal(resumed[-1].history, whole[-1].history, check_exact=True)
+    whole_folder = tmp_path / "whole"
+    fit(problem, whole_folder, epochs=5)
+    assert (tmp_path / loop.STATE_FILE).read_bytes() == (whole_folder / loop.STATE_FILE).read_bytes()
+
+
+@pytest.mark.parametrize("weighting", METHODS)
+def test_only_ways_that_need_gradients_of_single_terms_are_refused_on_several_devices(weighting: str):
+    config = toy_system.ObjectiveConfig(1.0, {"name": weighting})
+    made = toy_system.Objective(config, {}).weighting
+    loop.refuse_several_devices(made, 1)
+    if weighting in ("gradnorm", "pcgrad", "imtl_g", "aligned_mtl"):
+        with pytest.raises(ValueError, match=r"weighting combines .* 2 devices do not have: set training\.devices: 1"):
+            loop.refuse_several_devices(made, 2)
+    else:
+        loop.refuse_several_devices(made, 2)
+
+
 @pytest.mark.parametrize("optimizer", [{"name": "sgd", "momentum": 0.9}, {"name": "adam"}])
 def test_a_learned_weight_that_the_loss_does_not_move_is_not_moved_by_decay(optimizer: dict):
-    step = Step(nn.Linear(2, 1), toy_system.Objective(toy_system.ObjectiveConfig(None), {}), ())
+    config = toy_system.ObjectiveConfig(1.0, {"name": "uncertainty"})
+    step = Step(nn.Linear(2, 1), toy_system.Objective(config, {}), ())
     with torch.no_grad():
         step.objective.weighting.s.fill_(1.0)
         step.network.weight.fill_(1.0)
@@ -347,7 +382,7 @@ def test_a_learned_weight_that_the_loss_does_not_move_is_not_moved_by_decay(opti
     for parameter in step.parameters():
         parameter.grad = torch.zeros_like(parameter)
     made.step()
-    assert step.objective.weighting.s.tolist() == [1.0]
+    assert step.objective.weighting.s.tolist() == [1.0, 1.0]
     assert (step.network.weight < 1).all()
 
 

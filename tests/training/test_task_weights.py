@@ -1,19 +1,24 @@
-"""How terms are weighted, and when a task stops: cases worked by hand."""
+"""How terms are weighted by their losses: cases worked by hand."""
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
-import numpy as np
 import pytest
 import torch
 
-from people.training.task_weights import Fixed, Scale, TaskStopping, Uncertainty, total
+from people.training.task_weights import CLASSIFICATION, METHODS, REGRESSION, Fixed, Weighting, method, total, weighting
+from people.training.task_weights.dynamic_weight_average import DynamicWeightAverage
+from people.training.task_weights.random_weights import RandomWeights
+from people.training.task_weights.uncertainty import SCALES, Uncertainty
+
+LAMBDAS = {"identity": 1.0, "attributes": 1.0}
+KINDS = {"identity": REGRESSION, "attributes": CLASSIFICATION, "junk": CLASSIFICATION}
+LOSSES = {"identity": torch.tensor(0.2), "attributes": torch.tensor(0.7)}
 
 
-def fed(errors: list[float], validation: float, weight: float = 0.5, window: int = 2, threshold: float = 1.0) -> TaskStopping:
-    stopping = TaskStopping(window, threshold)
-    for error in errors:
-        stopping.update({"age": float(error)}, {"age": float(validation)}, {"age": weight})
-    return stopping
+def built(name: str, lambdas: Mapping[str, float] = LAMBDAS, **parameters: Any) -> Any:
+    return weighting(method("it.weighting", {"name": name, **parameters}), lambdas, KINDS)
 
 
 def test_the_total_is_the_main_loss_and_the_weighted_others():
@@ -32,175 +37,176 @@ def test_a_term_without_a_weight_is_refused():
         total({"identity": torch.tensor(1.0), "age": torch.tensor(1.0)}, {"identity": 1.0})
 
 
-EQ_2 = {"attributes": Scale(1.0, 2.0), "identity": Scale(0.5, 2.0)}
-EQ_3 = {"attributes": Scale(1.0, 1.0), "identity": Scale(1.0, 2.0)}
-LOSSES = {"attributes": torch.tensor(0.7), "identity": torch.tensor(0.2)}
-
-
-def descended(weighting: Uncertainty, terms: dict[str, torch.Tensor], steps: int = 400) -> Uncertainty:
-    """The weighting after steps down the gradient of its total, the terms being constant."""
-    optimizer = torch.optim.SGD(weighting.parameters(), lr=0.1)
-    for _ in range(steps):
-        optimizer.zero_grad()
-        weighting.total(terms).backward()
-        optimizer.step()
-        weighting.step_end()
-    return weighting
-
-
 def test_given_weights_are_the_weighted_sum_and_a_stopped_term_weighs_nothing():
     weights = {"identity": 1.0, "age": 0.2}
     terms = {"identity": torch.tensor(2.0), "age": torch.tensor(5.0)}
     assert Fixed(weights).lambdas() == weights
+    assert Fixed(weights).lambdas({"age"}) == {"identity": 1.0, "age": 0.0}
     assert Fixed(weights).total(terms).item() == total(terms, weights).item() == pytest.approx(3.0)
     assert Fixed(weights).total(terms, {"age"}).item() == 2.0
     assert not list(Fixed(weights).parameters())
 
 
-def test_uncertainty_weighting_is_eq_2_term_by_term():
-    weighting = Uncertainty(EQ_2, {}, (-3, 3))
-    assert weighting.lambdas() == {"attributes": 1.0, "identity": 0.5}  # s = 0
-    with torch.no_grad():
-        weighting.s.copy_(torch.tensor([0.4, -0.3]))
-    expected = 0.7 * math.exp(-0.8) + 0.2 * math.exp(0.6) / 2 + 0.4 - 0.3
-    assert weighting.total(LOSSES).item() == pytest.approx(expected)
+# --- uncertainty
+
+
+def descended(made: Uncertainty, terms: dict[str, torch.Tensor], steps: int = 400) -> Uncertainty:
+    """The weighting after steps down the gradient of its total, the terms being constant."""
+    optimizer = torch.optim.SGD(made.parameters(), lr=0.1)
+    for _ in range(steps):
+        optimizer.zero_grad()
+        made.total(terms).backward()
+        optimizer.step()
+        made.step_end()
+    return made
+
+
+def test_uncertainty_weighting_is_eq_2_term_by_term_and_multiplies_the_numbers_given():
+    for given in (1.0, 3.0):
+        made = built("uncertainty", {"identity": 1.0, "attributes": given})
+        assert made.lambdas() == {"identity": 0.5, "attributes": given}  # s = 0
+        with torch.no_grad():
+            made.s.copy_(torch.tensor([-0.3, 0.4]))
+        expected = 0.2 * math.exp(0.6) / 2 + given * 0.7 * math.exp(-0.8) - 0.3 + 0.4
+        assert made.total(LOSSES).item() == pytest.approx(expected)
 
 
 def test_at_its_optimum_eq_2_gives_both_tasks_half_and_eq_3_gives_attributes_one():
-    found = descended(Uncertainty(EQ_2, {}, (-3, 3)), LOSSES)
+    found = descended(built("uncertainty"), LOSSES)
     variance = (2 * found.s).exp().tolist()  # σ² = exp 2s
-    assert variance == pytest.approx([2 * 0.7, 0.2], rel=1e-3)  # σ_ar² = 2 L_ar, σ_id² = L_id
-    assert [found.lambdas()[name] * LOSSES[name].item() for name in EQ_2] == pytest.approx([0.5, 0.5], rel=1e-3)
-    printed = descended(Uncertainty(EQ_3, {}, (-3, 3)), LOSSES)
-    assert [printed.lambdas()[name] * LOSSES[name].item() for name in EQ_3] == pytest.approx([1.0, 0.5], rel=1e-3)
+    assert variance == pytest.approx([0.2, 2 * 0.7], rel=1e-3)  # σ_id² = L_id, σ_ar² = 2 L_ar
+    assert [found.lambdas()[name] * LOSSES[name].item() for name in LOSSES] == pytest.approx([0.5, 0.5], rel=1e-3)
+    printed = descended(built("uncertainty", equation="eq_3"), LOSSES)
+    assert [printed.lambdas()[name] * LOSSES[name].item() for name in LOSSES] == pytest.approx([0.5, 1.0], rel=1e-3)
 
 
-def test_given_and_learned_weights_may_be_mixed():
-    weighting = Uncertainty({"identity": Scale(0.5, 2.0)}, {"junk": 0.3}, (-3, 3))
-    terms = {"junk": torch.tensor(2.0), "identity": torch.tensor(4.0)}
-    assert weighting.lambdas() == {"identity": 0.5, "junk": 0.3}
-    assert weighting.total(terms).item() == pytest.approx(0.3 * 2 + 0.5 * 4)
+def test_a_number_given_to_a_learned_weight_is_taken_back_by_s():
+    plain, tenfold = (descended(built("uncertainty", LAMBDAS | {"attributes": given}), LOSSES) for given in (1.0, 10.0))
+    assert tenfold.s[1].item() == pytest.approx(plain.s[1].item() + math.log(10) / 2, abs=1e-3)
+    assert tenfold.lambdas() == pytest.approx(plain.lambdas(), rel=1e-3)
 
 
 def test_a_stopped_term_moves_its_learned_weight_no_more():
-    weighting = Uncertainty(EQ_2, {}, (-3, 3))
-    assert weighting.total(LOSSES, {"attributes"}).item() == pytest.approx(0.5 * 0.2)
-    weighting.total(LOSSES, {"attributes"}).backward()
-    assert weighting.s.grad is not None
-    assert weighting.s.grad[0] == 0
-    assert weighting.s.grad[1] != 0
+    made = built("uncertainty")
+    assert made.total(LOSSES, {"attributes"}).item() == pytest.approx(0.5 * 0.2)
+    made.total(LOSSES, {"attributes"}).backward()
+    assert made.s.grad is not None
+    assert made.s.grad[0] != 0
+    assert made.s.grad[1] == 0
 
 
 def test_a_loss_that_reaches_zero_takes_its_s_to_the_bound_and_it_comes_back():
-    weighting = descended(Uncertainty(EQ_2, {}, (-1, 2)), LOSSES | {"identity": torch.tensor(0.0)})
-    assert weighting.s[1].item() == -1
-    assert descended(weighting, LOSSES | {"identity": torch.tensor(1.0)}).s[1].item() == pytest.approx(0, abs=1e-3)
+    made = descended(built("uncertainty", bounds=[-1, 2]), LOSSES | {"identity": torch.tensor(0.0)})
+    assert made.s[0].item() == -1
+    assert descended(made, LOSSES | {"identity": torch.tensor(1.0)}).s[0].item() == pytest.approx(0, abs=1e-3)
 
 
 def test_a_learned_weight_of_no_term_or_without_room_is_refused():
     with pytest.raises(ValueError, match="junk"):
-        Uncertainty(EQ_2, {}, (-3, 3)).total(LOSSES | {"junk": torch.tensor(1.0)})
-    with pytest.raises(ValueError, match="needs a term whose weight is learned"):
-        Uncertainty({}, {"identity": 1.0}, (-3, 3))
+        built("uncertainty").total(LOSSES | {"junk": torch.tensor(1.0)})
     with pytest.raises(ValueError, match="low < 0 < high"):
-        Uncertainty(EQ_2, {}, (0, 3))
+        Uncertainty(LAMBDAS, {name: SCALES["eq_2"][KINDS[name]] for name in LAMBDAS}, (0, 3))
 
 
-def test_the_criterion_of_a_task_by_hand():
-    # k = 2, errors 10, 8, 7: k·median = 16, sum = 25, tendency 16/9; gap (9 - 7) / (0.5 · 7) = 4/7
-    assert fed([10, 8, 7], 9).criterion("age", 9.0, 0.5) == pytest.approx(16 / 9 * 4 / 7)
-    # only the last three errors make the tendency, but the least of all makes the gap: 2·6 / (24 - 12) · (9 - 4) / (0.5 · 4)
-    assert fed([4, 12, 6, 6], 9).criterion("age", 9.0, 0.5) == pytest.approx(12 / 12 * 5 / 2)
+# --- dynamic weight averaging
 
 
-def test_a_task_stops_when_the_criterion_passes_the_threshold_and_not_before_the_window_is_full():
-    assert fed([10, 8], 90).stopped == set()
-    assert fed([10, 8, 7], 9).stopped == {"age"}  # 1.016 > 1
-    assert fed([10, 8, 7], 8.9).stopped == set()  # 0.965
+def test_weights_follow_the_rates_of_the_last_two_epochs_by_hand():
+    made = built("dynamic_weight_average", {"identity": 1.0, "attributes": 0.5}, temperature=2.0)
+    assert made.lambdas() == {"identity": 1.0, "attributes": 0.5}
+    made.epoch_end({"identity": 4.0, "attributes": 1.0})
+    assert made.lambdas() == {"identity": 1.0, "attributes": 0.5}  # no rate is known yet
+    made.epoch_end({"identity": 2.0, "attributes": 0.9})
+    rates = math.exp(0.5 / 2), math.exp(0.9 / 2)
+    expected = {"identity": 2 * rates[0] / sum(rates), "attributes": 0.5 * 2 * rates[1] / sum(rates)}
+    assert made.lambdas() == pytest.approx(expected)
+    total = sum(expected[name] * LOSSES[name].item() for name in expected)
+    assert made.total(LOSSES).item() == pytest.approx(total)
+    assert made.lambdas({"identity"}) == {"identity": 0.0, "attributes": 0.5}
+    made.epoch_end({"identity": 2.0, "attributes": 0.9})
+    assert made.lambdas() == pytest.approx({"identity": 1.0, "attributes": 0.5})  # both stand still
 
 
-def test_a_task_without_a_generalisation_gap_goes_on():
-    assert fed([7, 7, 7, 7, 7], 6.9).stopped == set()
+def test_a_term_whose_loss_was_0_or_unknown_has_no_rate():
+    made = DynamicWeightAverage(LAMBDAS, 2.0)
+    for earlier in (0.0, math.nan):
+        made.epoch_end({"identity": earlier, "attributes": 3.0})
+        made.epoch_end({"identity": 5.0, "attributes": 3.0})
+        assert made.lambdas() == pytest.approx(LAMBDAS)
 
 
-def test_a_larger_weight_lets_a_task_live_longer():
-    assert fed([10, 8, 7], 9, weight=0.5).stopped == {"age"}
-    assert fed([10, 8, 7], 9, weight=0.6).stopped == set()
+# --- random weights
 
 
-def test_a_denominator_of_zero_does_not_divide():
-    # errors 0, 6, 6: k·median = 12 = sum, the first factor is beyond all bounds
-    assert fed([0.0, 6.0, 6.0], 7).stopped == {"age"}
+def test_random_weights_are_drawn_for_each_step_sum_to_the_number_of_terms_and_follow_the_seed():
+    def drawn() -> torch.Tensor:
+        torch.manual_seed(4)
+        made, steps = RandomWeights({"identity": 1.0, "age": 1.0, "gender": 1.0}), []
+        for _ in range(200):
+            steps.append(list(made.lambdas().values()))
+            made.step_end()
+        return torch.tensor(steps)
+
+    weights = drawn()
+    torch.testing.assert_close(weights.sum(1), torch.full((200,), 3.0))
+    assert len(weights[:, 0].unique()) > 190
+    assert weights.mean(0).tolist() == pytest.approx([1.0] * 3, abs=0.2)
+    assert torch.equal(weights, drawn())
 
 
-def test_a_training_error_that_has_stayed_at_0_stops_a_task_that_does_not_carry_over():
-    assert fed([0.5, 0.2, 0.0, 0.0], 0.1).stopped == set()  # it fell within the last three epochs
-    assert fed([0.5, 0.2, 0.0, 0.0, 0.0], 0.1).stopped == {"age"}
-    assert fed([0.0, 0.001, 0.0], 0.1).stopped == {"age"}
-    assert fed([0.0, 0.0, 0.0], 0.0).stopped == set()  # no generalisation gap
+def test_random_weights_are_the_softmax_of_what_was_drawn():
+    torch.manual_seed(4)
+    z = torch.randn(2)
+    torch.manual_seed(4)
+    made = built("random")
+    assert list(made.lambdas().values()) == pytest.approx((2 * torch.softmax(z, 0)).tolist())
+    assert made.lambdas({"identity"}) == {"identity": 0.0, "attributes": 1.0}
 
 
-def falling(errors: list[float], validation: float = 0.3) -> TaskStopping:
-    """By the settings of params.yaml: a window of 5 epochs, a threshold of 50, λ = 0.1."""
-    return fed(errors, validation, weight=0.1, window=5, threshold=50.0)
+# --- all of them
 
 
-def test_one_epoch_without_an_error_does_not_stop_a_task_that_still_falls():
-    # k·median = 5 · 0.275, sum = 1.65, first factor 5; the least error that counts is 0.2: gap (0.3 - 0.2) / (0.1 · 0.2) = 5
-    with_zero = falling([0.5, 0.4, 0.0, 0.3, 0.25, 0.2])
-    assert with_zero.criterion("age", 0.3, 0.1) == pytest.approx(25)
-    assert with_zero.stopped == falling([0.5, 0.4, 0.35, 0.3, 0.25, 0.2]).stopped == set()
-    assert falling([0.5, 0.4, 0.0, 0.3, 0.25, 0.2, *[0.2] * 5], validation=0.5).stopped == {"age"}
+@pytest.mark.parametrize("name", METHODS)
+def test_a_single_term_is_its_number_times_its_loss_whatever_the_method(name: str):
+    made = built(name, {"attributes": 0.3})
+    assert made.lambdas() == {"attributes": 0.3}
+    assert made.total({"attributes": torch.tensor(2.0)}).item() == pytest.approx(0.6)
+    assert not made.needs_gradients
 
 
-def test_an_epoch_whose_error_is_unknown_is_left_out_of_those_that_follow():
-    unknown = float("nan")
-    assert fed([unknown, 10, 8, 7], 9).stopped == {"age"}  # as without it: 1.016 > 1
-    assert fed([10, unknown, 8, float("inf"), 7], 9).stopped == {"age"}
-    assert fed([unknown, 10, 8], 9).stopped == set()  # two errors are known, not three
-    assert fed([unknown, 10, 8, 7], 8.9).stopped == set()
-    stopping = fed([10, 8, 7], 8.9)
-    stopping.update({"age": unknown}, {"age": 90.0}, {"age": 0.5})
-    assert stopping.stopped == set()
-    assert stopping.train_errors == {"age": [10, 8, 7]}
+@pytest.mark.parametrize("name", METHODS)
+def test_a_method_needs_no_more_than_its_name(name: str):
+    made = built(name, {"identity": 1.0, "attributes": 0.3, "junk": 2.0})
+    assert isinstance(made, Weighting)
+    assert set(made.lambdas()) == {"identity", "attributes", "junk"}
+    assert all(weight > 0 for weight in made.lambdas().values())
 
 
-@pytest.mark.parametrize("seed", range(20))
-def test_errors_above_0_stop_a_task_exactly_when_the_formula_says_so(seed: int):
-    draw = np.random.default_rng(seed)
-    train, validation = (draw.uniform(0.01, 1, 12) * 0.8 ** np.arange(12) for _ in range(2))
-    validation += draw.uniform(0, 1)
-    stopping, weight, k = TaskStopping(4, 30.0), float(draw.uniform(0.05, 1)), 4
-    expected = False
-    for epoch in range(12):
-        stopped = stopping.update({"age": train[epoch]}, {"age": validation[epoch]}, {"age": weight})
-        if epoch >= k:
-            window, least = train[epoch - k : epoch + 1], train[: epoch + 1].min()
-            tendency = k * np.median(window) / abs(window.sum() - k * np.median(window))
-            expected |= bool(tendency * (validation[epoch] - least) / (weight * least) > 30)
-        assert stopped == ({"age"} if expected else set())
+@pytest.mark.parametrize(
+    ("block", "message"),
+    [
+        (
+            {"name": "pcgard"},
+            r"it\.weighting\.name must be one of fixed, uncertainty, dynamic_weight_average, gradnorm, random",
+        ),
+        ({"equation": "eq_2"}, r"it\.weighting\.name must be one of .*, got None"),
+        ("fixed", r"it\.weighting must be a block such as {name: fixed}, got 'fixed'"),
+        ({"name": "fixed", "alpha": 1.0}, "alpha"),
+        ({"name": "pcgrad", "alpha": 1.0}, "alpha"),
+        ({"name": "gradnorm", "alpha": -1.0}, r"objective\.weighting\.alpha must be a number of at least 0, got -1\.0"),
+        ({"name": "gradnorm", "alpha": "high"}, "alpha"),
+        ({"name": "gradnorm", "learning_rate": 0}, r"learning_rate must be a number above 0, got 0"),
+        ({"name": "dynamic_weight_average", "temperature": math.nan}, r"temperature must be a number above 0, got nan"),
+        ({"name": "uncertainty", "equation": "eq_4"}, r"equation must be one of eq_2, eq_3, got 'eq_4'"),
+        ({"name": "uncertainty", "bounds": [0, 3]}, r"bounds must be \[low, high\], low < 0 < high, got \[0, 3\]"),
+        ({"name": "uncertainty", "bounds": 3}, "bounds"),
+    ],
+)
+def test_a_wrong_block_is_refused_by_the_name_of_its_key(block: Any, message: str):
+    with pytest.raises(ValueError, match=message):
+        method("it.weighting", block)
 
 
-def test_a_stopped_task_stays_stopped():
-    stopping = fed([10, 8, 7], 9)
-    assert stopping.update({"age": 1.0}, {"age": 1.0}, {"age": 0.0}) == {"age"}
-
-
-def test_an_error_that_is_unknown_or_a_task_without_weight_stops_nothing():
-    assert fed([float("nan")] * 4, float("nan")).stopped == set()
-    assert fed([10, 8, 7], 9, weight=0.0).stopped == set()
-
-
-def test_a_resumed_run_stops_where_the_uninterrupted_one_would():
-    resumed = TaskStopping(2, 1.0)
-    resumed.load_state_dict(fed([10, 8], 9).state_dict())
-    assert resumed.update({"age": 7.0}, {"age": 9.0}, {"age": 0.5}) == {"age"}
-    again = TaskStopping(2, 1.0)
-    again.load_state_dict(resumed.state_dict())
-    assert again.state_dict() == {"train_errors": {"age": [10, 8, 7]}, "stopped": ["age"]}
-
-
-def test_a_threshold_or_window_of_zero_is_refused():
-    for window, threshold in [(0, 1.0), (3, 0.0)]:
-        with pytest.raises(ValueError, match="window_epochs"):
-            TaskStopping(window, threshold)
+def test_a_term_of_no_kind_is_refused():
+    with pytest.raises(ValueError, match=r"of the kind classification or regression, got \{'age': None\}"):
+        weighting(method("it.weighting", {"name": "fixed"}), {"identity": 1.0, "age": 1.0}, {"identity": CLASSIFICATION})

@@ -8,14 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from people import losses
-from people.training import validation_errors
+from people.training import task_weights, validation_errors
 from people.training.monitor import Concatenated, Validation
-from people.training.task_weights import Fixed
+from people.training.task_weights import CLASSIFICATION, REGRESSION
 
 MAIN = "identity"
 MAIN_ERROR = MAIN  # by which the learning rate falls and trainings are compared
 AUXILIARIES = ("gender", "age", "verification")
 ERRORS = (MAIN_ERROR, *AUXILIARIES)
+KINDS = {MAIN: CLASSIFICATION, "gender": CLASSIFICATION, "age": REGRESSION, "verification": REGRESSION}
 # The authors' published Tukey layer multiplies the MAD by 7 for its first 50 steps, while predictions are far off.
 WARM_UP_STEPS, WARM_UP_MAD_MULTIPLIER = 50, 7.0
 # Below half a year ages are not labelled: a batch in which more than half of the people are equally far off has no MAD.
@@ -24,18 +25,26 @@ MAD_FLOOR_YEARS = 0.5
 
 @dataclass(frozen=True, init=False)
 class Config:
-    """The weight λ_t of each auxiliary task, and the margin of verification, kept or adapted after each step."""
+    """The weight λ_t of each auxiliary task, how the terms λ_t L_t are weighted, and the margin of verification, kept or
+    adapted after each step.
+    """
 
     lambdas: dict[str, float]
     margin: dict[str, float]
     adaptive_margin: bool
+    weighting: task_weights.Method
 
-    def __init__(self, *, margin: Mapping[str, float | int], adaptive_margin: bool, **weights: Any) -> None:
+    def __init__(
+        self, *, margin: Mapping[str, float | int], adaptive_margin: bool, weighting: Mapping[str, Any], **weights: Any
+    ) -> None:
         if set(weights) != {"lambda"}:  # a keyword of Python, therefore not a parameter
-            raise ValueError(f"dmt.objective has the keys lambda, margin and adaptive_margin, got besides: {sorted(weights)}")
+            raise ValueError(
+                f"dmt.objective has the keys lambda, margin, adaptive_margin and weighting, got besides: {sorted(weights)}"
+            )
         object.__setattr__(self, "lambdas", {task: float(weight) for task, weight in weights["lambda"].items()})
         object.__setattr__(self, "margin", {task: float(distance) for task, distance in margin.items()})
         object.__setattr__(self, "adaptive_margin", adaptive_margin)
+        object.__setattr__(self, "weighting", task_weights.method("dmt.objective.weighting", weighting))
         if set(self.lambdas) != set(AUXILIARIES) or min(self.lambdas.values()) < 0:
             raise ValueError(f"dmt.objective.lambda must give {', '.join(AUXILIARIES)} a weight >= 0, got {self.lambdas}")
         if set(self.margin) != {"verification"} or not self.margin["verification"] > 0:
@@ -61,7 +70,8 @@ class Objective(nn.Module):
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
         self.config = config
-        self.weighting = Fixed({MAIN: 1.0, **{task: config.lambdas[task] for task in config.tasks[1:]}})
+        lambdas = {MAIN: 1.0, **{task: config.lambdas[task] for task in config.tasks[1:]}}
+        self.weighting = task_weights.weighting(config.weighting, lambdas, KINDS)
         self.register_buffer("steps", torch.tensor(0))
         self.register_buffer("margin", torch.tensor(float(config.margin["verification"])))
         self._next_margin: Tensor | None = None

@@ -2,14 +2,16 @@
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from people.graphs import Graph, Run, with_forward
 from people.inference import Batch
 from people.nn.distances import mean_strip_distance
 from people.records import GENDERS
 from people.training.system import Attribute, Samples, Shapes, Spec, Statistics
 
 EMBEDDING = "signature"
+NOT_EXPORTED = ("identification.majority_vote.", "identification.softmax_product.")  # metrics of a head tuned on the gallery
 
 
 def shapes(network: nn.Module, spec: Spec) -> tuple[Shapes, Shapes]:
@@ -32,12 +34,39 @@ def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.nda
 
 def predictions(outputs: Batch) -> dict[str, np.ndarray]:
     """What `predict` answers, of the network's outputs."""
-    answers = {"identity_log_probability": outputs["identity"].log_softmax(1), "signature": outputs["signature"]}
+    return {name: value.numpy() for name, value in answers(outputs).items()}
+
+
+def answers(outputs: Batch) -> dict[str, Tensor]:
+    """The same as tensors."""
+    found = {"identity_log_probability": outputs["identity"].log_softmax(1), "signature": outputs["signature"]}
     if "gender" in outputs:
-        answers["gender_probability"] = outputs["gender"].softmax(1)
+        found["gender_probability"] = outputs["gender"].softmax(1)
     if "age_years" in outputs:
-        answers["age_years"] = outputs["age_years"]
-    return {name: value.numpy() for name, value in answers.items()}
+        found["age_years"] = outputs["age_years"]
+    return found
+
+
+def graphs(network: nn.Module, statistics: Statistics, spec: Spec) -> dict[str, Graph]:
+    """One graph, from "flow" in pixels per frame to what `predict` answers, and the logits of identity and gender."""
+
+    def compute(flow: Tensor) -> dict[str, Tensor]:
+        outputs = network({"flow": flow - statistics["mean"]})
+        return answers(outputs) | {f"{name}_logits": outputs[name] for name in ("identity", "gender") if name in outputs}
+
+    flow = {"flow": ("window", spec["channels"], *spec["size_hw"])}
+    return {"network": Graph(network, compute, flow, [{"window": 2}, {"window": 1}, {"window": 3}], (-5.0, 5.0))}
+
+
+def through(network: nn.Module, statistics: Statistics, run: dict[str, Run]) -> nn.Module:
+    """The network, its outputs computed by the graph."""
+
+    def forward(batch: Batch) -> dict[str, Tensor]:
+        outputs = run["network"]({"flow": batch["flow"] + statistics["mean"]})
+        logits = {name: outputs[f"{name}_logits"] for name in ("identity", "gender") if f"{name}_logits" in outputs}
+        return logits | {name: outputs[name] for name in ("age_years", "signature") if name in outputs}
+
+    return with_forward(network, forward)
 
 
 def distances(probe: np.ndarray, gallery: np.ndarray) -> np.ndarray:

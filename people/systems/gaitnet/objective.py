@@ -11,12 +11,13 @@ from torch.nn import functional
 
 from people.config import check
 from people.nn.blocks import frame_mask
-from people.training import validation_errors
+from people.training import task_weights, validation_errors
 from people.training.monitor import Concatenated, Validation
-from people.training.task_weights import Fixed
+from people.training.task_weights import CLASSIFICATION, REGRESSION
 
 MAIN = "identity"
 TERMS = ("identity", "cross_reconstruction", "gait_similarity")
+KINDS = {"identity": CLASSIFICATION, "cross_reconstruction": REGRESSION, "gait_similarity": REGRESSION}
 MAIN_ERROR = "ranking"  # by which the learning rate falls and trainings are compared
 ERRORS = (MAIN_ERROR, "cross_reconstruction")
 NORMS = ("squared_norm", "mean")
@@ -25,7 +26,7 @@ FRAME_WEIGHTS = ("squares", "ones")
 
 @dataclass(frozen=True, init=False)
 class Config:
-    """The weight λ of each term, and how each is measured.
+    """The weight λ of each term, how the terms λ_t L_t are weighted, and how each is measured.
 
     `norm`: of cross_reconstruction and gait_similarity: `squared_norm` ‖·‖² as in the paper, the sum over a picture's pixels
     and channels and over a code's channels; `mean` as in the public code, the mean over them, 6,144 times smaller for pictures
@@ -35,13 +36,17 @@ class Config:
     lambdas: dict[str, float]
     norm: dict[str, str]
     frame_weights: str
+    weighting: task_weights.Method
 
-    def __init__(self, *, norm: Mapping[str, str], frame_weights: str, **weights: Any) -> None:
+    def __init__(self, *, norm: Mapping[str, str], frame_weights: str, weighting: Mapping[str, Any], **weights: Any) -> None:
         if set(weights) != {"lambda"}:  # a keyword of Python, therefore not a parameter
-            raise ValueError(f"gaitnet.objective has the keys lambda, norm and frame_weights, got besides: {sorted(weights)}")
+            raise ValueError(
+                f"gaitnet.objective has the keys lambda, norm, frame_weights and weighting, got besides: {sorted(weights)}"
+            )
         object.__setattr__(self, "lambdas", {term: float(weight) for term, weight in weights["lambda"].items()})
         object.__setattr__(self, "norm", dict(norm))
         object.__setattr__(self, "frame_weights", frame_weights)
+        object.__setattr__(self, "weighting", task_weights.method("gaitnet.objective.weighting", weighting))
         if set(self.lambdas) != set(TERMS) or min(self.lambdas.values()) < 0 or not any(self.lambdas.values()):
             raise ValueError(
                 f"gaitnet.objective.lambda must give {', '.join(TERMS)} a weight >= 0, one of them above 0, got "
@@ -67,7 +72,8 @@ class Objective(nn.Module):
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
         self.config = config
-        self.weighting = Fixed({term: config.lambdas[term] for term in config.tasks})
+        lambdas = {term: config.lambdas[term] for term in config.tasks}
+        self.weighting = task_weights.weighting(config.weighting, lambdas, KINDS)
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The loss of each term, a scalar with a graph."""

@@ -7,6 +7,8 @@ GEI = "gei"
 TITLES = {OURS: "GaitNet", GEI: "nearest neighbour on gait energy images"}
 PROBES = ("WS", "CB", "CL", "CBG", "ALL")  # FVG: walking speed, carrying a bag, clothes, cluttered background, all of them
 
+# Its weights; they hold for squared norms (`people/systems/gaitnet/README.md`).
+OBJECTIVE = {"lambda": {"identity": 1.0, "cross_reconstruction": 0.1, "gait_similarity": 0.005}}
 CAPTIONS = {
     "verification": "Every probe against every gallery clip, by cosine: true accept rate (TAR) in % at a false accept rate "
     "(FAR) that is nowhere exceeded, and the share in % of probes whose person is the nearest, or among the five nearest.",

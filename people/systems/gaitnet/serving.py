@@ -2,8 +2,9 @@
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from people.graphs import Graph, Run, by_length, with_forward
 from people.inference import Batch
 from people.training.system import Attribute, Samples, Shapes, Spec, Statistics
 
@@ -26,14 +27,49 @@ def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.nda
     frames.
     """
     pictures = torch.from_numpy(np.asarray(arrays["foreground"], np.float32))
-    count, frames = pictures.shape[:2]
-    return predictions(network({"foreground": pictures, "length": torch.full((count,), frames)}))
+    return predictions(network({"foreground": pictures}))
 
 
 def predictions(outputs: Batch) -> dict[str, np.ndarray]:
     """What `predict` answers, of the network's outputs."""
-    codes = {name: outputs[name].mean(1).numpy() for name in ("gait", "appearance") if name in outputs}
-    return {"embedding": outputs["embedding"].numpy(), **codes}
+    return {name: value.numpy() for name, value in answers(outputs).items()}
+
+
+def answers(outputs: Batch) -> dict[str, Tensor]:
+    """The same as tensors."""
+    codes = {name: outputs[name].mean(1) for name in ("gait", "appearance") if name in outputs}
+    return {"embedding": outputs["embedding"], **codes}
+
+
+BY_FRAME = ("gait", "appearance", "prefixes")  # outputs (clip, frame, ...) that metrics read
+
+
+def graphs(network: nn.Module, statistics: Statistics, spec: Spec) -> dict[str, Graph]:
+    """One graph, from "foreground" to what `predict` answers, and by frame both codes and the features of prefixes. The decoder
+    is not in it: it makes pictures, which are not served.
+    """
+
+    def compute(foreground: Tensor) -> dict[str, Tensor]:
+        outputs = network({"foreground": foreground})
+        return answers(outputs) | {f"{name}_by_frame": outputs[name] for name in BY_FRAME if name in outputs}
+
+    inputs = {"foreground": ("clip", "frame", 3, *spec["size_hw"])}
+    counts = ((2, 7), (1, 1), (3, 11), (1, 40))
+    return {"network": Graph(network, compute, inputs, [{"clip": clips, "frame": frames} for clips, frames in counts])}
+
+
+def through(network: nn.Module, statistics: Statistics, run: dict[str, Run]) -> nn.Module:
+    """The network, its outputs computed by the graph; pictures are the network's own, as the decoder is not exported."""
+
+    def forward(batch: Batch) -> dict[str, Tensor]:
+        suffix = "_by_frame"
+        inputs, by_frame = {"foreground": batch["foreground"]}, [f"{name}{suffix}" for name in BY_FRAME]
+        found = by_length(run["network"], inputs, batch.get("length"), by_frame)
+        outputs = {name.removesuffix(suffix): value for name, value in found.items() if name in by_frame}
+        pictures = {"pictures": network(batch)["pictures"]} if "appearance" in outputs and "appearance_frame" in batch else {}
+        return outputs | pictures | {"embedding": found["embedding"]}
+
+    return with_forward(network, forward)
 
 
 def distances(probe: np.ndarray, gallery: np.ndarray) -> np.ndarray:

@@ -7,33 +7,41 @@ from typing import Any
 from torch import Tensor, nn
 
 from people import losses
-from people.training import validation_errors
+from people.training import task_weights, validation_errors
 from people.training.monitor import Concatenated, Validation
-from people.training.task_weights import Fixed
+from people.training.task_weights import CLASSIFICATION, REGRESSION
 
 MAIN = "weighted"
 MAIN_ERROR = "identity"  # by which the learning rate falls and trainings are compared
 ERRORS = (MAIN_ERROR, "ranking")
 AUXILIARIES = ("batch_all", "cross_entropy")
+KINDS = {MAIN: REGRESSION, "batch_all": REGRESSION, "cross_entropy": CLASSIFICATION}
 
 
 @dataclass(frozen=True, init=False)
 class Config:
-    """The weight λ of each further term, the margins of both triplet losses, and whether eq. 11 weights its pairs.
+    """The weight λ of each further term, how the terms λ_t L_t are weighted, the margins of both triplet losses, and whether
+    eq. 11 weights its pairs.
 
-    Without `weighting` all positives of an anchor have equal weights, and all negatives.
+    Without `pair_weights` all positives of an anchor have equal weights, and all negatives.
     """
 
     lambdas: dict[str, float]
     margin: dict[str, float]
-    weighting: bool
+    pair_weights: bool
+    weighting: task_weights.Method
 
-    def __init__(self, *, margin: Mapping[str, float | int], weighting: bool, **weights: Any) -> None:
+    def __init__(
+        self, *, margin: Mapping[str, float | int], pair_weights: bool, weighting: Mapping[str, Any], **weights: Any
+    ) -> None:
         if set(weights) != {"lambda"}:  # a keyword of Python, therefore not a parameter
-            raise ValueError(f"gaittake.objective has the keys lambda, margin and weighting, got besides: {sorted(weights)}")
+            raise ValueError(
+                f"gaittake.objective has the keys lambda, margin, pair_weights and weighting, got besides: {sorted(weights)}"
+            )
         object.__setattr__(self, "lambdas", {term: float(weight) for term, weight in weights["lambda"].items()})
         object.__setattr__(self, "margin", {term: float(distance) for term, distance in margin.items()})
-        object.__setattr__(self, "weighting", weighting)
+        object.__setattr__(self, "pair_weights", pair_weights)
+        object.__setattr__(self, "weighting", task_weights.method("gaittake.objective.weighting", weighting))
         if set(self.lambdas) != set(AUXILIARIES) or min(self.lambdas.values()) < 0:
             raise ValueError(f"gaittake.objective.lambda must give {', '.join(AUXILIARIES)} a weight >= 0, got {self.lambdas}")
         if set(self.margin) != {MAIN, "batch_all"} or not min(self.margin.values()) > 0:
@@ -51,12 +59,13 @@ class Objective(nn.Module):
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
         self.config = config
-        self.weighting = Fixed({MAIN: 1.0, **{term: config.lambdas[term] for term in config.tasks[1:]}})
+        lambdas = {MAIN: 1.0, **{term: config.lambdas[term] for term in config.tasks[1:]}}
+        self.weighting = task_weights.weighting(config.weighting, lambdas, KINDS)
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The loss of each term, a scalar with a graph: computed for each strip of the embedding, averaged over strips."""
         embedding, subject, margin = outputs["embedding"], batch["subject"], self.config.margin
-        terms = {MAIN: losses.weighted_triplet(embedding, subject, margin[MAIN], weighting=self.config.weighting)}
+        terms = {MAIN: losses.weighted_triplet(embedding, subject, margin[MAIN], weighting=self.config.pair_weights)}
         if "batch_all" in self.config.tasks:
             terms["batch_all"] = losses.batch_all_triplet(embedding, subject, margin["batch_all"])
         if "cross_entropy" in self.config.tasks:

@@ -53,6 +53,7 @@ OU_MVLP = Table(
     },
 )
 TABLES = {"casiab": CASIA_B, "oumvlp": OU_MVLP}
+OBJECTIVE: dict[str, object] = {}  # the text at hand prints neither weights nor margins of its two losses
 CAPTIONS = {
     "single_view": "Rank-1 accuracy in % for each probe view, one other view as gallery at a time, mean over gallery views; "
     "the identical view is excluded. The paper's rows were taken on recordings of real people, their mean over all of its "

@@ -13,13 +13,17 @@ from people.config import check
 from people.systems.multipose.data import HEADS
 from people.systems.multipose.model import detector, heatmaps, poses
 from people.systems.multipose.model.heatmaps import MAP_STRIDE
-from people.training import validation_errors
+from people.training import task_weights, validation_errors
 from people.training.monitor import Concatenated, Validation
-from people.training.task_weights import Fixed
+from people.training.task_weights import CLASSIFICATION, REGRESSION
 
 MAIN = "keypoints"
 MAIN_ERROR = validation_errors.COMBINED  # the mean of the errors of the heads that were validated
 ERRORS = (MAIN_ERROR, *HEADS)
+# the detector is mostly its classification, the residual a cross-entropy of maps
+KINDS = {
+    "keypoints": REGRESSION, "detector": CLASSIFICATION, "residual": CLASSIFICATION, "activity": CLASSIFICATION,
+}  # fmt: skip
 TARGET_SIGMA = 2.0  # cells, of the maps that the pose residual network is to give
 MATCH_IOU = 0.5  # of a found box with a labelled one
 VALIDATED = {"threshold": 0.02, "nms_iou": 0.5, "most": 100}  # of boxes: what an answer leaves out does not matter here
@@ -27,7 +31,7 @@ VALIDATED = {"threshold": 0.02, "nms_iou": 0.5, "most": 100}  # of boxes: what a
 
 @dataclass(frozen=True, init=False)
 class Config:
-    """The weight λ of each task, and how each is measured.
+    """The weight λ of each task, how the terms λ_t L_t are weighted, and how each is measured.
 
     `sigma_px`: of the heat maps' Gaussians. `intermediate`: the pyramid's maps are supervised too.
     `emphasis`: cells count 1 + emphasis times the target there; 0 as published. `focal`: α and γ of the
@@ -40,6 +44,7 @@ class Config:
     emphasis: float
     focal: dict[str, float]
     box: float
+    weighting: task_weights.Method
 
     def __init__(
         self,
@@ -49,12 +54,13 @@ class Config:
         emphasis: float | int,
         focal: Mapping[str, float | int],
         box: float | int,
+        weighting: Mapping[str, Any],
         **weights: Any,
     ) -> None:
         if set(weights) != {"lambda"}:  # a keyword of Python, therefore not a parameter
             raise ValueError(
-                "multipose.objective has the keys lambda, sigma_px, intermediate, emphasis, focal and box, got besides "
-                f"{sorted(weights)}"
+                "multipose.objective has the keys lambda, sigma_px, intermediate, emphasis, focal, box and weighting, got "
+                f"besides {sorted(weights)}"
             )
         object.__setattr__(self, "lambdas", {task: float(weight) for task, weight in weights["lambda"].items()})
         object.__setattr__(self, "sigma_px", float(sigma_px))
@@ -62,6 +68,7 @@ class Config:
         object.__setattr__(self, "emphasis", float(emphasis))
         object.__setattr__(self, "focal", {name: float(value) for name, value in focal.items()})
         object.__setattr__(self, "box", float(box))
+        object.__setattr__(self, "weighting", task_weights.method("multipose.objective.weighting", weighting))
         if set(self.lambdas) != set(HEADS) or min(self.lambdas.values()) < 0 or not any(self.lambdas.values()):
             raise ValueError(
                 f"multipose.objective.lambda must give {', '.join(HEADS)} a weight >= 0, one of them above 0, got "
@@ -88,7 +95,8 @@ class Objective(nn.Module):
     def __init__(self, config: Config, spec: dict[str, Any]) -> None:
         super().__init__()
         self.config = config
-        self.weighting = Fixed({task: config.lambdas[task] for task in config.tasks})
+        lambdas = {task: config.lambdas[task] for task in config.tasks}
+        self.weighting = task_weights.weighting(config.weighting, lambdas, KINDS)
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
         """The loss of each term, a scalar with a graph."""

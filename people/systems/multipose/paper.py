@@ -10,6 +10,7 @@ KEYPOINT_AP = (
     ("the pose residual network alone, true boxes and keypoints (Kocabas et al., 2018)", "val2017", 0.894),
 )
 
+OBJECTIVE: dict[str, object] = {}  # its phases have one task each, and no weights
 CAPTIONS = {
     "keypoints": "COCO's average precision (AP) and recall (AR) of keypoints, by object keypoint similarity, in %: the joined "
     "network, and in place of the pose residual network the strongest peak of each heat map in the found box. In true boxes: "

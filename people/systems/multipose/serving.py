@@ -1,5 +1,6 @@
 """Serving of multipose: from images of any size to the people in them, their keypoints and activities."""
 
+import copy
 from collections.abc import Sequence
 from contextlib import ExitStack
 from functools import partial
@@ -11,10 +12,14 @@ from jaxtyping import Float, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
 
+from people.graphs import Graph, Run
 from people.records import ACTIVITIES, COCO_KEYPOINTS
 from people.systems.multipose.model import FoundPeople, Network
 from people.training.system import Shapes, Spec, Statistics
 
+OF_IMAGE = ("heatmaps", "box_logit", "box_delta")  # outputs of the graph of an image
+EVERYTHING = {"counted": True, "is_crowd": True}  # a batch with these asks for heat maps and boxes
+EXAMPLE_SIZES = ((2, 290, 421), (1, 64, 64), (3, 70, 101), (1, 33, 97), (1, 200, 131))  # the first: several cells in each map
 PIXELS_AT_ONCE = 2**21  # of images that go through the network together: bounds memory
 
 
@@ -155,3 +160,56 @@ def enlarged(person: FoundPeople, factors_xy: tuple[float, float]) -> FoundPeopl
     factor = person.box_xyxy_px.new_tensor(factors_xy)
     keypoints = torch.cat([factor * person.keypoints_px[..., :2], person.keypoints_px[..., 2:]], dim=2)
     return person._replace(box_xyxy_px=factor.repeat(2) * person.box_xyxy_px, keypoints_px=keypoints)
+
+
+def graphs(network: nn.Module, statistics: Statistics, spec: Spec) -> dict[str, Graph]:
+    """The parts of the network that are functions of tensors; what chooses boxes and peaks among their outputs is not.
+
+    - image: "image" (image, height, width, 3), RGB in [0, 1], of at most `answer.side_px` pixels; "heatmaps" (image, joint and
+      background, row, column), "box_logit" (image, anchor), "box_delta" (image, anchor, 4).
+    - residual: "joint_maps" (person, joint, row, column), blurred peaks on the grid over each person's box; "residual", the
+      logarithm of the softmax, of the same shape.
+    - activity, if the network tells activities: "poses" (person, coordinate); "activity" (person, class), logits.
+    """
+    assert isinstance(network, Network)
+    whole, (residual, activity) = network, (network.residual, network.activity)
+    if whole.keypoints is None or whole.detector is None or residual is None:
+        raise ValueError("to find people the network needs the tasks keypoints, detector and residual; train it with them")
+
+    def of_image(image: Tensor) -> dict[str, Tensor]:
+        outputs = whole.forward({"image": (image.permute(0, 3, 1, 2) - statistics["mean"]) / statistics["std"], **EVERYTHING})
+        return {name: outputs[name] for name in OF_IMAGE}
+
+    sizes: list[dict[str, int]] = [{"image": count, "height": rows, "width": columns} for count, rows, columns in EXAMPLE_SIZES]
+    people = [{"person": count} for count in (2, 1, 5)]
+    joint_maps = {"joint_maps": ("person", whole.joints, *whole.grid_hw)}
+    found = {
+        "image": Graph(network, of_image, {"image": ("image", "height", "width", 3)}, sizes),
+        "residual": Graph(residual, lambda maps: {"residual": residual(maps)}, joint_maps, people),
+    }
+    if activity is not None:
+        poses = {"poses": ("person", 2 * whole.joints)}
+        found["activity"] = Graph(activity, lambda vectors: {"activity": activity(vectors)}, poses, people)
+    return found
+
+
+def through(network: nn.Module, statistics: Statistics, run: dict[str, Run]) -> nn.Module:
+    """The network, its heat maps, boxes, residuals and activities computed by the graphs; it joins them as ever."""
+    assert isinstance(network, Network)
+    replaced = copy.deepcopy(network).eval()
+
+    def of_image(image: Tensor, wants_keypoints: bool, wants_boxes: bool) -> dict[str, Tensor]:
+        pictures = image * statistics["std"] + statistics["mean"]
+        anchor = replaced.anchors((image.shape[2], image.shape[3]), image.device).expand(len(image), -1, 4)
+        return run["image"]({"image": pictures.permute(0, 2, 3, 1).contiguous()}) | {"box_anchor": anchor}
+
+    replaced.__dict__["_of_image"] = of_image
+    inputs = {"residual": "joint_maps", "activity": "poses"}
+    for name, head in {"residual": replaced.residual, "activity": replaced.activity}.items():
+        if head is not None:
+            head.__dict__["forward"] = partial(_head, run[name], inputs[name], name)
+    return replaced
+
+
+def _head(run: Run, given: str, output: str, values: Tensor) -> Tensor:
+    return run({given: values})[output]

@@ -1,7 +1,7 @@
 """What reid minimises: triplet loss, the mean of twelve cross-entropies, person or not; its validation errors."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,40 +10,29 @@ from torch import Tensor, nn
 
 from people import losses
 from people.records import ATTRIBUTES
-from people.training import validation_errors
+from people.training import task_weights, validation_errors
 from people.training.monitor import Concatenated, Validation
-from people.training.task_weights import Fixed, Scale, Uncertainty
+from people.training.task_weights import CLASSIFICATION, REGRESSION
 
 MAIN = "identity"
 MAIN_ERROR = validation_errors.COMBINED  # by which the learning rate falls and trainings are compared
 TERMS = ("identity", "attributes", "junk")
 ERRORS = (MAIN_ERROR, *TERMS)
-LEARNED = "learned"
-# The paper's eq. 2 is 1/σ² of a cross-entropy and 1/(2σ²) of the triplet loss with s = log σ; its eq. 3 as printed is no
-# re-parametrisation of it. Person or not is a cross-entropy as the attributes are.
-CLASSIFICATION = {"eq_2": Scale(1.0, 2.0), "eq_3": Scale(1.0, 1.0)}
-DISTANCE = {"eq_2": Scale(0.5, 2.0), "eq_3": Scale(1.0, 2.0)}
+KINDS = {"identity": REGRESSION, "attributes": CLASSIFICATION, "junk": CLASSIFICATION}
 
 
 @dataclass(frozen=True, init=False)
 class Config:
-    """The weight λ of each term, and the triplet loss' margin.
+    """The weight λ of each term, how the terms λ_t L_t are weighted, and the triplet loss' margin."""
 
-    A λ is "learned", a number above 0, or 0 for a task that is not there. `uncertainty`: which of the paper's equations
-    a learned λ follows, `bounds` the limits of its s = log σ.
-    """
-
-    lambdas: dict[str, float | str]
+    lambdas: dict[str, float]
     margin: dict[str, float]
-    uncertainty: str
-    bounds: tuple[float, float]
+    weighting: task_weights.Method
 
-    def __init__(
-        self, *, margin: Mapping[str, float | int], uncertainty: str, bounds: Sequence[float | int], **weights: Any
-    ) -> None:
+    def __init__(self, *, margin: Mapping[str, float | int], weighting: Mapping[str, Any], **weights: Any) -> None:
         if set(weights) != {"lambda"}:  # a keyword of Python, therefore not a parameter
-            raise ValueError(f"reid.objective has the keys lambda, margin, uncertainty and bounds, got {sorted(weights)} too")
-        lambdas = {term: weight if weight == LEARNED else _number(term, weight) for term, weight in weights["lambda"].items()}
+            raise ValueError(f"reid.objective has the keys lambda, margin and weighting, got besides: {sorted(weights)}")
+        lambdas = {term: _number(term, weight) for term, weight in weights["lambda"].items()}
         if set(lambdas) != set(TERMS) or not (lambdas["identity"] or lambdas["attributes"]):
             raise ValueError(
                 f"reid.objective.lambda must give {', '.join(TERMS)} a weight each, that of identity or attributes not 0, got "
@@ -53,16 +42,9 @@ class Config:
             raise ValueError(
                 f"reid.objective.margin must give identity a distance > 0, got {dict(margin)}; correct params.yaml"
             )
-        if uncertainty not in CLASSIFICATION:
-            raise ValueError(f"reid.objective.uncertainty must be one of {', '.join(CLASSIFICATION)}, got {uncertainty!r}")
-        if len(bounds) != 2 or not bounds[0] < 0 < bounds[1]:
-            raise ValueError(
-                f"reid.objective.bounds must be [low, high], low < 0 < high, got {list(bounds)}; correct params.yaml"
-            )
         object.__setattr__(self, "lambdas", lambdas)
         object.__setattr__(self, "margin", {term: float(distance) for term, distance in margin.items()})
-        object.__setattr__(self, "uncertainty", uncertainty)
-        object.__setattr__(self, "bounds", (float(bounds[0]), float(bounds[1])))
+        object.__setattr__(self, "weighting", task_weights.method("reid.objective.weighting", weighting))
 
     @property
     def tasks(self) -> tuple[str, ...]:
@@ -72,9 +54,7 @@ class Config:
 
 def _number(term: str, weight: Any) -> float:
     if isinstance(weight, bool) or not isinstance(weight, (int, float)) or weight < 0:
-        raise ValueError(
-            f"reid.objective.lambda.{term} must be {LEARNED!r} or a number >= 0, got {weight!r}; correct params.yaml"
-        )
+        raise ValueError(f"reid.objective.lambda.{term} must be a number >= 0, got {weight!r}; correct params.yaml")
     return float(weight)
 
 
@@ -85,7 +65,8 @@ class Objective(nn.Module):
         super().__init__()
         self.config = config
         self.attributes = tuple(spec["attributes"])
-        self.weighting = weighting(config)
+        lambdas = {term: config.lambdas[term] for term in config.tasks}
+        self.weighting = task_weights.weighting(config.weighting, lambdas, KINDS)
 
     def forward(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The loss of each term, a scalar with a graph.
@@ -115,16 +96,6 @@ class Objective(nn.Module):
 
     def _junk(self, outputs: dict[str, Tensor], batch: dict[str, Tensor]) -> Tensor:
         return losses.cross_entropy(outputs["person"], batch["person"])
-
-
-def weighting(config: Config) -> Fixed | Uncertainty:
-    """The weighting of the terms: fixed weights, or uncertainty weighting where one is learned."""
-    lambdas = {term: weight for term, weight in config.lambdas.items() if weight}
-    fixed = {term: float(weight) for term, weight in lambdas.items() if weight != LEARNED}
-    if len(fixed) == len(lambdas):
-        return Fixed(fixed)
-    scales = {term: (DISTANCE if term == "identity" else CLASSIFICATION)[config.uncertainty] for term in TERMS}
-    return Uncertainty({term: scales[term] for term in TERMS if lambdas.get(term) == LEARNED}, fixed, config.bounds)
 
 
 def monitor(targets: Collection[str]) -> Concatenated:

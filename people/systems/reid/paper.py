@@ -30,6 +30,8 @@ PUBLISHED = {
     "SBS (ResNet-50)": (95.4, 88.2, "FastReID model zoo"),
     "MGN": (95.8, 89.8, "FastReID model zoo"),
 }
+# Every weight is learned (its eq. 2).
+OBJECTIVE = {"lambda": {"identity": 1.0, "attributes": 1.0}, "weighting": {"name": "uncertainty", "equation": "eq_2"}}
 CAPTIONS = {
     "retrieval": "Retrieval in %. Protocol paper: every photo of a person is a query against all others. Protocol official: "
     "queries against a gallery with distractors, without photos of the query's person by the query's camera. Junk is in "

@@ -2,8 +2,9 @@
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from people.graphs import Graph, Run, with_forward
 from people.inference import Batch
 from people.nn.distances import mean_strip_distance
 from people.systems.reid import data
@@ -33,7 +34,35 @@ def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.nda
 
 def predictions(outputs: Batch) -> dict[str, np.ndarray]:
     """What `predict` answers, of the network's outputs."""
-    return {name: (value if name == EMBEDDING else value.softmax(1)).numpy() for name, value in outputs.items()}
+    return {name: value.numpy() for name, value in answers(outputs).items()}
+
+
+def answers(outputs: Batch) -> dict[str, Tensor]:
+    """The same as tensors."""
+    return {name: value if name == EMBEDDING else value.softmax(1) for name, value in outputs.items()}
+
+
+def graphs(network: nn.Module, statistics: Statistics, spec: Spec) -> dict[str, Graph]:
+    """One graph, from "image" in [0, 1] to what `predict` answers, and the logits behind each probability."""
+
+    def compute(image: Tensor) -> dict[str, Tensor]:
+        outputs = network({"image": (image - statistics["mean"]) / statistics["std"]})
+        return answers(outputs) | {f"{name}_logits": value for name, value in outputs.items() if name != EMBEDDING}
+
+    image = {"image": ("photo", 3, *spec["size_hw"])}
+    return {"network": Graph(network, compute, image, [{"photo": 2}, {"photo": 1}, {"photo": 3}])}
+
+
+def through(network: nn.Module, statistics: Statistics, run: dict[str, Run]) -> nn.Module:
+    """The network, its outputs computed by the graph."""
+
+    def forward(batch: Batch) -> dict[str, Tensor]:
+        outputs = run["network"]({"image": batch["image"] * statistics["std"] + statistics["mean"]})
+        embedding = {EMBEDDING: outputs[EMBEDDING]} if EMBEDDING in outputs else {}
+        suffix = "_logits"
+        return embedding | {name.removesuffix(suffix): value for name, value in outputs.items() if name.endswith(suffix)}
+
+    return with_forward(network, forward)
 
 
 def distances(probe: np.ndarray, gallery: np.ndarray) -> np.ndarray:

@@ -34,6 +34,7 @@ COLUMNS = {
     "age, years": ("age.mae_years", "age.baseline_mae_years"),
     "verification": ("verification.equilibrium_accuracy", f"verification.{MEAN_FLOW}_equilibrium_accuracy"),
 }
+LOWER_IS_BETTER = ("age, years",)
 AVERAGES = {"current": "Avg", "elapsed": "TAvg"}  # the mean of each group's columns, behind the group
 
 

@@ -119,12 +119,17 @@ class Network(nn.Module):
         channel), the gait feature of the first t frames, and "logits" (sample, frame, subject) of each.
 
         `batch`: "foreground" (sample, frame, 3, height, width) in [0, 1], "length" and "appearance_frame" (sample,); without
-        the last no pictures are made.
+        "length" all frames are true ones, without the last no pictures are made.
         """
-        pictures, length = batch["foreground"], batch["length"]
-        if not pictures.shape[1]:
+        pictures = batch["foreground"]
+        count, longest = pictures.shape[:2]
+        if not longest:
             raise ValueError("a clip must have at least one frame, got none; remove it from the data")
-        frames = Frames.of(length, pictures.shape[1])
+        if "length" in batch:
+            length, frames = batch["length"], Frames.of(batch["length"], longest)
+        else:
+            length = torch.full((count,), longest, device=pictures.device)
+            frames = Frames(torch.ones(pictures.shape[:2], dtype=torch.bool, device=pictures.device), True)
         codes = self.codes(pictures, frames)
         gait = codes[..., self.appearance :]
         outputs = {"gait": gait}
@@ -139,7 +144,7 @@ class Network(nn.Module):
             return outputs | {"embedding": _unit(running_mean(gait, frames.is_frame)[:, -1])}
         means = running_mean(self.lstm(gait), frames.is_frame)
         features, logits = self.classifier(means, frames)
-        rows = torch.arange(len(length), device=length.device)
+        rows = torch.arange(count, device=length.device)
         return outputs | {"embedding": _unit(features[rows, length - 1]), "prefixes": features, "logits": logits}
 
     def pretrained(self) -> dict[str, Pretrained]:

@@ -23,6 +23,7 @@ from people.training.system import Reads, Spec, Statistics
 
 # By column of a table of several trainings: the metric, and that of the baseline.
 COLUMNS = {name: (f"verification.tar_at_1.{name}", f"verification.gei_tar_at_1.{name}") for name in paper.PROBES}
+LOWER_IS_BETTER: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

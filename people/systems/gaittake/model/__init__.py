@@ -116,15 +116,19 @@ class Network(nn.Module):
         """Outputs "embedding" (sample, strip, channel) and, with a classifier, "logits" (sample, strip, subject).
 
         `batch`: "silhouette" (sample, frame, height, width) in [0, 1], "keypoints" (sample, frame, 17, 3), and "length", the
-        frames of each sample without its padding, which has no influence.
+        frames of each sample without its padding, which has no influence; without "length" all frames are true ones.
         """
-        silhouette, length = batch["silhouette"], batch["length"]
-        shortest = int(length.min())
+        silhouette = batch["silhouette"]
+        sample, frames = silhouette.shape[:2]
+        if "length" in batch:
+            length, shortest = batch["length"], int(batch["length"].min())
+        else:
+            length, shortest = torch.full((sample,), frames, device=silhouette.device), frames
         if shortest < 1:
             raise ValueError("a sequence must have at least one frame, got one without; remove it from the data")
         keypoints = batch["keypoints"] if self.keypoints is not None else None
         if shortest < MIN_FRAMES:
-            index, length = _repetition(length, silhouette.shape[1])
+            index, length = _repetition(length, frames)
             silhouette = _gather(silhouette, index)
             keypoints = _gather(keypoints, index) if keypoints is not None else None
         ragged = shortest < silhouette.shape[1]
@@ -155,7 +159,10 @@ class Network(nn.Module):
             pooled = weighted_sum(maps, weights)
         else:
             is_padding = ~frame_mask(length, maps.shape[3])[:, None, None, :, None]
-            pooled = max_pool(maps.masked_fill(is_padding, -math.inf) if ragged else maps, (1, maps.shape[3], 1)).squeeze(3)
+            maps = maps.masked_fill(is_padding, -math.inf) if ragged else maps
+            # an exported graph has no window whose size it does not know
+            is_exported = torch.compiler.is_exporting()
+            pooled = maps.amax(3) if is_exported else max_pool(maps, (1, maps.shape[3], 1)).squeeze(3)
         rows = self.pooling(pooled) if self.pooling is not None else mean_plus_max(pooled)  # (sample, channel, height)
         return rows.mT
 

@@ -33,6 +33,7 @@ MEASURES: dict[str, Callable[[CrossViewRanks], Float[np.ndarray, "probe gallery"
 MEAN = "mean"
 # By column of a table of several trainings: the metric, and that of the baseline.
 COLUMNS = {name: (f"single_view.rank_1.{name}", f"single_view.gei_rank_1.{name}") for name in ("NM", "BG", "CL", MEAN)}
+LOWER_IS_BETTER: tuple[str, ...] = ()
 FRAMES_SHOWN = 8
 
 

@@ -91,7 +91,7 @@ class Network(nn.Module):
             assert self.detector is not None
             outputs["box_logit"], outputs["box_delta"] = self.detector(image, maps)
             anchor = self.anchors((image.shape[2], image.shape[3]), image.device)
-            outputs["box_anchor"] = anchor.expand(len(image), -1, 4)
+            outputs["box_anchor"] = anchor.expand(image.shape[0], -1, 4)
         return outputs
 
     def anchors(self, size_hw: tuple[int, int], device: torch.device) -> Float[Tensor, "anchor 4"]:

@@ -132,7 +132,7 @@ class BatchNorm(nn.BatchNorm1d):
     """BatchNorm that normalises by its running statistics where a batch has fewer than two rows, of which there are none."""
 
     def forward(self, input: Float[Tensor, "person channel"]) -> Float[Tensor, "person channel"]:
-        if len(input) >= 2 or not self.training:
+        if not self.training or len(input) >= 2:
             return super().forward(input)
         mean, variance = self.running_mean, self.running_var
         return functional.batch_norm(input, mean, variance, self.weight, self.bias, False, 0.0, self.eps)

@@ -35,6 +35,7 @@ COLUMNS: dict[str, tuple[str, str | None]] = {
     "found F1": ("activity.found.f1", "activity.majority.f1"),
     "box AP": ("boxes.all.ap", None),
 }
+LOWER_IS_BETTER: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

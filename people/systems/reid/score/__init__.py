@@ -30,6 +30,7 @@ COLUMNS = {
     "attributes": ("attributes.accuracy.mean", "attributes.most_frequent.mean"),
     "balanced": ("attributes.balanced_accuracy.mean", "attributes.most_frequent_balanced_accuracy.mean"),
 }
+LOWER_IS_BETTER: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

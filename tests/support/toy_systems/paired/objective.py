@@ -1,6 +1,6 @@
 """Pairs of photos, 2i and 2i + 1 of a batch: both codes rebuild the photo, and those of the person are alike."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,19 +8,22 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from people.training import validation_errors
+from people.training import task_weights, validation_errors
 from people.training.monitor import Concatenated, Validation
 from people.training.system import Batch, Spec
-from people.training.task_weights import Fixed
+from people.training.task_weights import CLASSIFICATION, REGRESSION
 
 MAIN, MAIN_ERROR, ERRORS = "reconstruction", "ranking", ("ranking", "bright_cells")
+KINDS = {"reconstruction": REGRESSION, "similarity": REGRESSION, "brightness": CLASSIFICATION}
 
 
 @dataclass(frozen=True, init=False)
 class Config:
     lambdas: dict[str, float]
+    weighting: task_weights.Method
 
-    def __init__(self, **weights: Any) -> None:
+    def __init__(self, *, weighting: Mapping[str, Any], **weights: Any) -> None:
+        object.__setattr__(self, "weighting", task_weights.method("objective.weighting", weighting))
         object.__setattr__(self, "lambdas", {task: float(weight) for task, weight in weights["lambda"].items()})
 
     @property
@@ -32,7 +35,8 @@ class Objective(nn.Module):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         self.config, self.cells_hw = config, spec["cells_hw"]
-        self.weighting = Fixed({task: config.lambdas[task] for task in config.tasks})
+        lambdas = {task: config.lambdas[task] for task in config.tasks}
+        self.weighting = task_weights.weighting(config.weighting, lambdas, KINDS)
 
     def forward(self, outputs: Batch, batch: Batch) -> dict[str, Tensor]:
         return {task: getattr(self, f"_{task}")(outputs, batch) for task in self.config.tasks}

@@ -1,25 +1,28 @@
 """Cross-entropies of identity and gender."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from people import losses
-from people.training import validation_errors
+from people.training import task_weights, validation_errors
 from people.training.monitor import Concatenated, Validation
 from people.training.system import Batch, Spec
-from people.training.task_weights import Fixed
+from people.training.task_weights import CLASSIFICATION
 
 MAIN, MAIN_ERROR, ERRORS = "identity", "ranking", ("ranking", "gender")
+KINDS = {"identity": CLASSIFICATION, "gender": CLASSIFICATION}
 
 
 @dataclass(frozen=True, init=False)
 class Config:
     lambdas: dict[str, float]
+    weighting: task_weights.Method
 
-    def __init__(self, **weights: Any) -> None:
+    def __init__(self, *, weighting: Mapping[str, Any], **weights: Any) -> None:
+        object.__setattr__(self, "weighting", task_weights.method("objective.weighting", weighting))
         object.__setattr__(self, "lambdas", {task: float(weight) for task, weight in weights["lambda"].items()})
 
     @property
@@ -31,7 +34,8 @@ class Objective(nn.Module):
     def __init__(self, config: Config, spec: Spec) -> None:
         super().__init__()
         self.config = config
-        self.weighting = Fixed({task: config.lambdas[task] for task in config.tasks})
+        lambdas = {task: config.lambdas[task] for task in config.tasks}
+        self.weighting = task_weights.weighting(config.weighting, lambdas, KINDS)
 
     def forward(self, outputs: Batch, batch: Batch) -> dict[str, Tensor]:
         return {task: losses.cross_entropy(outputs[task], batch[task]) for task in self.config.tasks}

@@ -1,3 +1,4 @@
 """No paper: a toy."""
 
+OBJECTIVE: dict[str, object] = {}
 CAPTIONS = {"photos": "Photos of the test split by camera."}

@@ -16,6 +16,7 @@ from people.inference import joined, over_split
 from people.training.system import Reads, Spec, Statistics
 
 COLUMNS = {"mAP": ("retrieval.paper.map", "retrieval.paper.chance")}
+LOWER_IS_BETTER: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

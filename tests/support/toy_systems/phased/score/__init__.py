@@ -17,6 +17,7 @@ from people.records import GENDERS
 from people.training.system import Reads, Spec, Statistics
 
 COLUMNS = {"mAP": ("retrieval.paper.map", "retrieval.paper.chance")}
+LOWER_IS_BETTER: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

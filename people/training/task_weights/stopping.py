@@ -1,101 +1,11 @@
-"""How the losses of several tasks become one, and when an auxiliary task stops.
-
-A weighting is a module: what it learns is trained, saved and resumed with the network, in a parameter group of its own that has
-no weight decay.
-"""
+"""When an auxiliary task stops before the others."""
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from statistics import median
-from typing import Any, NamedTuple
-
-import torch
-from jaxtyping import Float
-from torch import Tensor, nn
+from typing import Any
 
 EPSILON = 1e-12
-
-
-class Fixed(nn.Module):
-    """L = L_main + Σ_t λ_t L_t (DMT, loss function) with weights that are given; the main task's λ is 1."""
-
-    def __init__(self, lambdas: Mapping[str, float]) -> None:
-        super().__init__()
-        self._lambdas = dict(lambdas)
-
-    def lambdas(self) -> dict[str, float]:
-        """The weight of each term."""
-        return dict(self._lambdas)
-
-    def total(self, terms: Mapping[str, Tensor], stopped: Collection[str] = ()) -> Float[Tensor, ""]:
-        """The weighted sum; a term that is stopped weighs 0 and stays in the graph."""
-        return total(terms, {name: 0.0 if name in stopped else weight for name, weight in self._lambdas.items()})
-
-    def step_end(self) -> None:
-        """One optimisation step is done: nothing has changed."""
-
-
-class Scale(NamedTuple):
-    """The weight of a learned term, λ = factor · exp(-exponent · s), as a function of s."""
-
-    factor: float
-    exponent: float
-
-
-class Uncertainty(nn.Module):
-    """L = Σ_t λ_t(s_t) L_t + Σ_t s_t over the learned terms + Σ_t λ_t L_t over the fixed ones (Kendall et al., CVPR 2018).
-
-    s_t = log σ_t starts at 0, σ_t² being the variance of the noise in task t: 1/σ² is Scale(1, 2), 1/(2σ²) is Scale(½, 2).
-    A loss that reaches 0 would draw its s to minus infinity: `bounds` are the limits of every s. The total may be negative.
-    """
-
-    s: Tensor
-
-    def __init__(self, learned: Mapping[str, Scale], fixed: Mapping[str, float], bounds: Sequence[float | int]) -> None:
-        super().__init__()
-        if not learned:
-            raise ValueError("uncertainty weighting needs a term whose weight is learned, got none: use fixed weights")
-        if len(bounds) != 2 or not bounds[0] < 0 < bounds[1]:
-            raise ValueError(f"the bounds of s must be [low, high], low < 0 < high, got {list(bounds)}; s starts at 0")
-        self.learned, self.fixed, self.bounds = dict(learned), dict(fixed), (float(bounds[0]), float(bounds[1]))
-        self.s = nn.Parameter(torch.zeros(len(self.learned)))
-
-    def lambdas(self) -> dict[str, float]:
-        """The present weight of each term, learned ones first."""
-        return {name: float(weight.detach()) for name, weight in self._weights().items()} | self.fixed
-
-    def total(self, terms: Mapping[str, Tensor], stopped: Collection[str] = ()) -> Float[Tensor, ""]:
-        """The weighted sum and every s; of a stopped term both weigh 0 and stay in the graph."""
-        weights: dict[str, Any] = {**self._weights(), **self.fixed}
-        _check(terms, weights)
-        kept = {name: float(name not in stopped) for name in weights}
-        weighted = [kept[name] * weights[name] * term for name, term in terms.items()]
-        return torch.stack([*weighted, *(kept[name] * s for name, s in zip(self.learned, self.s, strict=True))]).sum()
-
-    @torch.no_grad()
-    def step_end(self) -> None:
-        """Take every s back within its bounds; it can leave them again when its gradient turns, which a clamp would forbid."""
-        self.s.clamp_(*self.bounds)
-
-    def _weights(self) -> dict[str, Tensor]:
-        return {
-            name: scale.factor * torch.exp(-scale.exponent * s)
-            for (name, scale), s in zip(self.learned.items(), self.s, strict=True)
-        }
-
-
-def total(terms: Mapping[str, Tensor], lambdas: Mapping[str, float]) -> Float[Tensor, ""]:
-    """L = L_main + Σ_t λ_t L_t (DMT, loss function): the weighted sum of named terms; the main task's λ is 1."""
-    _check(terms, lambdas)
-    return torch.stack([lambdas[name] * term for name, term in terms.items()]).sum()
-
-
-def _check(terms: Mapping[str, Any], weights: Mapping[str, Any]) -> None:
-    if set(terms) != set(weights):
-        raise ValueError(
-            f"every term needs a weight and every weight a term: terms {sorted(terms)}, weights {sorted(weights)}; "
-            "correct `lambda` in the system's objective block"
-        )
 
 
 class TaskStopping:
