@@ -14,7 +14,7 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run real identify test test-all torture check serve environment clean
+.PHONY: run real identify test test-all torture check serve dashboard environment clean
 
 run: $(READY) ## the whole pipeline, from rendered people to the registered model
 	dvc repro
@@ -47,6 +47,9 @@ check: $(READY) ## format, lint, types, architecture
 
 serve: $(READY) ## Prefect, MLflow, Optuna dashboard and a worker on 127.0.0.1: docs/operations.md (FLAGS="--limit 4")
 	@python -m pipelines.serve $(FLAGS)
+
+dashboard: $(READY) ## the Optuna dashboard on the studies of this project, http://127.0.0.1:8080
+	@python -m stages.dashboard $(FLAGS)
 
 environment: $(READY)
 

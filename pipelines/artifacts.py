@@ -1,6 +1,7 @@
 """Prefect artifacts of a run: its stages, metrics with their change, links to the MLflow runs of trainings, plots."""
 
 import base64
+import csv
 import json
 import os
 from collections.abc import Sequence
@@ -12,6 +13,8 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from pipelines import graph, versions
 from pipelines.versions import Version
 
+WEIGHTS = ("finals.csv", "tables/weights.csv", "tables/weights_differences.csv")  # of tune, and of evaluate
+MAX_LINKS = 3
 MAX_IMAGE_BYTES = 1_000_000  # images are stored in the database of the Prefect server
 
 
@@ -37,9 +40,21 @@ def create_stage_artifacts(name: str) -> None:
     for file in graph.metrics(record):
         create_metrics_table(name, file)
     for out in graph.outs(record):
-        if (checkpoint := out / "checkpoint.pt").is_file():
+        for checkpoint in sorted(out.rglob("checkpoint.pt"))[:MAX_LINKS]:
             create_mlflow_link(name, checkpoint)
+        for table in (out / file for file in WEIGHTS if (out / file).is_file()):
+            create_weights_table(name, table)
         create_plots(name, sorted(out.rglob("*.png")))
+
+
+def create_weights_table(name: str, file: Path) -> None:
+    """Found weights beside params.yaml's and others: after the search on validation people, after evaluate on test people."""
+    with file.open(newline="") as rows:
+        table = [{key: value for key, value in row.items() if key not in ("sha256", "folder")} for row in csv.DictReader(rows)]
+    if table:
+        people = "validation" if file.parent.name != "tables" else "test"
+        title = f"{name}: weights trained to the end, on {people} people"
+        create_table_artifact(table, key=f"{artifact_key(name)}-{file.stem.replace('_', '-')}", description=title)
 
 
 def create_metrics_table(name: str, file: Path) -> None:

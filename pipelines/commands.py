@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 DIE_WITH_PARENT = "PEOPLE_DIE_WITH_PARENT"  # stages ask the system for the same: see stages/__init__.py
+FLOW_RUN = "PEOPLE_FLOW_RUN"  # read by stages/registration/lineage.py
 PROGRESS_INTERVAL_S = 15.0  # a progress bar redraws itself every second: too often for a log
 MAX_MESSAGE_LINES = 40
 SIGNAL_EXIT_CODES = (128 + signal.SIGKILL, 128 + signal.SIGTERM)  # of a shell, or of a stage that handles SIGTERM
@@ -48,7 +49,7 @@ def run(command: Sequence[str], log: Callable[[str], object]) -> list[str]:
     The command dies when this process does, and is ended when waiting for it is interrupted, or when `log` raises. A failure
     is `Retryable` or `Failed`, with the last lines.
     """
-    environment = {**os.environ, DIE_WITH_PARENT: "1", "PYTHONUNBUFFERED": "1"}
+    environment = {**os.environ, DIE_WITH_PARENT: "1", "PYTHONUNBUFFERED": "1", **flow_run()}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     child = subprocess.Popen(
         command,
@@ -70,6 +71,13 @@ def run(command: Sequence[str], log: Callable[[str], object]) -> list[str]:
     if child.returncode:
         raise failure(command, child.returncode, lines)
     return lines
+
+
+def flow_run() -> dict[str, str]:
+    """The variable that tells a stage the id of the flow run that it is a part of, for its lineage; none outside of one."""
+    runtime = getattr(sys.modules.get("prefect"), "runtime", None)
+    run_id = runtime.flow_run.id if runtime is not None else None
+    return {FLOW_RUN: str(run_id)} if run_id else {}
 
 
 def failure(command: Sequence[str], code: int, lines: Sequence[str]) -> Failed:

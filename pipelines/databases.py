@@ -34,12 +34,14 @@ class Databases:
 
 
 def sqlite(folder: Path) -> Databases:
-    """Files in the state folder; MLflow's and Optuna's are those that the stages use without a server."""
-    folder = folder.resolve()
+    """Files in the state folder; MLflow's and Optuna's are those that the stages use without a server.
+
+    Only % and ? are escaped: MLflow makes a folder of the address as it is written, beside the one that it means.
+    """
+    place = str(folder.resolve()).replace("%", "%25").replace("?", "%3F")
     files = {"prefect": ("sqlite+aiosqlite", "prefect/prefect.db"), "mlflow": ("sqlite", "mlflow.db")}
     files["optuna"] = ("sqlite", "optuna.db")
-    urls = {service: URL.create(driver, database=str(folder / file)) for service, (driver, file) in files.items()}
-    return Databases(**{service: url.render_as_string() for service, url in urls.items()})
+    return Databases(**{service: f"{driver}:///{place}/{file}" for service, (driver, file) in files.items()})
 
 
 def postgresql(address: str) -> Databases:

@@ -102,7 +102,11 @@ def servers(folder: Path, ports: Mapping[str, int], addresses: Databases, enviro
     mlflow = {"MLFLOW_BACKEND_STORE_URI": addresses.mlflow, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
     artifacts = ("--artifacts-destination", str((folder / "mlruns").resolve()))
     dashboard = folder / "optuna-dashboard.toml"
-    write_private(dashboard, f"[optuna_dashboard]\nstorage = {json.dumps(addresses.optuna)}\n")
+    pictures = (folder / "optuna-artifacts").resolve()  # of trials: stages/search/dashboard.py
+    pictures.mkdir(exist_ok=True)
+    settings = {"storage": addresses.optuna, "artifact_dir": str(pictures)}
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in settings.items())
+    write_private(dashboard, f"[optuna_dashboard]\n{lines}")
     return [
         Service(
             "prefect",

@@ -1,9 +1,10 @@
-"""Change params.yaml by name, keeping its comments: a profile of values laid over it, or single values.
+"""Change params.yaml by name, keeping its comments: a profile of values, single values, or weights that were found.
 
 What does not exist is refused, but for the whole block of a dataset that people/datasets has: a profile adds it below `add`.
 
 python -m stages.configure --profile paper
 python -m stages.configure --profile real --set datasets.tumgaid.archive=/data/kinect-gait.tar.xz
+python -m stages.configure --from data/studies/dmt/best.yaml
 """
 
 import argparse
@@ -39,6 +40,8 @@ RENAMED = {
     "systems.gaittake.model.keypoints": "systems.gaittake.data.keypoints",
     "systems.gaittake.model.classifier": "systems.gaittake.objective.lambda.cross_entropy (the head is there if it is not 0)",
     "systems.reid.model.tasks": "systems.reid.objective.lambda (a task is there if its weight is not 0)",
+    "systems.reid.objective.uncertainty": "systems.reid.objective.weighting (a block: name, equation, bounds)",
+    "systems.reid.objective.bounds": "systems.reid.objective.weighting (a block: name, equation, bounds)",
     "systems.reid.data.junk": "systems.reid.objective.lambda.junk (junk is read if it is not 0)",
 }
 
@@ -50,11 +53,41 @@ def main() -> None:
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one value, e.g. systems.dmt.training.epochs=30"
     )
+    parser.add_argument(
+        "--from",
+        action="append",
+        default=[],
+        type=Path,
+        dest="found",
+        metavar="FILE",
+        help="the objective of a best.yaml of tune",
+    )
     arguments = parser.parse_args()
     changes = [change for name in arguments.profile for change in leaves(YAML(typ="safe").load(PROFILES / f"{name}.yaml"))]
     changes += [parse(text) for text in arguments.set]
+    changes += [change for file in arguments.found for change in found_objective(file)]
     for line in configure(PARAMS, changes):
         print(line)
+
+
+def found_objective(file: Path) -> list[Change]:
+    """The values of the objective that a study found, from its best.yaml; a block that goes by its name is one value."""
+    try:
+        found = YAML(typ="safe", pure=True).load(file.read_text())
+        system, objective = found["system"], found["objective"]
+    except (OSError, UnicodeError, YAMLError, KeyError, TypeError) as error:
+        raise SystemExit(
+            f"--from wants a best.yaml that `python -m stages.tune SYSTEM` wrote, {file} is none ({error}). "
+            "Nothing was changed."
+        ) from error
+    above, named = ("systems", system, "objective"), {key for key, value in objective.items() if names_itself(value)}
+    plain = {key: value for key, value in objective.items() if key not in named}
+    return [*leaves(plain, above), *(((*above, key), objective[key]) for key in named)]
+
+
+def names_itself(block: Any) -> bool:
+    """Whether a block goes by its name."""
+    return isinstance(block, dict) and "name" in block
 
 
 def parse(text: str) -> Change:

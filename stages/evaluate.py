@@ -1,26 +1,34 @@
-"""Judge one system on its test subjects: the better of the trained and the best tuned checkpoint, by validation score.
+"""Judge one system on its test subjects: trained with params.yaml's weights or with found ones, by validation score.
 
     python -m stages.evaluate dmt
 
 writes data/metrics/<system>.json and data/metrics/<system>/: tables/, curves/, pictures/, animations/, captions.json and
-selected.json (which checkpoint was judged, and why).
+selected.json (which checkpoint was judged, and why). Where the search has trained several weights to the end, all of them are
+judged for the tables `weights`.
 """
 
 import argparse
 import json
 import math
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import cv2
+import numpy as np
+import pandas as pd
 import torch
+from tqdm import tqdm
 
 from people import checkpoints, datasets, systems
 from people.config import build
 from people.evaluation.results import Results
 from people.storage import file_digest
-from stages.shared.project import output, params
+from stages.search.settings import SCORE, Search, merit
+from stages.shared import weights_comparison
+from stages.shared.project import ERROR, output, params
+from stages.shared.weights_comparison import FOUND, PARAMS
 
 FRAME_MS = 100  # how long a picture of an animation is shown
 
@@ -29,22 +37,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("system", help="one of the systems in params.yaml")
     system = parser.parse_args().system
-    selected = select(
-        {"trained": Path("data/models", system, "checkpoint.pt"), "tuned": Path("data/studies", system, "checkpoint.pt")}
-    )
-    network, checkpoint = checkpoints.load(Path(selected["checkpoint"]))
-    data, score = systems.find(system, "data"), systems.find(system, "score")
-    results = score.evaluate(
-        network.to(device()),
-        checkpoint["spec"],
-        checkpoint["statistics"],
-        {slot: Path(path) for slot, path in params("systems", system, "reads").items()},
-        build(data.Config, checkpoint["config"]["data"]),
-        build(score.Config, params("systems", system, "score")),
-        datasets.find(params("systems", system, "dataset")),
-        params("seed"),
-    )
+    seed = params("seed")
+    selected = select(system, seed)
+    results = judge(system, Path(selected["checkpoint"]), seed)
     refuse_undefined(system, results.metrics)
+    tables, captions = compare_weights(system, seed, {selected["checkpoint"]: results.metrics})
+    results = replace(results, tables=results.tables | tables, captions=results.captions | captions)
     with output(Path("data/metrics", system)) as folder:
         write(folder, results, selected)
     with output(Path("data/metrics", f"{system}.json")) as file:
@@ -56,20 +54,80 @@ def main() -> None:
         )
 
 
-def select(candidates: dict[str, Path]) -> dict[str, Any]:
-    """The candidate with the highest score on validation subjects; of equals the first."""
-    scores = {name: float(checkpoints.read(path)["validation"]["score"]) for name, path in candidates.items()}
+def judge(system: str, path: Path, seed: int) -> Results:
+    """The results of a checkpoint under the dataset's protocol, on its test people."""
+    network, checkpoint = checkpoints.load(path)
+    data, score = systems.find(system, "data"), systems.find(system, "score")
+    return score.evaluate(
+        network.to(device()),
+        checkpoint["spec"],
+        checkpoint["statistics"],
+        {slot: Path(path) for slot, path in params("systems", system, "reads").items()},
+        build(data.Config, checkpoint["config"]["data"]),
+        build(score.Config, params("systems", system, "score")),
+        datasets.find(params("systems", system, "dataset")),
+        seed,
+    )
+
+
+def select(system: str, seed: int) -> dict[str, Any]:
+    """The network of the stage train, or that of found weights trained from the same seed where those have the higher merit.
+
+    The merit is that of the search, of validation people: the mean over all seeds from which both were trained to the end.
+    """
+    folder, search = Path("data/studies", system), build(Search, params("systems", system, "search"))
+    finals = pd.read_csv(folder / "finals.csv")
+    paths = {"trained": Path("data/models", system, "checkpoint.pt")}
+    found = folder / "finals" / f"{FOUND}-seed{seed}" / "checkpoint.pt"
+    if found.is_file():
+        paths["tuned"] = found
+    merits, scores = {}, {}
+    for name, path in paths.items():
+        validation = checkpoints.read(path)["validation"]
+        scores[name] = float(validation["score"])
+        others = finals[(finals["weights"] == {"trained": PARAMS, "tuned": FOUND}[name]) & (finals["seed"] != seed)]
+        rows = [{SCORE: scores[name], **{f"{ERROR}{error}": value for error, value in validation["errors"].items()}}]
+        rows += [dict(zip(others.columns, row, strict=True)) for row in others.itertuples(index=False)]
+        merits[name] = float(np.mean([merit(search, row) for row in rows]))
     if undefined := [name for name, score in scores.items() if not math.isfinite(score)]:
         raise ValueError(f"a validation score must be a finite number, got {scores}: train {' and '.join(undefined)} again")
-    best = max(scores, key=lambda name: scores[name])
-    path = candidates[best]
+    best = max(merits, key=lambda name: merits[name])
     return {
         "selected": best,
-        "checkpoint": path.as_posix(),
-        "sha256": file_digest(path),
+        "checkpoint": paths[best].as_posix(),
+        "sha256": file_digest(paths[best]),
         "validation_score": scores[best],
         "validation_scores": scores,
+        "merits": merits,
     }
+
+
+def compare_weights(system: str, seed: int, known: dict[str, dict[str, float]]) -> tuple[dict[str, Any], dict[str, str]]:
+    """Tables of all final trainings on test people beside the network of the stage train, and their captions.
+
+    Nothing where the search has trained no weights from several seeds and no others than it found. `known`: metrics by the path
+    of a checkpoint that was judged already.
+    """
+    folder, score = Path("data/studies", system), systems.find(system, "score")
+    finals = pd.read_csv(folder / "finals.csv")
+    if len(finals) < 2:
+        return {}, {}
+    paths = [(PARAMS, seed, Path("data/models", system, "checkpoint.pt"))]
+    paths += [
+        (str(row["weights"]), int(row["seed"]), folder / "finals" / row["folder"] / "checkpoint.pt")
+        for row in finals.to_dict("records")
+    ]
+    rows = []
+    for weights, one, path in tqdm(paths, desc=f"{system}: weights on test people", mininterval=1.0):
+        metrics = known.get(path.as_posix()) or judge(system, path, seed).metrics
+        rows.append((weights, one, float(checkpoints.read(path)["validation"]["score"]), metrics))
+    runs = weights_comparison.runs_table(rows, score.COLUMNS)
+    tables = {
+        weights_comparison.MEANS: weights_comparison.means(runs),
+        weights_comparison.DIFFERENCES: weights_comparison.differences(runs, score.COLUMNS, score.LOWER_IS_BETTER),
+        weights_comparison.RUNS: runs,
+    }
+    return tables, weights_comparison.CAPTIONS
 
 
 def refuse_undefined(system: str, metrics: dict[str, float]) -> None:

@@ -19,8 +19,10 @@ import pandas as pd
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 from matplotlib.figure import Figure
+from ruamel.yaml import YAML
 
 from people import datasets
+from stages.shared import search_figures
 from stages.shared.project import ERROR, output, params
 
 matplotlib.use("agg")
@@ -52,12 +54,30 @@ def main(system: str) -> None:
         areas=areas(Path("data/compare", system)),
         variants=variants(params("systems", system, "compare")),
         training=training_curves(Path("data/models", system, "history.csv")),
+        search=search(Path("data/studies", system)),
         trials=pd.read_csv(Path("data/studies", system, "trials.csv")),
         registry=json.loads(Path("data/registry", f"{system}.json").read_text()),
     )
     with output(Path("data/report", system)) as folder:
         folder.mkdir()
         (folder / "index.html").write_text(page)
+
+
+def search(folder: Path) -> dict[str, Any]:
+    """What the search found: the chosen weights as text, the command that takes them over, and figures by their captions."""
+    trials, importance = pd.read_csv(folder / "trials.csv"), pd.read_csv(folder / "importance.csv")
+    best = YAML(typ="safe").load(folder / "best.yaml")
+    finals = pd.read_csv(folder / "finals.csv")
+    return {
+        "trial": best["trial"],
+        "weights": best["weights"],
+        "values": ", ".join(f"{name} {value:.4g}" for name, value in best["values"].items()),
+        "objective": format_changes(best["objective"]),
+        "patch": (folder / "params.patch").read_text(),
+        "command": f"python -m stages.configure --from {folder}/best.yaml",
+        "finals": finals,
+        "figures": {caption: embed_figure(figure) for caption, figure in search_figures.figures(trials, importance).items()},
+    }
 
 
 def variants(settings: dict[str, Any]) -> dict[str, str]:
@@ -88,7 +108,7 @@ def in_order(paths: Iterable[Path], captions: dict[str, str]) -> list[Path]:
 
 
 def format_changes(changes: dict[str, Any], prefix: str = "") -> str:
-    """A nested block on one line: `model.gem: False, objective.weighting: False`."""
+    """A nested block on one line: `model.gem: False, objective.pair_weights: False`."""
     return ", ".join(
         format_changes(value, f"{prefix}{key}.") if isinstance(value, dict) else f"{prefix}{key}: {value}"
         for key, value in changes.items()

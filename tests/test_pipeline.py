@@ -16,8 +16,11 @@ from conftest import run
 from ruamel.yaml import YAML
 
 from people import systems
+from people.config import build
 from people.open_set import Impostors
 from people.training.system import Identifying
+from stages.search.settings import Search
+from stages.search.space import search_space
 from stages.shared import tracking
 
 SYSTEMS = systems.names()
@@ -141,11 +144,17 @@ def test_the_champion_in_the_registry_is_the_checkpoint_that_was_judged(
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_the_study_holds_every_lambda_and_margin_that_is_searched(small_run: Path, system: str):
-    ranges = YAML(typ="safe").load(small_run / "params.yaml")["systems"][system]["search"]["ranges"]
+    block = YAML(typ="safe").load(small_run / "params.yaml")["systems"][system]
+    space = search_space(system, build(Search, block["search"]), block)
     trials = pd.read_csv(small_run / f"data/studies/{system}/trials.csv")
     assert len(trials) == 2
-    for name, (low, high) in ranges.items():
-        assert trials[name].between(low, high).all()
+    assert trials.loc[0, "weights"] == "params.yaml"
+    for name, (low, high) in space.ranges.items():
+        assert trials[name].iloc[1:].between(low, high).all()
+    best = YAML(typ="safe").load(small_run / f"data/studies/{system}/best.yaml")
+    (chosen,) = trials.query("chosen").to_dict("records")
+    assert chosen["number"] == best["trial"]
+    build(systems.find(system, "objective").Config, best["objective"])
 
 
 @pytest.mark.parametrize(("system", "printed"), [("dmt", "Ours-2"), ("gaittake", "GaitPart"), ("reid", "ConvHead")])

@@ -1,6 +1,7 @@
 """The SQLite databases of MLflow and Optuna: each appears in its place with all its tables, or not at all.
 
-Both tools create their tables in many steps, and neither goes on where a killed process has stopped.
+Both tools create their tables in many steps, and neither goes on where a killed process has stopped. MLflow keeps the absolute
+places of files in its tables; those of the project's own database follow the state folder when it moves.
 
     python -m stages.shared.databases       creates the tables of both where they are missing
 """
@@ -15,11 +16,19 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from stages.shared.project import file_lock, optuna_storage, remove, tracking_uri
+from stages.shared.project import file_lock, optuna_storage, remove, state, tracking_uri
 
 SIDE_FILES = ("-journal", "-wal", "-shm")  # SQLite's own files beside a database
 WITHOUT_CONTENT = ("alembic_version", "version_info", "workspaces")  # tables that have a row from the start
 TIMEOUT_S = 60
+ARTIFACTS = "mlruns"  # the folder of the state folder in which MLflow's files are
+LOCATIONS = (  # the columns in which MLflow keeps absolute places of files
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
 
 
 @dataclass(frozen=True)
@@ -38,8 +47,11 @@ def main() -> None:
 
 
 def mlflow_database() -> str:
-    """The address of MLflow's runs; an SQLite file there has all its tables."""
-    return with_tables(tracking_uri(), MLFLOW)
+    """The address of MLflow's runs; an SQLite file there has all its tables, the project's own has its files where they are."""
+    address = with_tables(tracking_uri(), MLFLOW)
+    if is_own(address):
+        keep_files_in_state()
+    return address
 
 
 def optuna_database() -> str:
@@ -52,12 +64,12 @@ def with_tables(address: str, tables: Tables) -> str:
 
     Servers and other databases are left to the tool.
     """
-    if not is_sqlite_file(address):
+    file = sqlite_file(address)
+    if file is None:
         return address
     from sqlalchemy import make_url
 
     url = make_url(address)
-    file = Path(str(url.database))
     file.parent.mkdir(parents=True, exist_ok=True)
     with file_lock(file.with_name(f"{file.name}.lock")):
         if not file.is_file() or is_half_made(file, tables):
@@ -70,7 +82,57 @@ def with_tables(address: str, tables: Tables) -> str:
 
 def is_sqlite_file(address: str) -> bool:
     """Whether the address is that of a file, without options."""
-    return address.startswith("sqlite:///") and "?" not in address and not address.endswith((":///", ":memory:"))
+    return sqlite_file(address) is not None
+
+
+def sqlite_file(address: str) -> Path | None:
+    """The SQLite file at an address without options; None at others. In an address `?` begins options, and `%3F` is a `?`."""
+    if not address.startswith("sqlite:///"):
+        return None
+    from sqlalchemy import make_url
+
+    url = make_url(address)
+    return None if url.query or url.database in (None, "", ":memory:") else Path(str(url.database))
+
+
+def is_own(address: str) -> bool:
+    """Whether the address is that of the MLflow database in the state folder, however it is written."""
+    file = sqlite_file(address)
+    return file is not None and file.resolve() == state("mlflow.db").resolve()
+
+
+def keep_files_in_state() -> None:
+    """Write the present place of the state folder's `mlruns` over former ones in the project's own MLflow database.
+
+    Of experiments that have local files in a folder `mlruns` outside the state folder, as after it was moved, renamed or
+    restored elsewhere, and of those that MLflow itself has put into the current folder. Other places, such as a bucket or a
+    folder of another name, stay as they are. One transaction, so a process that is killed leaves all or nothing changed.
+    """
+    own = state(ARTIFACTS).resolve().as_uri()
+    with closing(sqlite3.connect(state("mlflow.db"), timeout=TIMEOUT_S)) as connection:
+        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+        if not tables.issuperset(table for table, _ in LOCATIONS):  # of another version: left to the tool, which says so
+            return
+        rows = connection.execute("SELECT experiment_id, artifact_location FROM experiments").fetchall()
+        former = {former_root(location or "", str(number)) for number, location in rows} - {"", own}
+        if not former:
+            return
+        with connection:
+            connection.execute("BEGIN IMMEDIATE")
+            for root in former:
+                for table, column in LOCATIONS:
+                    connection.execute(
+                        f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                        f"WHERE {column} = ? OR substr({column}, 1, ?) = ?",
+                        (own, len(root) + 1, root, len(root) + 1, f"{root}/"),
+                    )
+
+
+def former_root(location: str, experiment_id: str) -> str:
+    """The local folder `mlruns` in which an experiment has its files, as its location has it (a path or a URI); "": in none."""
+    root = location.removesuffix(f"/{experiment_id}")
+    is_local = root.startswith(("file:///", "/"))
+    return root if is_local and root.rpartition("/")[2] == ARTIFACTS else ""
 
 
 def is_half_made(file: Path, tables: Tables) -> bool:

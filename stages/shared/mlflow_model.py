@@ -10,16 +10,24 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
 from people import checkpoints, systems
+from people.storage import file_digest
 
 
 class ServedCheckpoint(PythonModel):
-    """Loads the checkpoint once and answers with the arrays that the system's `serving` module names.
+    """Loads the checkpoint once, if it is the one that was registered, and answers with the arrays that the system's `serving`
+    module names.
 
     NaN or infinity in what is asked has no answer: most layers would turn it into numbers that look like any other.
     """
 
     def load_context(self, context: Any) -> None:
-        self.network, self.checkpoint = checkpoints.load(Path(context.artifacts["checkpoint"]))
+        path, registered = Path(context.artifacts["checkpoint"]), context.model_config["checkpoint_sha256"]
+        if (digest := file_digest(path)) != registered:
+            raise MlflowException.invalid_parameter_value(
+                f"{path} must have the SHA-256 that was registered, {registered}, got {digest}: it was damaged or replaced; "
+                "restore the files of this version, or register another one"
+            )
+        self.network, self.checkpoint = checkpoints.load(path)
         self.serving: Any = systems.find(self.checkpoint["system"], "serving")
 
     def predict(self, context, model_input, params=None):  # a type hint here would be taken for the model's signature

@@ -69,7 +69,7 @@ def check_block(group: Key, document: Block, before: Block) -> None:
         if group[2] == "score":
             check_kinds(where, value_at(before, group), block)
         check_part(where, name, group[2], document["systems"][name], document)
-        check_kinds(where, value_at(before, group), block, either_text=True)
+        check_kinds(where, value_at(before, group), block)
 
 
 def value_at(document: Any, key: Key) -> Any:
@@ -142,11 +142,21 @@ def check_part(where: str, system: str, part: str, block: Block, document: Block
     elif part == "training":
         check_training(where, value)
     elif part == "search":
-        from stages.shared.study import Search
-
-        check_config(where, Search, value).baseline(block["objective"])
+        check_search(where, system, value, block)
     elif part == "compare":
         check_compare(where, system, value, block)
+
+
+def check_search(where: str, system: str, search: Block, block: Block) -> None:
+    """Refuse a block `search` that the stage tune would refuse."""
+    from stages.search.settings import PRUNERS, Finals, Search
+    from stages.search.space import search_space
+
+    if isinstance(pruner := search.get("pruner"), Mapping) and pruner.get("name") in PRUNERS:
+        check_config(f"{where}.pruner", PRUNERS[pruner["name"]], pruner)
+    if isinstance(finals := search.get("finals"), Mapping):
+        check_config(f"{where}.finals", Finals, finals)
+    search_space(system, check_config(where, Search, search), block)
 
 
 def check_training(where: str, block: Block) -> None:
@@ -218,18 +228,15 @@ def check_keys_and_types(
         check_type(f"{where}.{name}", value, hints.get(name, Any))
 
 
-def check_kinds(where: str, old: Any, new: Any, *, inner: bool = False, either_text: bool = False) -> None:
-    """Refuse a value of another kind than before in inner blocks, whose values have no type of their own.
-
-    `either_text`: a number and a text may take each other's place, as where a weight is a number or `learned`.
-    """
+def check_kinds(where: str, old: Any, new: Any, *, inner: bool = False) -> None:
+    """Refuse a value of another kind than before in inner blocks, whose values have no type of their own."""
     if not isinstance(old, Mapping) or not isinstance(new, Mapping):
         return
     for name in set(old) & set(new):
         before, after = old[name], new[name]
         kinds = {kind_of(before), kind_of(after)} - {OTHER_KIND}
-        check_kinds(f"{where}.{name}", before, after, inner=True, either_text=either_text)
-        if inner and len(kinds) == 2 and not (either_text and kinds == {"a number", "a text"}):
+        check_kinds(f"{where}.{name}", before, after, inner=True)
+        if inner and len(kinds) == 2:
             raise ValueError(f"{where}.{name} must be {kind_of(before)} as {before!r} is, got {after!r}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 PARAMS = Path("params.yaml")
+EXPERIMENTS = (".dvc", "tmp", "exps")  # the folder in which DVC runs experiments in copies of the workspace
 ERROR = "error_"  # prefix of the columns of validation errors in curves.csv
 
 
@@ -67,10 +68,23 @@ def remove(path: Path) -> None:
 
 
 def state(*parts: str) -> Path:
-    """A path for services and unfinished work, below `PEOPLE_STATE` or `.state/`: no stage has an output there."""
-    path = Path(os.environ.get("PEOPLE_STATE") or ".state", *parts)
+    """A path for services and unfinished work, below `PEOPLE_STATE` or `.state/`: no stage has an output there.
+
+    A relative folder is one of the workspace, also where DVC runs an experiment in a temporary copy of it: what is registered
+    there is in the registry of the workspace, and not gone with the copy.
+    """
+    path = Path(workspace(), os.environ.get("PEOPLE_STATE") or ".state", *parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def workspace() -> Path:
+    """The project's root folder: the current one, or the one whose temporary copy it is (`.dvc/tmp/exps/`, of `dvc exp run
+    --temp` and of queued experiments).
+    """
+    here = Path.cwd()
+    copies = [folder for folder in here.parents if folder.parts[-3:] == EXPERIMENTS]
+    return copies[-1].parents[2] if copies else Path()
 
 
 @contextmanager
@@ -92,7 +106,8 @@ def optuna_storage() -> str:
 
 
 def sqlite_address(file: Path) -> str:
-    """The address of an SQLite file, in which characters such as ? and % are escaped."""
-    from sqlalchemy import URL  # most stages need no database
+    """The address of an SQLite file: ? begins options and % an escape, so these two are escaped.
 
-    return URL.create("sqlite", database=str(file.resolve())).render_as_string()
+    All others stay as they are, for MLflow makes a folder of the address as it is written, beside the one that it means.
+    """
+    return f"sqlite:///{str(file.resolve()).replace('%', '%25').replace('?', '%3F')}"

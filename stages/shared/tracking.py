@@ -20,10 +20,13 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from people.storage import write_atomic
-from stages.shared.databases import mlflow_database
-from stages.shared.project import file_lock, sqlite_address, state
+from stages.shared.databases import ARTIFACTS, is_own, keep_files_in_state, mlflow_database
+from stages.shared.project import file_lock, state
 
 CHAMPION = "champion"  # the alias of the version of a registered model that is to be used
+CHALLENGER = "challenger"  # the alias of the version that was registered last and is not the champion
+CHECKPOINT = "checkpoint.sha256"  # a tag of versions and of runs: the digest of the checkpoint
+DATA = "data.digest"  # a tag of versions and of runs: the digest of the data that the system reads
 IMPOSTORS = "validation.impostors"  # a tag of a version: `people.open_set.Impostors`
 RUN_FILE = "mlflow_run"
 PARENT_TAG = "mlflow.parentRunId"
@@ -81,15 +84,23 @@ def connect(experiment: str) -> tuple[MlflowClient, str]:
         client = MlflowClient(address)
         existing = client.get_experiment_by_name(experiment)
         if existing is None:
-            is_own = address == sqlite_address(state("mlflow.db"))
-            location = state("mlruns").resolve().as_uri() if is_own else None
-            experiment_id = client.create_experiment(experiment, artifact_location=location)
+            experiment_id = client.create_experiment(experiment, artifact_location=artifact_location(address))
         else:
             experiment_id = existing.experiment_id
+        if is_own(address):
+            keep_files_in_state()  # MLflow has put its experiment "Default" into the current folder
     for running in client.search_runs([experiment_id], "attributes.status = 'RUNNING'"):
         if has_exited(running.data.tags.get("process", "")):
             client.set_terminated(running.info.run_id, "KILLED")
     return client, experiment_id
+
+
+def artifact_location(address: str) -> str | None:
+    """Where a new experiment has its files: a server decides that itself (None), other databases have them in the state folder.
+
+    MLflow would put them into a folder `mlruns` of whatever folder is the current one.
+    """
+    return None if address.startswith(("http://", "https://")) else state(ARTIFACTS).resolve().as_uri()
 
 
 def resume_run(client: MlflowClient, file: Path) -> str | None:

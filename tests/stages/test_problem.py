@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from people.systems.dmt import data
 from people.training.system import Phase
 from stages import compare, tune
-from stages.shared.problem import Trainings, refuse_overridden
+from stages.shared.problem import Trainings, merged, refuse_overridden
 
 STOPPING = {"window_epochs": 5, "threshold": 50.0}
 PARAMS: dict[str, Any] = dmt_workspace.PARAMS
@@ -44,10 +44,18 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 def test_a_range_that_a_phase_would_not_follow_is_refused(project: Path, second: dict[str, Any], refused: str):
-    dmt_workspace.write_workspace(project, training={"phases": two_phases(**second)})
+    ranges = {"lambda.gender": [0.01, 1.0], "margin.verification": [0.1, 1.0]}
+    dmt_workspace.write_workspace(project, training={"phases": two_phases(**second)}, search={"ranges": ranges})
     with pytest.raises(ValueError, match=rf"search\.ranges\.{refused}.* take objective\.\S+ out of one of the two"):
         tune.main()
     assert not (project / "optuna.db").exists()
+
+
+def test_an_objective_that_no_phase_measures_is_refused_by_its_name(project: Path):
+    listed = [{"name": "first", "tasks": ["age"]}, {"name": "second", "tasks": ["verification"]}]
+    dmt_workspace.write_workspace(project, training={"phases": listed})
+    with pytest.raises(ValueError, match=r"search.objectives has gender, but this network's validation measures age, identity"):
+        tune.main()
 
 
 def test_a_range_may_be_for_the_phases_that_have_the_task(project: Path):
@@ -106,6 +114,9 @@ def test_a_change_beside_what_a_phase_replaces_is_followed():
         refuse_overridden(path, phases, "it")
     with pytest.raises(ValueError, match=r"it changes data\.mirror, but phase one"):
         refuse_overridden(("data", "mirror"), phases, "it")
+    named = [Phase("one", objective={"weighting": {"name": "pcgrad"}}), Phase("two")]
+    with pytest.raises(ValueError, match=r"it changes objective\.weighting\.alpha, but phase one .* has its own, pcgrad"):
+        refuse_overridden(("objective", "weighting", "alpha"), named, "it")
 
 
 def test_task_stopping_is_refused_where_no_auxiliary_task_has_an_error_of_its_name(project: Path):
@@ -115,6 +126,41 @@ def test_task_stopping_is_refused_where_no_auxiliary_task_has_an_error_of_its_na
         Trainings("gaittake").phases(task_stopping=STOPPING)
     (alone,) = Trainings("gaittake").phases({"objective": {"lambda": {"batch_all": 0.0}}}, task_stopping=STOPPING)
     assert alone.config.task_stopping  # no auxiliary task, as in a variant of a system that has some
+
+
+def test_a_block_that_goes_by_its_name_is_replaced_whole_by_another_and_changed_where_the_name_stays():
+    block = {"weighting": {"name": "uncertainty", "bounds": [-3, 3]}, "margin": {"identity": 1.0}}
+
+    def changed(weighting: dict[str, Any]) -> dict[str, Any]:
+        return merged(block, {"weighting": weighting}, "it")["weighting"]
+
+    assert changed({"name": "pcgrad"}) == {"name": "pcgrad"}
+    assert changed({"name": "gradnorm", "alpha": 0.1}) == {"name": "gradnorm", "alpha": 0.1}
+    assert changed({"bounds": [-1, 1]}) == {"name": "uncertainty", "bounds": [-1, 1]}
+    assert changed({"name": "uncertainty", "equation": "eq_3"}) == block["weighting"] | {"equation": "eq_3"}
+    with pytest.raises(ValueError, match=r"it\.margin\.name names nothing to change"):
+        merged(block, {"margin": {"name": 1.0}}, "it")
+
+
+def test_a_variant_may_name_another_weighting_and_a_wrong_one_is_refused(project: Path):
+    dmt_workspace.write_workspace(project)
+    trainings = Trainings("dmt")
+    (training,) = trainings.phases({"objective": {"weighting": {"name": "gradnorm"}}})
+    assert training.problem.config["objective"]["weighting"] == {"name": "gradnorm"}
+    with pytest.raises(ValueError, match=r"dmt\.objective\.weighting\.name must be one of .*, got 'pcgard'"):
+        trainings.phases({"objective": {"weighting": {"name": "pcgard"}}})
+    with pytest.raises(ValueError, match="alpha"):
+        trainings.phases({"objective": {"weighting": {"alpha": 1.0}}})
+
+
+def test_gradients_of_single_terms_are_refused_on_several_devices_before_anything_trains(project: Path):
+    dmt_workspace.write_workspace(project)
+    trainings, pcgrad = Trainings("dmt"), {"weighting": {"name": "pcgrad"}}
+    with pytest.raises(ValueError, match=r"2 devices do not have: set training\.devices: 1, or another objective\.weighting"):
+        trainings.phases({"objective": pcgrad}, devices=2)
+    trainings.phases({"objective": {"weighting": {"name": "random"}}}, devices=2)
+    single = {"lambda": dict.fromkeys(("gender", "age", "verification"), 0.0)}
+    trainings.phases({"objective": pcgrad | single}, devices=2)  # one term: nothing is combined
 
 
 def test_tasks_stop_by_the_errors_of_their_names(project: Path):

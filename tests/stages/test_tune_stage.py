@@ -1,26 +1,32 @@
 """The stage tune: a study whose trials are each done once, also after kills, and whose result is the same every time."""
 
+import hashlib
+import random
+import shutil
 import sys
 from pathlib import Path
 from typing import Any
 
+import conftest
 import dmt_workspace
 import killable
 import optuna
 import pandas as pd
 import pytest
 import torch
+from optuna.study import StudyDirection
 from optuna.trial import TrialState
 from ruamel.yaml import YAML
 
 from people.training.loop import Diverged
-from stages import tune
+from stages import configure, train, tune
+from stages.search.slots import SLOT, is_done, open_study, run_slots, slots
+from stages.search.space import nested_blocks
+from stages.search.storage import open_storage
 from stages.shared.problem import merged
-from stages.shared.study import SLOT, Search, is_done, nested_blocks, open_study, run_trials, slots
-from stages.tune import best_trial, trials_table
 
-OBJECTIVE = {"lambda": {"gender": 0.1, "age": 0.2}, "margin": {"verification": 0.5}, "adaptive_margin": False}
-RANGES = {"lambda.gender": [0.01, 1.0], "margin.verification": [0.1, 10.0]}
+FINALS = {"seeds": 2, "also": ["single_task"]}
+UP = [StudyDirection.MAXIMIZE]
 
 
 @pytest.fixture(scope="module")
@@ -38,46 +44,107 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, tracking: str) ->
     return tmp_path
 
 
-def search(**changes: Any) -> Search:
-    pruner = {"startup_trials": 2, "warmup_epochs": 1}
-    return Search(**{"trials": 6, "epochs": 3, "sampler": "tpe", "pruner": pruner, "ranges": RANGES, **changes})
-
-
 def contents(folder: Path) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
 
 
-def parabola(trial: optuna.Trial) -> float:
-    """Best at lambda.gender = 0.3, independent of the margin."""
-    return -((trial.params["lambda.gender"] - 0.3) ** 2)
+def read_yaml(file: Path) -> dict[str, Any]:
+    return YAML(typ="safe").load(file)
 
 
-def proposals(study: optuna.Study, count: int) -> list[dict[str, float]]:
-    return [trial.params for trial in slots(study, count)]
+def studies(address: str) -> list[optuna.Study]:
+    return [optuna.load_study(study_name=name, storage=address) for name in optuna.get_all_study_names(address)]
 
 
-def test_a_study_leaves_its_table_and_the_best_trial_and_computes_them_anew_the_next_time(workspace: Path):
+def test_a_study_leaves_its_tables_and_what_it_found_and_computes_them_anew_the_next_time(workspace: Path):
     tune.main()
-    first = contents(workspace / "data/studies/dmt")
-    assert sorted(first) == ["best.yaml", "checkpoint.pt", "history.csv", "trials.csv"]
-    trials = pd.read_csv(workspace / "data/studies/dmt/trials.csv")
-    best = YAML(typ="safe").load(first["best.yaml"].decode())
-    checkpoint = torch.load(workspace / "data/studies/dmt/checkpoint.pt", weights_only=True)
+    folder = workspace / "data/studies/dmt"
+    first = contents(folder)
+    assert {"best.yaml", "finals.csv", "importance.csv", "params.patch", "trials.csv"} <= first.keys()
+    trials, best = pd.read_csv(folder / "trials.csv"), read_yaml(folder / "best.yaml")
     assert list(trials["number"]) == [0, 1, 2]
-    assert list(trials.loc[0, ["lambda.gender", "lambda.age", "lambda.verification", "margin.verification"]]) == [
-        0.1,
-        0.2,
-        0.1,
-        0.5,
-    ]
+    searched = ["lambda.gender", "lambda.age", "lambda.verification", "margin.verification"]
+    assert list(trials.loc[0, ["weights", *searched]]) == ["params.yaml", 0.1, 0.2, 0.1, 0.5]
     complete = trials.query("state == 'complete'")
-    assert best["trial"] == complete.loc[complete["score"].idxmax(), "number"]
-    assert checkpoint["config"]["objective"] == best["objective"]
-    assert checkpoint["validation"]["score"] == best["score"] == complete["score"].max()
+    (chosen,) = trials.query("chosen").to_dict("records")
+    assert chosen["merit"] == complete["merit"].max() == best["merit"]
+    assert chosen["front"]
+    assert best["values"] == {name: chosen[name] for name in ("identity", "gender", "age")}
     assert not [path for path in (workspace / ".state/checkpoints").rglob("*") if path.is_file()]
     tune.main()
-    assert contents(workspace / "data/studies/dmt") == first
-    assert len(optuna.get_all_study_names(f"sqlite:///{workspace}/optuna.db")) == 2
+    assert contents(folder) == first
+
+
+def test_found_weights_and_others_beside_them_are_trained_to_the_end_as_the_stage_train_does(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    dmt_workspace.write_workspace(workspace, search={"finals": FINALS, "sampler": "random"})
+    monkeypatch.setattr(tune.choice, "best_trial", lambda search, trials, *_: trials[2])  # not params.yaml's own
+    tune.main()
+    folder = workspace / "data/studies/dmt"
+    table = pd.read_csv(folder / "finals.csv")
+    assert list(zip(table["weights"], table["seed"], strict=True)) == [
+        ("found", 3), ("found", 4), ("params.yaml", 4), ("single_task", 3), ("single_task", 4),
+    ]  # fmt: skip
+    best = read_yaml(folder / "best.yaml")
+    for row in table.to_dict("records"):
+        content = (folder / "finals" / row["folder"] / "checkpoint.pt").read_bytes()
+        checkpoint = torch.load(folder / "finals" / row["folder"] / "checkpoint.pt", weights_only=True)
+        assert hashlib.sha256(content).hexdigest() == row["sha256"]
+        assert checkpoint["validation"]["score"] == row["score"]
+        assert row["epochs"] == 3, "params.yaml's training.epochs, not those of a trial"
+        assert (checkpoint["config"]["objective"] == best["objective"]) == (row["weights"] == "found")
+    # the found weights in params.yaml, trained by the stage train, are the same network
+    document = YAML().load(workspace / "params.yaml")
+    document["systems"]["dmt"]["objective"] = best["objective"]
+    YAML().dump(document, workspace / "params.yaml")
+    monkeypatch.setattr(sys, "argv", ["train", "dmt"])
+    train.main()
+    trained = hashlib.sha256((workspace / "data/models/dmt/checkpoint.pt").read_bytes()).hexdigest()
+    assert trained == table.set_index(["weights", "seed"]).loc[("found", 3), "sha256"]
+
+
+def test_the_dashboard_has_names_notes_pictures_and_links_that_a_person_reads(workspace: Path):
+    dmt_workspace.write_workspace(workspace, search={"trials": 3, "baselines": ["equal"], "finals": {"seeds": 2, "also": []}})
+    tune.main()
+    address = f"sqlite:///{workspace}/optuna.db"
+    study, last = studies(address)
+    assert study.study_name.startswith("dmt on tumgaid, 3 trials, 20")
+    assert "final training" in last.study_name
+    assert study.metric_names == [f"validation error of {name}" for name in ("identity", "gender", "age")]
+    attributes = study._storage.get_study_system_attrs(study._study_id)
+    note = "".join(text for key, text in sorted(attributes.items()) if key.startswith("dashboard:note_str:"))
+    for words in ("Found: trial", "lambda.gender", "Pareto front", "geometric mean", "--from data/studies/dmt/best.yaml"):
+        assert words in note
+    first, second = study.trials[:2]
+    assert first.user_attrs["weights"] == "params.yaml"
+    assert second.user_attrs["weights"] == second.params["weighting"] == "equal"
+    assert set(first.params) == {"weighting", "lambda.gender", "lambda.age", "lambda.verification", "margin.verification"}
+    assert "/#/experiments/" in first.user_attrs["MLflow run"]
+    assert len(first.user_attrs["git commit"]) == 40 or first.user_attrs["git commit"] == "not a git checkout"
+    for trial in [*study.trials, *last.trials]:
+        (picture,) = optuna.artifacts.get_all_artifact_meta(trial, storage=study._storage)
+        content = (workspace / ".state/optuna-artifacts" / picture.artifact_id).read_bytes()
+        assert (picture.mimetype, content[:4]) == ("image/png", b"\x89PNG")
+
+
+def test_what_is_found_is_a_patch_of_params_yaml_and_a_command_makes_the_same_change(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    monkeypatch.setattr(tune.choice, "best_trial", lambda search, trials, *_: trials[2])
+    tune.main()
+    folder = workspace / "data/studies/dmt"
+    assert "python -m stages.configure --from data/studies/dmt/best.yaml" in capsys.readouterr().out
+    before = (workspace / "params.yaml").read_text()
+    conftest.run(["git", "init", "-q"], workspace)
+    conftest.run(["git", "apply", "data/studies/dmt/params.patch"], workspace)
+    patched = (workspace / "params.yaml").read_text()
+    assert patched != before
+    assert read_yaml(workspace / "params.yaml")["systems"]["dmt"]["objective"] == read_yaml(folder / "best.yaml")["objective"]
+    (workspace / "params.yaml").write_text(before)
+    monkeypatch.setattr(sys, "argv", ["configure", "--from", "data/studies/dmt/best.yaml"])
+    configure.main()
+    assert read_yaml(workspace / "params.yaml") == YAML(typ="safe").load(patched)
 
 
 def test_a_killed_study_does_the_missing_trials_alone_and_ends_with_the_same_bytes(workspace: Path, tracking: str):
@@ -90,8 +157,8 @@ def test_a_killed_study_does_the_missing_trials_alone_and_ends_with_the_same_byt
     again = killable.start(killable.stage, workspace, "tune", "dmt", **own_databases)
     assert killable.exit_code(again) == 0, (workspace / "output").read_text()
     assert contents(workspace / "data/studies/dmt") == uninterrupted
-    (name,) = optuna.get_all_study_names(own_databases["OPTUNA_STORAGE"])
-    states = [trial.state for trial in optuna.load_study(study_name=name, storage=own_databases["OPTUNA_STORAGE"]).trials]
+    study = studies(own_databases["OPTUNA_STORAGE"])[0]
+    states = [trial.state for trial in study.trials]
     assert states.count(TrialState.FAIL) == 1  # only the killed one is run again
     assert len(states) == 3 + 1
 
@@ -100,101 +167,93 @@ def test_several_processes_share_one_study_and_none_does_a_trial_twice(workspace
     shared = {"MLFLOW_TRACKING_URI": tracking, "OPTUNA_STORAGE": f"sqlite:///{workspace}/shared.db"}
     both = [killable.start(killable.stage, workspace, "tune", "dmt", **shared) for _ in range(2)]
     assert [killable.exit_code(process) for process in both] == [0, 0], (workspace / "output").read_text()
-    (name,) = optuna.get_all_study_names(shared["OPTUNA_STORAGE"])
-    trials = optuna.load_study(study_name=name, storage=shared["OPTUNA_STORAGE"]).trials
+    trials = studies(shared["OPTUNA_STORAGE"])[0].trials
     assert sorted(trial.user_attrs[SLOT] for trial in trials if is_done(trial)) == [0, 1, 2]
     assert not any(trial.state in (TrialState.RUNNING, TrialState.WAITING) for trial in trials)
     assert list(pd.read_csv(workspace / "data/studies/dmt/trials.csv")["number"]) == [0, 1, 2]
 
 
-@pytest.mark.parametrize("sampler", ["tpe", "gp"])
-def test_a_study_that_stops_between_trials_goes_on_with_the_proposals_it_would_have_made(workspace: Path, sampler: str):
-    options = search(trials=12, sampler=sampler)  # the samplers learn from the eleventh trial on
-    continuous, stopped = (
-        open_study(f"continuous-{sampler}", options, seed=1),
-        open_study(f"stopped-{sampler}", options, seed=1),
-    )
-    run_trials(continuous, options, options.baseline(OBJECTIVE), parabola)
-    run_trials(stopped, search(trials=7, sampler=sampler), options.baseline(OBJECTIVE), parabola)
-    stopped = open_study(f"stopped-{sampler}", options, seed=1)  # as in a new process, without the state of the samplers
-    run_trials(stopped, options, options.baseline(OBJECTIVE), parabola)
-    assert proposals(stopped, 12) == proposals(continuous, 12)
-    assert len({trial["lambda.gender"] for trial in proposals(continuous, 12)}) == 12
-    assert proposals(continuous, 12)[0] == {"lambda.gender": 0.1, "margin.verification": 0.5}
+def opened(name: str) -> optuna.Study:
+    return open_study(open_storage(), name.ljust(8, "-"), name, UP)
 
 
-def test_a_trial_that_falls_below_the_median_is_pruned_but_never_the_best(workspace: Path):
-    options = search()
-    study = open_study("pruned", options, seed=1)
+def parameters(_: Any, slot: int) -> dict[str, float]:
+    return {"lambda.gender": 0.1 + slot}
 
-    def train(trial: optuna.Trial) -> float:
-        score = -float(trial.user_attrs[SLOT])  # each trial is worse than those before
-        for epoch in (1, 2, 3):
-            trial.report(score, epoch)
-            if trial.should_prune():
-                raise optuna.TrialPruned
-        return score
 
-    run_trials(study, options, options.baseline(OBJECTIVE), train)
-    listed = trials_table(slots(study, 6), list(RANGES))
-    assert list(listed["state"]) == ["complete", "complete", "pruned", "pruned", "pruned", "pruned"]
-    assert best_trial(slots(study, 6), "pruned").user_attrs[SLOT] == 0
+def value(trial: optuna.Trial) -> float:
+    return trial.suggest_float("lambda.gender", 0.01, 100.0)
+
+
+def test_a_finished_study_is_not_opened_again_but_by_a_process_that_only_helps(workspace: Path):
+    study = opened("once")
+    assert opened("once").study_name == study.study_name
+    study.set_user_attr("finished", True)
+    assert open_study(open_storage(), "once----", "once", UP, include_finished=True).study_name == study.study_name
+    again = opened("once")
+    assert (study.study_name[-11:], again.study_name[-11:]) == ("#once-----1", "#once-----2")
 
 
 def test_a_trial_that_diverges_is_not_tried_again_and_its_reason_is_kept(workspace: Path):
-    options = search(trials=3)
-    study, tried = open_study("diverged", options, seed=1), []
+    study, tried = opened("diverged"), []
 
     def train(trial: optuna.Trial) -> float:
         tried.append(trial.user_attrs[SLOT])
         raise Diverged(f"epoch 1: the loss is not finite in {tried[-1]}")
 
-    run_trials(study, options, options.baseline(OBJECTIVE), train)
+    run_slots(study, 3, parameters, train)
     assert tried == [0, 1, 2]
-    with pytest.raises(ValueError, match=r"no trial of diverged-1 is complete; narrow search.ranges[^Ω]*not finite in 2"):
-        best_trial(slots(study, 3), study.study_name)
+    assert [trial.user_attrs["reason"][-1] for trial in slots(study, 3)] == ["0", "1", "2"]
 
 
 def test_any_other_error_stops_the_study_and_leaves_the_trial_to_be_done(workspace: Path):
-    options = search(trials=2)
-    study = open_study("broken", options, seed=1)
+    study = opened("broken")
 
     def train(trial: optuna.Trial) -> float:
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="the disk is gone"):
-        run_trials(study, options, options.baseline(OBJECTIVE), train)
-    run_trials(study, options, options.baseline(OBJECTIVE), parabola)
-    assert len(proposals(study, 2)) == 2
+        run_slots(study, 2, parameters, train)
+    run_slots(study, 2, parameters, value)
+    assert [trial.params["lambda.gender"] for trial in slots(study, 2)] == [0.1, 1.1]
 
 
-@pytest.mark.parametrize(
-    ("changes", "message"),
-    [
-        ({"ranges": {"lambda.gendr": [0.1, 1.0]}}, "lambda.gendr: the objective has no 'gendr' there but gender, age"),
-        ({"ranges": {"adaptive_margin": [0.1, 1.0]}}, "a number can be searched, objective.adaptive_margin is False"),
-        ({"ranges": {"lambda.gender": [0.2, 1.0]}}, "objective.lambda.gender = 0.1 must lie in"),
-        ({"ranges": {"lambda.gender": [0.0, 1.0]}}, r"must be \[low, high\], 0 < low < high"),
-        ({"ranges": {}}, "must name at least one value"),
-        ({"sampler": "oracle"}, "search.sampler must be one of tpe, gp, random, got 'oracle'"),
-        ({"trials": 0}, "at least 1 trial of 1 epoch, got 0 of 3"),
-    ],
-)
-def test_an_invalid_search_is_refused_with_its_key(changes: dict[str, Any], message: str):
-    with pytest.raises(ValueError, match=message):
-        search(**changes).baseline(OBJECTIVE)
+def test_search_and_training_give_the_same_bytes_whatever_the_frames_of_test_people_are(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(dmt_workspace, "SPLITS", {"train": 4, "validation": 3, "test": 3})
+    shutil.rmtree(workspace / "data/flow/rhythms")
+    dmt_workspace.write_workspace(workspace, search={"finals": FINALS})
+    store = workspace / "data/flow/rhythms"
 
+    def results() -> dict[str, bytes]:
+        for stage in (tune, train):
+            monkeypatch.setattr(sys, "argv", [stage.__name__, "dmt"])
+            stage.main()
+            shutil.rmtree(workspace / ".state")
+        return contents(workspace / "data/studies/dmt") | contents(workspace / "data/models/dmt")
 
-def test_a_word_is_left_out_of_the_baseline_and_the_sampler_chooses_a_number():
-    learned = {"lambda": {"gender": "learned", "age": 0.2}, "margin": {"verification": 0.5}}
-    options = search(ranges={"lambda.gender": [0.1, 10.0], "lambda.age": [0.1, 1.0]})
-    assert options.baseline(learned) == {"lambda.age": 0.2}
+    before = results()
+    clips = pd.read_csv(store / "clips.csv")
+    tested = clips.query("split == 'test'")
+    assert len(tested) == 3 * dmt_workspace.CLIPS_EACH
+    frame_bytes = 2 * 2 * dmt_workspace.HEIGHT * dmt_workspace.WIDTH
+    with (store / "flow.bin").open("r+b") as file:
+        for start, length in zip(tested["start"], tested["length"], strict=True):
+            file.seek(start * frame_bytes)
+            file.write(random.Random(1).randbytes(length * frame_bytes))
+    assert results() == before
+    train_start = int(clips.query("split == 'train'")["start"].iloc[0])
+    with (store / "flow.bin").open("r+b") as file:
+        file.seek(train_start * frame_bytes)
+        file.write(random.Random(1).randbytes(frame_bytes))
+    assert results() != before, "frames of training people do count"
 
 
 def test_dotted_values_replace_those_of_the_objective_and_no_others():
-    values = {"lambda.gender": 0.7, "margin.verification": 3.0}
-    changed = merged(OBJECTIVE, nested_blocks(values), "objective")
+    block = {"lambda": {"gender": 0.1, "age": 0.2}, "margin": {"verification": 0.5}, "adaptive_margin": False}
+    changed = merged(block, nested_blocks({"lambda.gender": 0.7, "margin.verification": 3.0}), "objective")
     assert changed == {"lambda": {"gender": 0.7, "age": 0.2}, "margin": {"verification": 3.0}, "adaptive_margin": False}
-    assert OBJECTIVE["lambda"] == {"gender": 0.1, "age": 0.2}
+    assert block["lambda"] == {"gender": 0.1, "age": 0.2}
     with pytest.raises(ValueError, match=r"objective\.lambda\.hair names nothing to change: there are gender, age"):
-        merged(OBJECTIVE, {"lambda": {"hair": 1.0}}, "objective")
+        merged(block, {"lambda": {"hair": 1.0}}, "objective")

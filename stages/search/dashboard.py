@@ -1,0 +1,162 @@
+"""What the Optuna dashboard shows beside the numbers: notes on studies and trials, and a picture of each trial."""
+
+import io
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import optuna
+import pandas as pd
+from optuna.artifacts import FileSystemArtifactStore, upload_artifact
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, Trial
+
+from stages.search.settings import SCORE, Hyperband, Median, Search
+from stages.search.space import Candidate, Space
+from stages.shared.project import state, tracking_uri
+from stages.shared.tracking import Run
+
+ARTIFACTS = "optuna-artifacts"  # a folder of the project's state, which the dashboard reads
+
+
+def describe_study(study: optuna.Study, space: Space, system: str, dataset: str, result: str = "") -> None:
+    """The study's note, and the names of its objectives."""
+    from optuna_dashboard import save_note  # takes two seconds
+
+    search = space.search
+    study.set_metric_names(metric_names(search))
+    first = ", ".join(f"{number}: {candidate.title}" for number, candidate in enumerate(space.candidates))
+    ranges = "\n".join(f"| `{key}` | {low:.4g} | {high:.4g} |" for key, (low, high) in space.ranges.items())
+    save_note(
+        study,
+        f"""# Weights and margins of {system} on {dataset}
+
+{result or "This study is running, or was interrupted."}
+
+**What a trial is.** A training of {search.epochs} epochs with other weights (`lambda.…`) and margins of the loss terms, judged
+on validation people. Test people are read by `evaluate` alone.
+
+**Objective.** {objective_sentence(search)}
+
+**First trials.** {first}. The others are proposed by `{search.sampler}`. `weighting` says how the losses become one: `fixed`
+with the weights of the trial, or another way.
+
+| searched | from | to |
+|---|---|---|
+{ranges}
+
+**Pruning.** {pruning_sentence(search)}
+
+**How to read it.** *History*: does the best trial still improve? *Parallel coordinates* and *slice*: where good trials lie, on
+logarithmic axes. A weight at the end of its range asks for a wider one (`systems.{system}.search.ranges`). A trial of
+{search.epochs} epochs is no finished training: what was found is trained to the end beside params.yaml's own weights, in the
+study of final trainings.
+""",
+    )
+
+
+def metric_names(search: Search) -> list[str]:
+    """The objectives in words."""
+    return ["validation score" if name == SCORE else f"validation error of {name}" for name in search.objectives]
+
+
+def objective_sentence(search: Search) -> str:
+    """What trials are compared by."""
+    if SCORE in search.objectives:
+        return "The system's validation score at its best epoch; higher is better."
+    if search.is_single:
+        return f"The validation error of {search.objectives[0]} at the best epoch; lower is better."
+    return (
+        f"The validation errors of {', '.join(search.objectives)}, each lower. No trial has all of them lowest: those that no "
+        "other surpasses are the Pareto front, and of these the one with the lowest geometric mean of its errors is chosen (an "
+        "error below 0.01 counts as 0.01)."
+    )
+
+
+def pruning_sentence(search: Search) -> str:
+    """When a trial ends early."""
+    if isinstance(search.pruner, Median):
+        return (
+            f"A trial ends early when its best epoch is below the median of the others' at that epoch, after "
+            f"{search.pruner.warmup_epochs} epochs and {search.pruner.startup_trials} trials."
+        )
+    if isinstance(search.pruner, Hyperband):
+        return (
+            f"Hyperband: one of {search.pruner.factor} trials of a bracket goes on, from epoch {search.pruner.min_epochs} on."
+        )
+    return "None."
+
+
+def describe_trial(trial: Trial, candidate: Candidate, facts: Mapping[str, Any]) -> None:
+    """Attributes of a trial: whose weights it has, and facts such as its epochs, commit and run in MLflow."""
+    if candidate.title:
+        trial.set_user_attr("weights", candidate.title)
+    for name, value in facts.items():
+        trial.set_user_attr(name, value)
+
+
+def run_link(run: Run) -> str:
+    """The address of a run's page: on MLflow's server, or where `make serve` starts one."""
+    address = tracking_uri()
+    server = address.rstrip("/") if address.startswith("http") else "http://127.0.0.1:5000"
+    return f"{server}/#/experiments/{run.client.get_run(run.id).info.experiment_id}/runs/{run.id}"
+
+
+def add_picture(storage: BaseStorage, trial: Trial | FrozenTrial, history: pd.DataFrame) -> None:
+    """A picture of the trial's convergence as its artifact, and a note that shows it.
+
+    One trial has one picture: that of an interrupted process is not drawn again.
+    """
+    from optuna_dashboard import save_note
+    from optuna_dashboard.artifact import get_artifact_path
+
+    if optuna.artifacts.get_all_artifact_meta(trial, storage=storage):
+        return
+    folder = state(ARTIFACTS)
+    folder.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory() as temporary:
+        file = Path(temporary, "convergence.png")
+        file.write_bytes(convergence_png(history))
+        artifact = upload_artifact(
+            artifact_store=FileSystemArtifactStore(str(folder)), file_path=str(file), study_or_trial=trial, storage=storage
+        )
+    if isinstance(trial, Trial):
+        save_note(trial, f"![errors on validation people over epochs]({get_artifact_path(trial, artifact)})")
+
+
+def convergence_png(history: pd.DataFrame) -> bytes:
+    """Each validation error over the epochs, as a share of its maximum, and each unweighted training loss."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, prefix in ((left, "error/"), (right, "train/")):
+        for name in (name for name in history.columns if name.startswith(prefix)):
+            values = history[name].to_numpy(float)
+            highest = max(np.nanmax(np.abs(values)), 1e-9) if prefix == "error/" else 1.0
+            label = name.removeprefix(prefix) + (f" (maximum {highest:.3g})" if prefix == "error/" else "")
+            axes.plot(history["epoch"], values / highest, "o-", ms=3, label=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="epoch")
+        axes.legend(fontsize=8)
+    left.set(ylabel="validation error, share of its maximum")
+    right.set(ylabel="training loss, unweighted", yscale="symlog")
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    return content.getvalue()
+
+
+def result_sentence(best: FrozenTrial, slot: int, names: Sequence[str], title: str, system: str) -> str:
+    """What was found, and how it is taken over."""
+    reached = ", ".join(f"{name} {value:.4g}" for name, value in zip(names, best.values, strict=True))
+    whose = f" ({title})" if title else ""
+    return (
+        f"**Found: trial {slot}{whose}**, {reached}. To take its weights over: "
+        f"`python -m stages.configure --from data/studies/{system}/best.yaml`."
+    )

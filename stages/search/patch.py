@@ -1,0 +1,37 @@
+"""Found weights as a change of params.yaml: a patch, and the command that makes the same change."""
+
+import difflib
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+
+from people.config import Block
+from stages.shared.project import PARAMS
+
+
+def patch(system: str, objective: Block, file: Path = PARAMS) -> str:
+    """The difference of params.yaml from itself with this objective, as `git apply` takes it; empty where there is none.
+
+    Comments are kept. A file that is written otherwise than `stages.configure` writes it is brought into that form, too.
+    """
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 200
+    document = yaml.load(file)
+    lay(document["systems"][system]["objective"], objective)
+    content = BytesIO()
+    yaml.dump(document, content)
+    before, after = (text.splitlines(keepends=True) for text in (file.read_text(), content.getvalue().decode()))
+    return "".join(difflib.unified_diff(before, after, f"a/{file.name}", f"b/{file.name}"))
+
+
+def lay(block: Any, values: Block) -> None:
+    """Put values into a block; an inner block that goes by another name is replaced whole."""
+    for key, value in values.items():
+        inner = block.get(key)
+        if isinstance(value, dict) and isinstance(inner, dict) and inner.get("name") == value.get("name"):
+            lay(inner, value)
+        elif inner != value:
+            block[key] = value

@@ -1,0 +1,107 @@
+"""What a person sees in a browser: the Optuna dashboard on a study, and MLflow's page of a registered model."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import dmt_workspace
+import pytest
+from browser import chromium
+from conftest import users_environment
+from selenium import webdriver
+from selenium.webdriver.common.by import By
+from selenium.webdriver.remote.webelement import WebElement
+from servers import free_port
+
+from stages import tune
+from stages.dashboard import main
+
+pytestmark = pytest.mark.servers
+ROOT = Path(__file__).parent.parent.parent
+
+
+@contextmanager
+def server(command: list[str], folder: Path, **variables: str) -> Iterator["subprocess.Popen[str]"]:
+    """A server that runs in the folder, and has ended with all its processes after the block."""
+    environment = {**users_environment(), "PYTHONPATH": str(ROOT), **variables}
+    process = subprocess.Popen(
+        command, cwd=folder, env=environment, stdout=subprocess.PIPE, text=True, start_new_session=True, bufsize=1
+    )
+    try:
+        yield process
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=30)
+
+
+def text_of(driver: webdriver.Chrome) -> str:
+    return driver.find_element(By.TAG_NAME, "body").text
+
+
+def pictures_of_trials(driver: webdriver.Chrome) -> list[WebElement]:
+    return driver.find_elements(By.CSS_SELECTOR, "img[src*='/artifacts/']")
+
+
+def wait_for(condition: Callable[[], bool], said: Callable[[], str], limit_s: float = 60) -> None:
+    end_s = time.monotonic() + limit_s
+    while not condition():
+        assert time.monotonic() < end_s, said()
+        time.sleep(0.3)
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A project with a finished study of four trials."""
+    folder = tmp_path_factory.mktemp("project")
+    dmt_workspace.write_workspace(folder, search={"trials": 4, "baselines": ["equal"]})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        patch.delenv("OPTUNA_STORAGE", raising=False)
+        patch.setattr(sys, "argv", ["tune", "dmt"])
+        tune.main()
+    return folder
+
+
+def test_the_dashboard_shows_a_study_by_its_name_with_parameters_note_and_pictures(project: Path):
+    port = free_port()
+    with server([sys.executable, "-m", "stages.dashboard", "--port", str(port)], project) as process, chromium() as driver:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        address = line.split()[0]
+        assert re.fullmatch(rf"http://127\.0\.0\.1:{port}/dashboard/studies/\d+", address), line
+        assert "dmt on tumgaid, 4 trials" in line
+        driver.get(address)
+        wait_for(lambda: "validation error of identity" in text_of(driver), lambda: text_of(driver))
+        shown = text_of(driver)
+        assert "dmt on tumgaid, 4 trials" in shown
+        driver.get(f"{address}/note")
+        wait_for(lambda: "Pareto front" in text_of(driver), lambda: text_of(driver))
+        note = text_of(driver)
+        for words in ("Weights and margins of dmt on tumgaid", "lambda.gender", "Found: trial", "First trials. 0: params.yaml"):
+            assert words in note
+        driver.get(f"{address}/trials?numbers=1")
+        wait_for(lambda: "margin.verification" in text_of(driver), lambda: text_of(driver))
+        wait_for(lambda: "equal" in text_of(driver), lambda: text_of(driver))
+        shown = text_of(driver)
+        for words in ("git commit", "MLflow run", "weighting"):
+            assert words in shown
+        wait_for(lambda: bool(pictures_of_trials(driver)), lambda: text_of(driver))
+        pictures = pictures_of_trials(driver)
+        wait_for(lambda: driver.execute_script("return arguments[0].naturalWidth", pictures[0]) > 100, lambda: "no picture")
+
+
+def test_a_port_in_use_is_refused_by_its_number(project: Path, monkeypatch: pytest.MonkeyPatch):
+    port = free_port()
+    with server([sys.executable, "-m", "http.server", str(port), "--bind", "127.0.0.1"], project):
+        time.sleep(1)
+        monkeypatch.chdir(project)
+        monkeypatch.setattr(sys, "argv", ["dashboard", "--port", str(port)])
+        with pytest.raises(SystemExit, match=f"port {port} of 127.0.0.1 is in use"):
+            main()
