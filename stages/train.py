@@ -36,7 +36,8 @@ def main() -> None:
         return
     tags = {"stage": "train", "system": name, "data.digest": trainings.data_digest, "run.key": key}
     facts = {"seed": seed, **trainings.facts, "precision": resolve_precision(trainings.config)}
-    with tracking.interruptible(), tracking.run(name, "train", folder=folder, params=facts, tags=tags) as run, bar:
+    title = f"{name}, trained on {trainings.reads['frames'].name}"
+    with tracking.interruptible(), tracking.run(name, title, folder=folder, params=facts, tags=tags) as run, bar:
         epoch = None
         for epoch in epochs:
             run.log({**epoch.metrics, "seconds": epoch.seconds}, epoch.number)

@@ -26,6 +26,7 @@ import psutil
 import pytest
 from flow_stores import write_checkpoint, write_store
 from prefect_fleet import BIN, Fleet, commit, fleet, processes
+from registry_workspace import write_workspace
 from servers import free_port
 
 from people.storage import file_digest
@@ -128,6 +129,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     folder = tmp_path_factory.mktemp("registry")
     store = write_store(folder / "store", subjects=3)
     checkpoint = write_checkpoint(folder / "checkpoint.pt", store)
+    write_workspace(folder, store)
     selected = {"selected": "trained", "checkpoint": str(checkpoint), "validation_score": -0.5}
     selected["sha256"] = file_digest(checkpoint)
     with pytest.MonkeyPatch.context() as patch:
@@ -274,6 +276,6 @@ def test_a_registered_checkpoint_that_was_replaced_by_a_program_is_not_served_an
     print(f"a registered checkpoint that is a program: serving ended with {code} after {taken_s:.0f} s, nothing executed")
     assert code != 0
     assert not (tmp_path / "executed").exists()
-    assert "checkpoint.pt is no readable checkpoint (it holds other Python objects than tensors" in output
+    assert "checkpoint.pt must have the SHA-256 that was registered" in output
     assert "likely succeed" not in output  # torch's advice to load it all the same
     assert not processes(**{MARK: str(tmp_path / "output")})

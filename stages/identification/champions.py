@@ -39,7 +39,8 @@ def champion(system: str) -> Trained:
         version = mlflow.MlflowClient().get_model_version_by_alias(system, CHAMPION)
     except MlflowException as error:
         raise ValueError(
-            f"{system} has no champion in the registry ({error.error_code}): run dvc repro register@{system}"
+            f"{system} has no champion in the registry ({error.error_code}): run dvc repro register@{system}; where that is "
+            f"up to date, of another registry: dvc repro --force --single-item register@{system}"
         ) from error
     sha256 = version.tags.get(SHA256)
     kept = state("champions", f"{system}-{version.version}-{(sha256 or 'unknown')[:12]}.pt")

@@ -13,6 +13,7 @@ import pytest
 from mlflow import MlflowClient
 
 from stages.shared import databases, tracking
+from stages.shared.project import sqlite_address
 
 ROOT = Path(__file__).parent.parent.parent
 CREATION = {"mlflow": databases.MLFLOW, "optuna": databases.OPTUNA}
@@ -44,7 +45,7 @@ KILLS = [("mlflow", "CREATE TABLE", 3), ("mlflow", "_alembic_tmp_", 1), ("optuna
 
 @pytest.fixture
 def state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    folder = tmp_path / "a b%20?c"  # characters that mean something in an address
+    folder = tmp_path / "a b%20?c#é&"  # characters that mean something in an address
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("PEOPLE_STATE", str(folder))
     for name in ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE"):
@@ -133,6 +134,14 @@ def test_both_are_created_by_one_command_also_by_several_at_once(state: Path):
     assert [process.wait(timeout=200) for process in both] == [0, 0]
     assert is_complete("mlflow", state / "mlflow.db")
     assert is_complete("optuna", state / "optuna.db")
+
+
+def test_an_address_escapes_no_more_than_it_must_and_means_the_file(tmp_path: Path):
+    """MLflow makes the folder that an address names as it is written."""
+    plain, hostile = tmp_path / "Müller & Söhne #1=@:+/mlflow.db", tmp_path / "100%/a%20b?c/mlflow.db"
+    assert sqlite_address(plain) == f"sqlite:///{plain}"
+    for file in (plain, hostile):
+        assert databases.sqlite_file(sqlite_address(file)) == file
 
 
 def test_servers_and_other_databases_are_left_to_their_tool(state: Path, monkeypatch: pytest.MonkeyPatch):

@@ -4,6 +4,7 @@ import io
 import json
 import pickle
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -18,25 +19,27 @@ import numpy as np
 import pytest
 import torch
 from flow_stores import network_for, write_checkpoint, write_store
-from ruamel.yaml import YAML
+from mlflow.artifacts import download_artifacts
+from registry_workspace import (
+    METRICS,
+    TRAINED,
+    TUNED,
+    client,
+    empty_database,
+    registered,
+    registered_checkpoint,
+    use,
+    version_with,
+    without_onnx,
+    write_workspace,
+)
 from torch import nn
 
 from people import checkpoints
-from people.revalidation import revalidate
 from people.storage import file_digest
 from stages import evaluate, register
 from stages.identification import champions
-
-SCORE = {
-    "decisions": ["svm", "softmax_product"],
-    "neighbours": 7,
-    "pca_components": 8,
-    "svm_cost": 10.0,
-    "batch_size": 64,
-    "adapt": {"epochs": 2, "learning_rate": 0.1, "batch_size": 16, "scope": "head"},
-    "bootstrap": {"resamples": 20, "confidence": 0.9},
-    "elapsed_gallery": ["n01", "n02", "n03", "n04"],
-}
+from stages.registration import onnx_export
 
 
 @pytest.fixture(scope="module")
@@ -46,59 +49,35 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def database(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An empty tracking database: making one takes MLflow five seconds."""
-    path = tmp_path_factory.mktemp("mlflow") / "mlflow.db"
-    mlflow.MlflowClient(f"sqlite:///{path}").search_experiments()
-    return path
+    return empty_database(tmp_path_factory.mktemp("mlflow"))
 
 
 @pytest.fixture
 def workspace(tmp_path: Path, store: Path, database: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A project folder with parameters, a trained and a tuned checkpoint, and no tracking server."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    use(tmp_path, monkeypatch)
+    without_onnx(monkeypatch)
     monkeypatch.setattr(sys, "argv", ["stage", "dmt"])
-    block = {"dataset": "tumgaid", "reads": {"frames": str(store), "poses": str(store)}, "score": SCORE}
-    YAML().dump({"seed": 1, "systems": {"dmt": block}}, tmp_path / "params.yaml")
-    write_checkpoint(tmp_path / "data/models/dmt/checkpoint.pt", store, seed=0, score=-0.5)
-    write_checkpoint(tmp_path / "data/studies/dmt/checkpoint.pt", store, seed=1, score=-0.4)
+    write_workspace(tmp_path, store)
     (tmp_path / ".state").mkdir()
     shutil.copy(database, tmp_path / ".state/mlflow.db")
     return tmp_path
 
 
-def registered(store: Path, folder: Path, *, seed: int, score: float, **checkpoint: Any) -> dict[str, Any]:
-    """Register an untrained network with this validation score."""
-    path = write_checkpoint(folder / f"seed-{seed}" / "checkpoint.pt", store, seed=seed, score=score, **checkpoint)
-    selected = {
-        "selected": "trained",
-        "checkpoint": str(path),
-        "sha256": file_digest(path),
-        "validation_score": score,
-    }
-    return register.register("dmt", selected, {"gender.accuracy": 0.7}, {"frames": store, "poses": store})
-
-
-def champion() -> str:
-    return str(mlflow.MlflowClient(register.tracking_uri()).get_model_version_by_alias("dmt", "champion").version)
-
-
 def test_the_checkpoint_with_the_higher_validation_score_is_evaluated_and_of_equals_the_trained_one(
     workspace: Path, store: Path
 ) -> None:
-    paths = {"trained": workspace / "data/models/dmt/checkpoint.pt", "tuned": workspace / "data/studies/dmt/checkpoint.pt"}
-    assert evaluate.select(paths)["selected"] == "tuned"
-    write_checkpoint(paths["tuned"], store, seed=1, score=-0.5)
-    selection = evaluate.select(paths)
+    assert evaluate.select("dmt", 1)["selected"] == "tuned"
+    write_checkpoint(TUNED, store, seed=1, score=-0.5)
+    selection = evaluate.select("dmt", 1)
     assert selection["selected"] == "trained"
-    assert selection["sha256"] == file_digest(paths["trained"])
+    assert selection["sha256"] == file_digest(TRAINED)
 
 
 def test_a_validation_score_that_is_not_finite_selects_nothing(workspace: Path, store: Path) -> None:
-    paths = {"trained": workspace / "data/models/dmt/checkpoint.pt", "tuned": workspace / "data/studies/dmt/checkpoint.pt"}
-    write_checkpoint(paths["trained"], store, score=float("nan"))
+    write_checkpoint(TRAINED, store, score=float("nan"))
     with pytest.raises(ValueError, match=r"must be a finite number.* train trained again"):
-        evaluate.select(paths)
+        evaluate.select("dmt", 1)
 
 
 def test_metrics_that_are_not_defined_are_refused_by_name() -> None:
@@ -127,22 +106,56 @@ def test_evaluating_twice_writes_the_same_bytes_and_prints_the_table(
 
 def test_a_checkpoint_changed_after_evaluation_is_not_registered(workspace: Path, store: Path) -> None:
     evaluate.main()
-    write_checkpoint(workspace / "data/studies/dmt/checkpoint.pt", store, seed=3, score=-0.1)
+    write_checkpoint(TUNED, store, seed=3, score=-0.1)
     with pytest.raises(ValueError, match="was judged; run evaluate again"):
         register.main()
 
 
-def test_the_first_is_champion_a_worse_one_is_not_a_better_one_is(workspace: Path, store: Path) -> None:
-    first = registered(store, workspace, seed=1, score=-0.4)
-    worse = registered(store, workspace, seed=2, score=-0.5)
-    assert (first["champion_version"], worse["version"], worse["champion_version"]) == ("1", "2", "1")
-    assert "the champion stays" in worse["why"]
-    better = registered(store, workspace, seed=3, score=-0.3)
-    assert (better["version"], better["champion_version"], champion()) == ("3", "3", "3")
-    tags = mlflow.MlflowClient(register.tracking_uri()).get_model_version("dmt", "3").tags
-    assert tags["validation.score"] == "-0.3"
-    assert tags["test.gender.accuracy"] == "0.7"
-    assert {"data.digest", "git.sha", "checkpoint.sha256"} <= set(tags)
+def test_a_version_has_few_tags_and_its_model_has_the_metrics_of_the_test(workspace: Path, store: Path) -> None:
+    entry = registered(store, workspace, seed=1, score=-0.4)
+    version = client().get_model_version("dmt", entry["version"])
+    assert set(version.tags) == {
+        "checkpoint.sha256", "checkpoint.selected", "data.digest", "validation.score", "validation.errors",
+        "validation.impostors", "git.sha",
+    }  # fmt: skip
+    assert version.tags["validation.score"] == "-0.4"
+    model = mlflow.get_logged_model(mlflow.models.get_model_info(f"models:/dmt/{version.version}").model_id)
+    assert {metric.key: metric.value for metric in model.metrics or []} == {
+        f"test.{name}": value for name, value in METRICS.items()
+    }
+
+
+def test_a_person_can_read_what_a_model_is_and_call_it_as_its_page_says(workspace: Path, store: Path) -> None:
+    entry = registered(store, workspace, seed=1, score=-0.4)
+    model, version = client().get_registered_model("dmt"), client().get_model_version("dmt", entry["version"])
+    assert "Serving of DMT: from windows of optical flow" in model.description
+    assert "- gender.accuracy: 0.7 (0.6 to 0.8)" in version.description
+    for text in (model.description, version.description):
+        assert "docs/responsible-use.md" in text
+        assert len(text) <= 5000
+    called: dict[str, Any] = {}
+    exec(model.description.split("```python\n")[1].split("```")[0], called)
+    assert {"identity_log_probability", "signature", "gender_probability", "age_years"} <= set(called["answers"])
+
+
+def test_the_lineage_the_card_and_the_graphs_accompany_the_checkpoint(
+    workspace: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    graph = tmp_path / "graphs"
+    graph.mkdir()
+    (graph / "network.onnx").write_bytes(b"a graph")
+
+    class Exported:
+        path = graph
+
+    monkeypatch.setattr(onnx_export, "export", lambda *_: Exported)
+    entry = registered(store, workspace, seed=1, score=-0.4)
+    (tmp_path / "fetched").mkdir()
+    files = Path(download_artifacts("models:/dmt@champion", dst_path=str(tmp_path / "fetched")), "artifacts")
+    assert sorted(path.name for path in files.iterdir()) == ["checkpoint.pt", "graphs", "lineage.json", "model_card.md"]
+    assert (files / "graphs/network.onnx").read_bytes() == b"a graph"
+    assert json.loads((files / "lineage.json").read_text())["checkpoint"]["sha256"] == entry["checkpoint_sha256"]
+    assert "## Consent and licence" in (files / "model_card.md").read_text()
 
 
 def test_the_same_checkpoint_twice_is_one_version(workspace: Path, store: Path) -> None:
@@ -152,52 +165,31 @@ def test_the_same_checkpoint_twice_is_one_version(workspace: Path, store: Path) 
     assert "already" in again["why"]
 
 
-def test_a_champion_of_other_data_is_scored_again_on_the_present_data(workspace: Path, store: Path) -> None:
-    other = write_store(workspace / "other", subjects=3, seed=9)
-    registered(other, workspace, seed=1, score=99.0)
-    entry = registered(store, workspace, seed=2, score=-99.0)
-    reads = {"frames": store, "poses": store}
-    scores = [revalidate(workspace / f"seed-{seed}" / "checkpoint.pt", reads)["score"] for seed in (1, 2)]
-    assert entry["champion_version"] == ("2" if scores[1] > scores[0] else "1")
-    assert "both scored again on today's validation subjects" in entry["why"]
-    assert f"{scores[0]:.6f}" in entry["why"]
-
-
-def test_a_champion_that_cannot_be_scored_is_replaced_and_the_reason_is_given(
-    workspace: Path, store: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    other = write_store(workspace / "other", subjects=3, seed=9)
-    with monkeypatch.context() as patched:
-        patched.setattr(register, "impostors", lambda *_: None)  # it could be measured when the version was registered
-        registered(other, workspace, seed=1, score=99.0, window_frames=50)  # today's clips have 11
-    entry = registered(store, workspace, seed=2, score=-99.0)
-    assert (entry["champion_version"], champion()) == ("2", "2")
-    assert "version 1 of dmt cannot be scored" in entry["why"]
-    assert "window of 50" in entry["why"]
-
-
-def test_a_version_scored_by_other_tasks_does_not_become_champion(workspace: Path, store: Path) -> None:
-    registered(store, workspace, seed=1, score=-0.4, errors=("age", "combined", "identity"))
-    entry = registered(store, workspace, seed=2, score=-0.1, errors=("combined", "identity"))
-    assert (entry["version"], entry["champion_version"], champion()) == ("2", "1", "1")
-    assert "scored by combined, identity, champion 1 by age, combined, identity" in entry["why"]
-
-
 def test_a_version_that_cannot_be_scored_is_refused(workspace: Path, store: Path) -> None:
     registered(store, workspace, seed=1, score=0.0)
     other = write_store(workspace / "other", subjects=3, seed=9)
     with pytest.raises(ValueError, match="window of 50"):
         registered(other, workspace, seed=2, score=0.0, window_frames=50)
-    assert champion() == "1"
+    assert version_with("champion") == "1"
 
 
-def test_the_model_is_logged_to_the_run_that_trained_it(workspace: Path, store: Path) -> None:
+def test_the_model_is_logged_by_a_run_of_its_own_below_the_one_that_trained_it_whose_times_stay(
+    workspace: Path, store: Path
+) -> None:
     path = write_checkpoint(workspace / "seed-1/checkpoint.pt", store, seed=1, score=-0.4)
-    client, experiment = register.tracking.connect("dmt")
-    run = client.create_run(experiment)
-    client.set_tag(run.info.run_id, "checkpoint.sha256", file_digest(path))
-    assert registered(store, workspace, seed=1, score=-0.4)["run_id"] == run.info.run_id
-    assert client.get_run(run.info.run_id).info.status == "FINISHED"
+    connected, experiment = register.tracking.connect("dmt")
+    run_id = connected.create_run(experiment).info.run_id
+    connected.set_tag(run_id, "checkpoint.sha256", file_digest(path))
+    connected.set_terminated(run_id, "FINISHED", end_time=12345)
+    before = connected.get_run(run_id)
+    entry = registered(store, workspace, seed=1, score=-0.4)
+    after, own = connected.get_run(run_id), connected.get_run(entry["run_id"])
+    assert (after.info, after.data.tags) == (before.info, before.data.tags)
+    assert own.info.run_id != run_id
+    assert own.info.status == "FINISHED"
+    assert own.data.tags["mlflow.parentRunId"] == entry["training_run_id"] == run_id
+    assert own.info.run_name == f"dmt, the trained checkpoint {file_digest(path)[:8]} registered"
+    assert connected.get_model_version("dmt", "1").tags["training.run_id"] == run_id
 
 
 def test_the_champion_is_served_outside_the_project_with_the_outputs_of_the_network(workspace: Path, store: Path) -> None:
@@ -272,7 +264,7 @@ def test_a_fetched_champion_that_is_damaged_is_fetched_again(
 
 def test_a_champion_that_is_damaged_in_the_registry_is_named_and_not_kept(workspace: Path, store: Path) -> None:
     registered(store, workspace, seed=1, score=-0.4)
-    (checkpoint,) = [path for path in Path(".state/mlruns").rglob("checkpoint.pt") if path.is_file()]
+    checkpoint = registered_checkpoint()
     checkpoint.write_bytes(with_another_byte(checkpoint.read_bytes()))
     for _ in range(2):
         with pytest.raises(
@@ -323,8 +315,13 @@ def test_a_registered_checkpoint_that_was_replaced_by_a_program_is_refused_by_na
     workspace: Path, store: Path, write: Callable[[Path, Payload], None]
 ) -> None:
     registered(store, workspace, seed=1, score=-0.4)
-    (checkpoint,) = [path for path in Path(".state/mlruns").rglob("checkpoint.pt") if path.is_file()]
+    checkpoint = registered_checkpoint()
     write(checkpoint, Payload(workspace / "executed"))
+    with pytest.raises(mlflow.MlflowException, match=r"must have the SHA-256 that was registered, \w{64}, got \w{64}"):
+        mlflow.pyfunc.load_model("models:/dmt@champion")
+    (description,) = Path(".state/mlruns").rglob("MLmodel")  # the digest in the model's own folder is replaced too
+    (registered_digest,) = re.findall(r"checkpoint_sha256: (\w{64})", description.read_text())
+    description.write_text(description.read_text().replace(registered_digest, file_digest(checkpoint)))
     with pytest.raises(ValueError, match=r"checkpoint\.pt is no readable .*it holds other Python objects") as refused:
         mlflow.pyfunc.load_model("models:/dmt@champion")
     assert "weights_only" not in str(refused.value)

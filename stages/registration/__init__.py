@@ -1,0 +1,1 @@
+"""What a registered version carries beside its weights: where it came from, its model card, and its ONNX files."""

@@ -1,0 +1,66 @@
+"""What a person reads on the page of a registered model in MLflow: Markdown."""
+
+from typing import Any
+
+from mlflow.models import ModelSignature
+from mlflow.types import TensorSpec
+
+from people import systems
+from stages.shared import tracking
+
+MAX_CHARS = 5000  # of a description in MLflow's tables
+EXAMPLE_SIZE = 16  # of the axes that may have any size, in examples
+CONSENT = (
+    "Gait, faces and photos of people are biometric data. The terms of the data set that the weights were trained on hold for "
+    "the weights too, and people who are told apart by them must have consented: see `docs/responsible-use.md`."
+)
+
+
+def of_model(system: str, signature: ModelSignature, experiment_id: str) -> str:
+    """Of a system's registered model: what it answers, how it is called, what its aliases mean."""
+    serving = systems.find(system, "serving")
+    return shortened(
+        f"{first_line(serving)}\n\n"
+        f"- `{tracking.CHAMPION}`: the version to use. Another one takes its place if it scores higher on the validation "
+        "people of the same data, by more than the noise of who they are.\n"
+        f"- `{tracking.CHALLENGER}`: the version that was registered last and is not the champion.\n"
+        f"- Runs: [experiment {system}](#/experiments/{experiment_id}/runs)\n\n"
+        f"### How to use it\n\n{example_call(system, signature)}\n\n"
+        f"{paragraphs(serving.predict)}\n\n### Licence and consent\n\n{CONSENT}\n"
+    )
+
+
+def example_call(system: str, signature: ModelSignature) -> str:
+    """Python that loads the champion and calls it."""
+    shapes = example_shapes(signature).items()
+    arrays = "\n".join(f'    "{name}": np.zeros({shape}, np.float32),' for name, shape in shapes)
+    outputs = ", ".join(str(output.name) for output in signature.outputs)
+    return (
+        "```python\nimport mlflow\nimport numpy as np\n\n"
+        f'model = mlflow.pyfunc.load_model("models:/{system}@{tracking.CHAMPION}")  # with MLFLOW_TRACKING_URI set\n'
+        f"answers = model.predict({{\n{arrays}\n}})  # {outputs}\n```"
+    )
+
+
+def example_shapes(signature: ModelSignature) -> dict[str, tuple[int, ...]]:
+    """The shapes of the inputs with one sample, and `EXAMPLE_SIZE` where any size goes."""
+    shapes = {str(spec.name): spec.shape[1:] for spec in signature.inputs if isinstance(spec, TensorSpec)}
+    return {name: (1, *(EXAMPLE_SIZE if axis < 0 else axis for axis in shape)) for name, shape in shapes.items()}
+
+
+def first_line(documented: Any) -> str:
+    """The first line of a docstring."""
+    return (documented.__doc__ or "").strip().partition("\n")[0]
+
+
+def paragraphs(documented: Any) -> str:
+    """A docstring without its indentation."""
+    return "\n".join(line.strip() for line in (documented.__doc__ or "").strip().splitlines())
+
+
+def shortened(text: str) -> str:
+    """The text as it fits into MLflow's tables, cut at the end of a line."""
+    if len(text) <= MAX_CHARS:
+        return text
+    note = "\n\n(shortened; the whole is in model_card.md among the files of a version)\n"
+    return text[: MAX_CHARS - len(note)].rpartition("\n")[0] + note
