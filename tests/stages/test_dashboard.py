@@ -6,12 +6,14 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import dmt_workspace
 import pytest
+import registry_workspace
 from browser import chromium
 from conftest import users_environment
 from selenium import webdriver
@@ -19,7 +21,7 @@ from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
 from servers import free_port
 
-from stages import tune
+from stages import register, train, tune
 from stages.dashboard import main
 
 pytestmark = pytest.mark.servers
@@ -95,6 +97,46 @@ def test_the_dashboard_shows_a_study_by_its_name_with_parameters_note_and_pictur
         wait_for(lambda: bool(pictures_of_trials(driver)), lambda: text_of(driver))
         pictures = pictures_of_trials(driver)
         wait_for(lambda: driver.execute_script("return arguments[0].naturalWidth", pictures[0]) > 100, lambda: "no picture")
+
+
+def test_mlflows_pages_of_the_champion_and_of_its_training_show_what_it_is_and_what_it_was_trained_with(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+):
+    registry_workspace.use(project, monkeypatch)
+    monkeypatch.setattr(sys, "argv", ["train", "dmt"])
+    train.main()
+    reads = {slot: Path("data/flow/rhythms") for slot in ("frames", "poses")}
+    judged = registry_workspace.selected(Path("data/models/dmt/checkpoint.pt"), -0.4)
+    entry = register.register("dmt", judged, registry_workspace.METRICS, reads, confidence=0.9, seed=3)
+    trained = registry_workspace.client().get_experiment_by_name("dmt")
+    assert trained is not None
+    (run,) = registry_workspace.client().search_runs([trained.experiment_id], "tags.stage = 'train'")
+    port = free_port()
+    command = [sys.executable, "-m", "mlflow", "server", "--workers", "1", "--host", "127.0.0.1", "--port", str(port)]
+    variables = {
+        "MLFLOW_BACKEND_STORE_URI": f"sqlite:///{project}/.state/mlflow.db",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+    }
+    with server(command, project, **variables), chromium() as driver:
+        wait_for(lambda: answers(f"http://127.0.0.1:{port}/health"), lambda: "no MLflow")
+        driver.get(f"http://127.0.0.1:{port}/#/models/dmt/versions/{entry['version']}")
+        wait_for(lambda: "gender.accuracy" in text_of(driver), lambda: text_of(driver))
+        shown = text_of(driver)
+        for words in ("champion", "checkpoint.sha256", "responsible-use", "load_model"):
+            assert words in shown
+        driver.get(f"http://127.0.0.1:{port}/#/experiments/{trained.experiment_id}/runs/{run.info.run_id}")
+        wait_for(lambda: "objective.lambda.gender" in text_of(driver), lambda: text_of(driver))
+        shown = text_of(driver)
+        for words in ("dmt, trained on rhythms", "error/gender", "train/total", "training.learning_rate"):
+            assert words in shown, shown
+
+
+def answers(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(address, timeout=5) as response:
+            return response.status == 200
+    except OSError:
+        return False
 
 
 def test_a_port_in_use_is_refused_by_its_number(project: Path, monkeypatch: pytest.MonkeyPatch):
