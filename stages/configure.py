@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
-from ruamel.yaml.comments import CommentedMap, CommentedSeq
+from ruamel.yaml.comments import CommentedMap
 from ruamel.yaml.error import YAMLError
-from ruamel.yaml.representer import RoundTripRepresenter
 
 from people import datasets
 from people.storage import write_atomic
 from stages.shared.param_blocks import check_changed, nearest
-from stages.shared.project import PARAMS
+from stages.shared.project import PARAMS, on_one_line, round_trip
 
 PROFILES = Path(__file__).parent / "profiles"
 BLOCKS_PER_DATASET = ("datasets", "validate", "flow", "silhouettes", "poses", "crops", "foregrounds", "scenes")
@@ -118,10 +117,7 @@ def configure(path: Path, changes: list[Change]) -> list[str]:
 
     The lines say what was changed.
     """
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 200
-    yaml.representer.add_representer(type(None), _null)
+    yaml = round_trip()
     document = yaml.load(path)
     refuse_old_keys(path, document)
     before = deepcopy(document)
@@ -210,20 +206,6 @@ def add(document: dict[str, Any], key: tuple[str, ...], block: Any) -> list[str]
         return []
     document[key[0]][key[1]] = CommentedMap({name: on_one_line(value) for name, value in block.items()})
     return [f"{'.'.join(key)}: its whole block is set"]
-
-
-def _null(representer: RoundTripRepresenter, _: None) -> Any:
-    """Nothing written as a word: ruamel would leave the place empty."""
-    return representer.represent_scalar("tag:yaml.org,2002:null", "null")
-
-
-def on_one_line(value: Any) -> Any:
-    """Lists and short mappings as params.yaml writes them."""
-    if not isinstance(value, list | dict):
-        return value
-    line = CommentedSeq(value) if isinstance(value, list) else CommentedMap(value)
-    line.fa.set_flow_style()
-    return line
 
 
 if __name__ == "__main__":

@@ -5,10 +5,8 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from people.config import Block
-from stages.shared.project import PARAMS
+from stages.shared.project import PARAMS, on_one_line, round_trip
 
 
 def patch(system: str, objective: Block, file: Path = PARAMS) -> str:
@@ -16,10 +14,10 @@ def patch(system: str, objective: Block, file: Path = PARAMS) -> str:
 
     Comments are kept. A file that is written otherwise than `stages.configure` writes it is brought into that form, too.
     """
-    yaml = YAML()
-    yaml.preserve_quotes = True
-    yaml.width = 200
+    yaml = round_trip()
     document = yaml.load(file)
+    if document["systems"][system]["objective"] == objective:
+        return ""
     lay(document["systems"][system]["objective"], objective)
     content = BytesIO()
     yaml.dump(document, content)
@@ -34,4 +32,4 @@ def lay(block: Any, values: Block) -> None:
         if isinstance(value, dict) and isinstance(inner, dict) and inner.get("name") == value.get("name"):
             lay(inner, value)
         elif inner != value:
-            block[key] = value
+            block[key] = on_one_line(value)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ruamel.yaml import YAML
+from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 PARAMS = Path("params.yaml")
 EXPERIMENTS = (".dvc", "tmp", "exps")  # the folder in which DVC runs experiments in copies of the workspace
@@ -32,6 +33,26 @@ def params(*keys: str) -> Any:
             )
         value = value[key]
     return value
+
+
+def round_trip() -> YAML:
+    """A reader and writer of params.yaml that keeps its comments and its form; nothing is written as the word null."""
+    yaml = YAML()
+    yaml.preserve_quotes = True
+    yaml.width = 200
+    yaml.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
+    return yaml
+
+
+def on_one_line(value: Any) -> Any:
+    """Lists and short mappings as params.yaml writes them."""
+    if not isinstance(value, list | dict):
+        return value
+    line = CommentedSeq(value) if isinstance(value, list) else CommentedMap(value)
+    line.fa.set_flow_style()
+    return line
 
 
 def argument(name: str, description: str | None) -> str:

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,12 +10,15 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FrozenTrial, TrialState, create_trial
+from ruamel.yaml import YAML
 
 from people.training.system import Phase
 from stages.search import choice, proposals, settings
+from stages.search.patch import patch
 from stages.search.settings import Search
 from stages.search.space import Candidate, Space, search_space
 
+ROOT = Path(__file__).parent.parent.parent
 OBJECTIVE = {
     "lambda": {"gender": 0.1, "age": 0.2, "verification": 0.0},
     "margin": {"verification": 0.5},
@@ -286,6 +290,17 @@ def test_the_importance_of_a_weight_that_decides_is_the_larger_one():
     assert table.idxmax() == "lambda.gender"
     assert float(table["lambda.gender"]) > 0.8
     assert len(choice.importances(own, trials[:3])) == 0, "three trials say nothing"
+
+
+def test_a_patch_changes_the_found_values_and_no_other_line_of_params_yaml(tmp_path: Path):
+    file = ROOT / "params.yaml"
+    objective = YAML(typ="safe").load(file)["systems"]["dmt"]["objective"]
+    assert patch("dmt", objective, file) == ""
+    found = {**objective, "lambda": {**objective["lambda"], "gender": 0.321}, "weighting": {"name": "pcgrad"}}
+    lines = [line for line in patch("dmt", found, file).splitlines() if line.startswith(("+ ", "- "))]
+    assert [line[0] for line in lines] == ["-", "+"] * 2
+    assert "gender: 0.321" in lines[1]
+    assert "weighting: {name: pcgrad}" in lines[3]
 
 
 def test_a_study_in_memory_leaves_no_message_and_no_trial_in_the_real_one():
