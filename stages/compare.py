@@ -10,7 +10,7 @@ started again it goes on where it was.
 """
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from people.storage import facts_digest
 from people.training import loop
 from people.training.train_config import launch
 from people.training.validation_errors import COMBINED
+from stages.shared import tracking
 from stages.shared.problem import Trainings
 from stages.shared.progress import Bar
 from stages.shared.project import ERROR, output, params, remove, state
@@ -42,15 +43,16 @@ def main() -> None:
     seeds = range(seed, seed + settings["seeds"])
     key = facts_digest(settings=settings, runs=[loop.phases_key(each, seed) for each in phases.values()])
     folder = state("checkpoints", "compare", name, key[:16])
-    epochs = sum(phase.config.epochs for each in phases.values() for phase in each)
+    count = sum(phase.config.epochs for each in phases.values() for phase in each)
     curves = []
-    with Bar(epochs * len(seeds), name, shown=fabric.is_global_zero) as bar:
+    with tracking.interruptible(), Bar(count * len(seeds), name, shown=fabric.is_global_zero) as bar:
         for number, (variant, each) in enumerate(phases.items()):
             for each_seed in seeds:
                 run_folder = folder / f"{number}-{each_seed}"
-                for epoch in loop.fit_phases(
-                    each, seed=each_seed, fabric=fabric, checkpoint_folder=run_folder, on_step=bar.step
-                ):
+                epochs = loop.fit_phases(each, seed=each_seed, fabric=fabric, checkpoint_folder=run_folder, on_step=bar.step)
+                if fabric.is_global_zero:
+                    epochs = logged(trainings, each, variant, each_seed, run_folder, epochs)
+                for epoch in epochs:
                     bar.epoch(epoch)
                     if epoch.phase == each[-1].problem.phase:
                         curves.append(point(variant, each_seed, epoch, each[-1].problem.objective.MAIN_ERROR))
@@ -61,6 +63,21 @@ def main() -> None:
             table.to_csv(written / "curves.csv", index=False)
             areas(table).to_csv(written / "areas.csv", index=False)
         remove(folder)
+
+
+def logged(
+    trainings: Trainings, phases: Sequence[loop.Training], variant: str, seed: int, folder: Path, epochs: Iterable[loop.Epoch]
+) -> Iterator[loop.Epoch]:
+    """The epochs of a variant's training, each logged to a run of its own in MLflow."""
+    name, epoch = trainings.system, None
+    tags = {"stage": "compare", "system": name, "variant": variant, "data.digest": trainings.data_digest}
+    facts = {"seed": seed, "variant": variant, **phases[-1].problem.config, "training": trainings.block["training"]}
+    with tracking.run(name, f"{name}, variant {variant}, seed {seed}", folder=folder, params=facts, tags=tags) as run:
+        for epoch in epochs:
+            run.log(epoch.metrics, epoch.number)
+            yield epoch
+        assert epoch is not None
+        run.log_convergence(epoch.history)
 
 
 def selected(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:

@@ -73,8 +73,8 @@ def found_objective(file: Path) -> list[Change]:
     """The values of the objective that a study found, from its best.yaml; a block that goes by its name is one value."""
     try:
         found = YAML(typ="safe", pure=True).load(file.read_text())
-        system, objective = found["system"], found["objective"]
-    except (OSError, UnicodeError, YAMLError, KeyError, TypeError) as error:
+        system, objective = found["system"], dict(found["objective"])
+    except (OSError, UnicodeError, YAMLError, KeyError, TypeError, ValueError) as error:
         raise SystemExit(
             f"--from wants a best.yaml that `python -m stages.tune SYSTEM` wrote, {file} is none ({error}). "
             "Nothing was changed."
@@ -118,7 +118,8 @@ def configure(path: Path, changes: list[Change]) -> list[str]:
     The lines say what was changed.
     """
     yaml = round_trip()
-    document = yaml.load(path)
+    original = path.read_bytes()
+    document = yaml.load(original.replace(b"\r\n", b"\n"))
     refuse_old_keys(path, document)
     before = deepcopy(document)
     lines, changed = [], {}
@@ -137,7 +138,7 @@ def configure(path: Path, changes: list[Change]) -> list[str]:
         raise SystemExit(f"{error}. Nothing was changed.") from error
     content = BytesIO()
     yaml.dump(document, content)
-    write_atomic(path, content.getvalue())
+    write_atomic(path, content.getvalue().replace(b"\n", b"\r\n") if b"\r\n" in original else content.getvalue())
     return lines or ["nothing to change"]
 
 

@@ -81,11 +81,13 @@ def select(system: str, seed: int) -> dict[str, Any]:
     found = folder / "finals" / f"{FOUND}-seed{seed}" / "checkpoint.pt"
     if found.is_file():
         paths["tuned"] = found
+    weights = {name: {"trained": PARAMS, "tuned": FOUND}[name] for name in paths}
+    seeds = set.intersection(*(set(finals.loc[finals["weights"] == whose, "seed"]) for whose in weights.values())) - {seed}
     merits, scores = {}, {}
     for name, path in paths.items():
         validation = checkpoints.read(path)["validation"]
         scores[name] = float(validation["score"])
-        others = finals[(finals["weights"] == {"trained": PARAMS, "tuned": FOUND}[name]) & (finals["seed"] != seed)]
+        others = finals[(finals["weights"] == weights[name]) & finals["seed"].isin(sorted(seeds))]
         rows = [{SCORE: scores[name], **{f"{ERROR}{error}": value for error, value in validation["errors"].items()}}]
         rows += [dict(zip(others.columns, row, strict=True)) for row in others.itertuples(index=False)]
         merits[name] = float(np.mean([merit(search, row) for row in rows]))

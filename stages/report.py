@@ -61,6 +61,22 @@ def main(system: str) -> None:
     with output(Path("data/report", system)) as folder:
         folder.mkdir()
         (folder / "index.html").write_text(page)
+    log_page(Path("data/report", system, "index.html"), json.loads(Path("data/registry", f"{system}.json").read_text()))
+
+
+def log_page(page: Path, entry: dict[str, Any]) -> None:
+    """Log the page to the run in MLflow that registered the version; a run that is not in this database is told."""
+    from mlflow.exceptions import MlflowException  # the import takes a second
+
+    from stages.shared import tracking
+
+    client, _ = tracking.connect(entry["model"])
+    try:
+        client.log_artifact(entry["run_id"], str(page))
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+            raise
+        print(f"the report is not in MLflow: its database has no run {entry['run_id']} (docs/registry.md)")
 
 
 def search(folder: Path) -> dict[str, Any]:

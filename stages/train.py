@@ -46,6 +46,7 @@ def main() -> None:
         with output(Path("data/models", name)) as written:
             write_model(written, epoch)
             (written / "summary.json").write_text(json.dumps(summary(phases, epoch), indent=2) + "\n")
+        run.log_convergence(epoch.history)
         run.tag(checkpoint__sha256=file_digest(Path("data/models", name, "checkpoint.pt")))
     remove(folder)
 

@@ -88,9 +88,11 @@ class Tuning:
             dashboard.describe_study(self.study, self.space, name, self.trainings.block["dataset"])
             self.study.set_user_attr("described", True)
 
-    def _study(self, key: str, title: str, directions: Sequence[StudyDirection]) -> optuna.Study:
+    def _study(
+        self, key: str, title: str, directions: Sequence[StudyDirection], *, include_finished: bool = False
+    ) -> optuna.Study:
         with file_lock(state("optuna.lock")):  # only one process may choose the number of a new study
-            return open_study(self.storage, key, title, directions, include_finished=self.trials_only)
+            return open_study(self.storage, key, title, directions, include_finished=include_finished or self.trials_only)
 
     @property
     def changes(self) -> dict[str, Any]:
@@ -137,10 +139,10 @@ class Tuning:
                     trial.report(merits[-1] if SCORE in self.search.objectives else -merits[-1], len(merits))
                 if len(merits) < self.search.epochs and self._is_pruned(trial, merits):
                     break
+            assert epoch is not None
             pruned = len(merits) < self.search.epochs
             run.tag(pruned=pruned)
-        assert epoch is not None
-        dashboard.add_picture(self.storage, trial, epoch.history)
+            dashboard.add_picture(self.storage, trial, run.log_convergence(epoch.history))
         if pruned:
             bar.skip(self.search.epochs - len(merits))
             for file in self.trial_folder(slot).rglob(loop.STATE_FILE):
@@ -191,15 +193,27 @@ class Tuning:
         """The final trainings, in their order."""
         return finals.finals(self.space, proposals.candidate_of(self.best()), self.seed)
 
+    def completed_finals(self) -> list[finals.Final]:
+        """The final trainings that came to their end; a line says of each other one why it did not."""
+        listed = self.final_trainings()
+        trials = slots(self.finals_study, len(listed)) if self.finals_study else []
+        ended = []
+        for final, trial in zip(listed, trials, strict=True):
+            if reason := trial.user_attrs.get(REASON):
+                tqdm.write(f"{self.name}: {final.weights} weights, seed {final.seed}, are not in finals.csv: {reason}")
+            else:
+                ended.append(final)
+        return ended
+
     def run_finals(self, parent: tracking.Run) -> None:
         """Train the chosen weights and those beside them to the end: slots of a study of their own."""
         listed = self.final_trainings()
         if not listed:
             return
         title = f"{self.title}, {len(listed)} final trainings"
-        self.finals_study = self._study(
-            facts_digest(finals=self.key, best=listed[0].objective), title, [StudyDirection.MAXIMIZE]
-        )
+        key = facts_digest(finals=self.key, best=listed[0].objective)
+        is_finished = bool(self.study.user_attrs.get(FINISHED))  # by another process, and these trainings with it
+        self.finals_study = self._study(key, title, [StudyDirection.MAXIMIZE], include_finished=is_finished)
         self.finals_study.set_metric_names(["validation score"])
         epochs = sum(training.config.epochs for training in self.trainings.phases(devices=1))
         with Bar(len(listed) * epochs, self.name) as bar:
@@ -227,13 +241,13 @@ class Tuning:
                 bar.epoch(epoch)
             assert epoch is not None
             run.tag(checkpoint__sha256=hashlib.sha256(serialize(epoch.best)).hexdigest())
-        dashboard.add_picture(self.storage, trial, epoch.history)
+            dashboard.add_picture(self.storage, trial, run.log_convergence(epoch.history))
         return epoch.best["validation"]["score"]
 
     def finish(self, folder: Path, parent: tracking.Run) -> None:
         """Write the outputs, once for all processes that share this folder, and mark the studies as finished."""
         written_key = f"written to {folder.resolve()} on {tracking.host()}"
-        if self.study.user_attrs.get(written_key):
+        if self.study.user_attrs.get(written_key) and self.study.user_attrs.get(FINISHED):
             return
         trials, best = slots(self.study, self.search.trials), self.best()
         candidate = proposals.candidate_of(best)
@@ -242,7 +256,7 @@ class Tuning:
         with output(folder) as partial:
             partial.mkdir(parents=True)
             trained = []
-            for final in self.final_trainings():  # from their checkpoints, or trained again if another machine has those
+            for final in self.completed_finals():  # from their checkpoints, or trained again if another machine has those
                 *_, epoch = self.epochs(final.objective, self.folder / final.folder, None, seed=final.seed, devices=1)
                 write_model(partial / "finals" / final.folder, epoch)
                 trained.append((final, epoch, file_digest(partial / "finals" / final.folder / "checkpoint.pt")))

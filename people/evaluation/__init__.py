@@ -12,6 +12,7 @@ from people.evaluation import (
     reranking,
     results,
     retrieval,
+    subgroups,
 )
 from people.protocols.image_set import ImageSet
 from people.protocols.photo_set import PhotoSet
@@ -32,4 +33,5 @@ __all__ = [
     "reranking",
     "results",
     "retrieval",
+    "subgroups",
 ]

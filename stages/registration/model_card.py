@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from people import systems
+from people.age_bands import AGE_BANDS, band_name
 from people.storage.store import Store
 from stages.registration import lineage
 from stages.registration.lineage import Record
@@ -19,9 +20,9 @@ from stages.shared.project import params
 
 METRICS = Path("data/metrics")
 MAX_ROWS, MAX_COLUMNS = 40, 16  # of a table in the card; larger ones stay among the stage's outputs
+SUBGROUP_TABLE = "subgroups"  # of every system: people.evaluation.subgroups
 MAX_SHORT_CHARS, HEADLINES = 1500, 6
 PROBES = ("probes", "images")  # columns with the names of probe sets, which are recordings of one condition
-AGE_BANDS = ((0, 18), (18, 30), (30, 45), (45, 60), (60, 200))  # years, the upper end not included
 RENDERED = ("parametric", "kinectgait", "cmumocap")
 SOURCES = {
     "parametric": "rendered people who move as the project's own walker says: nobody was recorded",
@@ -36,7 +37,7 @@ TERMS = {
     "official": "The terms of the data set's authors hold for weights that were learned from it, too; many allow research "
     "alone. Read them before the weights leave your hands.",
 }
-# A table has results by a subgroup where it has a column of one of these names.
+# A table has results by a subgroup where it has a column of one of these names, or rows of this group.
 SUBGROUPS = {
     "gender": ("gender",),
     "age band": ("age band", "age_band"),
@@ -138,7 +139,8 @@ def data(record: Record) -> str:
     if clips is None:
         return "\n".join([*lines, "The data are not on this machine: people are not counted."])
     rows = [split_row(str(name), of_split) for name, of_split in clips.groupby("split", sort=False)]
-    columns = ["split", "people", "recordings", "women", "men", "gender unknown", *map(band_name, AGE_BANDS), "age unknown"]
+    bands = [f"age {band_name(band)}" for band in AGE_BANDS]
+    columns = ["split", "people", "recordings", "women", "men", "gender unknown", *bands, "age unknown"]
     return "\n".join([*lines, markdown(columns, rows)])
 
 
@@ -165,8 +167,8 @@ def results(record: Record, folder: Path) -> str:
         rest = f"\n\n{len(rows) - len(shown)} more are in data/metrics/{record['system']}.json." if rows[MAX_ROWS:] else ""
         parts.append(markdown(["metric on test people", "value", "interval"], shown) + rest)
     for path in tables(record, folder):
-        if path.stem.endswith("_intervals"):
-            continue  # the same as the metrics above
+        if path.stem.endswith("_intervals") or path.stem == SUBGROUP_TABLE:
+            continue  # the same as the metrics above; the table of the next section
         table = pd.read_csv(path)
         if len(table) <= MAX_ROWS and len(table.columns) <= MAX_COLUMNS and len(table):
             parts.append(f"**{path.stem.replace('_', ' ')}**\n\n{frame(table)}")
@@ -174,7 +176,7 @@ def results(record: Record, folder: Path) -> str:
 
 
 def subgroups(record: Record, folder: Path) -> str:
-    """Which results there are by gender, age band, condition and view, and by which there are none."""
+    """The results by gender and age band, in which tables those by condition and view are, and by which there are none."""
     read = {path.stem.replace("_", " "): pd.read_csv(path, dtype=str) for path in tables(record, folder)}
     conditions = condition_names(record, list(read.values()))
     lines = []
@@ -183,11 +185,28 @@ def subgroups(record: Record, folder: Path) -> str:
             name
             for name, table in read.items()
             if set(names) & set(table.columns)
+            or (name == SUBGROUP_TABLE and group in set(table["group"]))
             or (group == "view" and in_degrees(list(table.columns)))
             or (group == "condition" and "measure" in table and any(ending(each) in conditions for each in table["measure"]))
         ]
         lines.append(f"- by {group}: {'in the tables ' + ', '.join(there) if there else '**not measured**'}")
-    return "\n".join([*lines, "", "Where a subgroup is not measured, nothing is known about how well the model works on it."])
+    unknown = "Where a subgroup is not measured, nothing is known about how well the model works on it."
+    return "\n".join([*lines, "", *by_subgroup(folder / record["system"] / "tables" / f"{SUBGROUP_TABLE}.csv"), unknown])
+
+
+def by_subgroup(path: Path) -> Iterator[str]:
+    """The table of subgroups with a column for each measure; nothing where the evaluation has none."""
+    if not path.is_file():
+        return
+    table = pd.read_csv(path)
+    cells: dict[tuple[str, str, str], str] = {}
+    for row in table.to_dict("records"):
+        interval = "" if pd.isna(row["low"]) else f" ({row['low']:.4g} to {row['high']:.4g})"
+        cells[row["group"], row["subgroup"], row["measure"]] = f"{row['value']:.4g}{interval}, n = {row['people']}"
+    measures = list(dict.fromkeys(table["measure"]))
+    pairs = dict.fromkeys(zip(table["group"], table["subgroup"], strict=True))
+    rows = [[*pair, *(cells.get((*pair, measure), "") for measure in measures)] for pair in pairs]
+    yield f"{markdown(['group', 'subgroup', *measures], rows)}\n\nn: people. Of one person there is no interval.\n"
 
 
 def condition_names(record: Record, read: Sequence[pd.DataFrame]) -> set[str]:
@@ -268,14 +287,6 @@ def people_count(clips: pd.DataFrame) -> int:
     if "person_count" in clips:
         return int(np.nansum(clips["person_count"].to_numpy(float)))
     return len(np.unique(clips["subject_id"].to_numpy(str)))
-
-
-def band_name(band: tuple[int, int]) -> str:
-    """An age band in words."""
-    low, high = band
-    return (
-        f"age under {high}" if low == 0 else f"age {low} and over" if high == AGE_BANDS[-1][1] else f"age {low} to {high - 1}"
-    )
 
 
 def tables(record: Record, folder: Path) -> list[Path]:

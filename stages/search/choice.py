@@ -27,7 +27,12 @@ def values(search: Search, numbers: Mapping[str, float]) -> list[float]:
 
 def merit_of(search: Search, trial: FrozenTrial) -> float:
     """The merit of a complete trial's kept epoch."""
-    return merit(search, dict(zip(map(column, search.objectives), trial.values, strict=True)))
+    return merit_at(search, trial.values)
+
+
+def merit_at(search: Search, reached: Sequence[float]) -> float:
+    """The merit of the objectives' values."""
+    return merit(search, dict(zip(map(column, search.objectives), reached, strict=True)))
 
 
 def pareto_front(search: Search, trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
@@ -57,12 +62,14 @@ def importances(space: Space, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     """How much each searched number decides of the merit: PED-ANOVA (Watanabe et al., IJCAI 2023) over the complete trials.
 
     Columns `parameter` and `importance`, which sum to 1; no rows where fewer than `MIN_TRIALS` complete trials have fixed
-    weights. Trials that were pruned say nothing of what they would have come to, and are left out.
+    weights, or all of them the same merit. Trials that were pruned say nothing of what they would have come to: they are left
+    out.
     """
     known = [trial for trial in trials if trial.state == TrialState.COMPLETE and trial.params.get(CHOICE) == FIXED]
     keys = space.keys(FIXED)
     shares: dict[str, float] = {}
-    if len(known) >= MIN_TRIALS and len(keys) > 1:
+    differ = len({merit_of(space.search, trial) for trial in known}) > 1
+    if len(known) >= MIN_TRIALS and len(keys) > 1 and differ:
         study = optuna.create_study(direction="maximize")
         space_of_keys = distributions({key: space.ranges[key] for key in keys})
         for trial in known:
@@ -76,13 +83,12 @@ def trials_table(space: Space, trials: Sequence[FrozenTrial], best: FrozenTrial)
     """A row for each trial, in the order of the slots.
 
     `weights`: whose weights the first trials have; `state`; `weighting` and the searched numbers, where the trial has them;
-    `epochs`; the objectives at its best epoch; `merit`; `front`: whether no other trial surpasses it; `chosen`.
+    `epochs`; the objectives at its kept epoch and their `merit`; `front`: whether no other trial surpasses it; `chosen`.
     """
     front = {trial.number for trial in pareto_front(space.search, trials)}
     rows = []
     for trial in trials:
-        reached = trial.user_attrs.get(VALUES, [float("nan")] * len(space.search.objectives))
-        merits = trial.user_attrs.get(MERITS, [])
+        reached = trial.user_attrs.get(VALUES) or [float("nan")] * len(space.search.objectives)
         rows.append(
             {
                 "number": trial.user_attrs[SLOT],
@@ -90,9 +96,9 @@ def trials_table(space: Space, trials: Sequence[FrozenTrial], best: FrozenTrial)
                 "weights": trial.user_attrs.get("weights", ""),
                 "weighting": trial.params.get(CHOICE, ""),
                 **{key: trial.params.get(key, float("nan")) for key in space.ranges},
-                "epochs": len(merits),
+                "epochs": len(trial.user_attrs.get(MERITS, [])),
                 **dict(zip(space.search.objectives, reached, strict=True)),
-                "merit": max(merits, default=float("nan")),
+                "merit": merit_at(space.search, reached),
                 "front": trial.number in front,
                 "chosen": trial.number == best.number,
             }

@@ -1,14 +1,11 @@
 """What the Optuna dashboard shows beside the numbers: notes on studies and trials, and a picture of each trial."""
 
-import io
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-import numpy as np
 import optuna
-import pandas as pd
 from optuna.artifacts import FileSystemArtifactStore, upload_artifact
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial
@@ -104,7 +101,7 @@ def run_link(run: Run) -> str:
     return f"{server}/#/experiments/{run.client.get_run(run.id).info.experiment_id}/runs/{run.id}"
 
 
-def add_picture(storage: BaseStorage, trial: Trial | FrozenTrial, history: pd.DataFrame) -> None:
+def add_picture(storage: BaseStorage, trial: Trial | FrozenTrial, png: bytes) -> None:
     """A picture of the trial's convergence as its artifact, and a note that shows it.
 
     One trial has one picture: that of an interrupted process is not drawn again.
@@ -118,38 +115,12 @@ def add_picture(storage: BaseStorage, trial: Trial | FrozenTrial, history: pd.Da
     folder.mkdir(parents=True, exist_ok=True)
     with TemporaryDirectory() as temporary:
         file = Path(temporary, "convergence.png")
-        file.write_bytes(convergence_png(history))
+        file.write_bytes(png)
         artifact = upload_artifact(
             artifact_store=FileSystemArtifactStore(str(folder)), file_path=str(file), study_or_trial=trial, storage=storage
         )
     if isinstance(trial, Trial):
         save_note(trial, f"![errors on validation people over epochs]({get_artifact_path(trial, artifact)})")
-
-
-def convergence_png(history: pd.DataFrame) -> bytes:
-    """Each validation error over the epochs, as a share of its maximum, and each unweighted training loss."""
-    import matplotlib
-
-    matplotlib.use("agg")
-    from matplotlib.figure import Figure
-    from matplotlib.ticker import MaxNLocator
-
-    figure = Figure(figsize=(9, 3.4), layout="constrained")
-    left, right = figure.subplots(1, 2)
-    for axes, prefix in ((left, "error/"), (right, "train/")):
-        for name in (name for name in history.columns if name.startswith(prefix)):
-            values = history[name].to_numpy(float)
-            highest = max(np.nanmax(np.abs(values)), 1e-9) if prefix == "error/" else 1.0
-            label = name.removeprefix(prefix) + (f" (maximum {highest:.3g})" if prefix == "error/" else "")
-            axes.plot(history["epoch"], values / highest, "o-", ms=3, label=label)
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.set(xlabel="epoch")
-        axes.legend(fontsize=8)
-    left.set(ylabel="validation error, share of its maximum")
-    right.set(ylabel="training loss, unweighted", yscale="symlog")
-    content = io.BytesIO()
-    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
-    return content.getvalue()
 
 
 def result_sentence(best: FrozenTrial, slot: int, names: Sequence[str], title: str, system: str) -> str:

@@ -1,12 +1,15 @@
 """Found weights as a change of params.yaml: a patch, and the command that makes the same change."""
 
 import difflib
+import re
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 from people.config import Block
 from stages.shared.project import PARAMS, on_one_line, round_trip
+
+NO_NEWLINE = "\\ No newline at end of file"  # in a patch, after a last line that has none
 
 
 def patch(system: str, objective: Block, file: Path = PARAMS) -> str:
@@ -15,14 +18,17 @@ def patch(system: str, objective: Block, file: Path = PARAMS) -> str:
     Comments are kept. A file that is written otherwise than `stages.configure` writes it is brought into that form, too.
     """
     yaml = round_trip()
-    document = yaml.load(file)
+    original = file.read_bytes()
+    document = yaml.load(original.replace(b"\r\n", b"\n"))
     if document["systems"][system]["objective"] == objective:
         return ""
     lay(document["systems"][system]["objective"], objective)
     content = BytesIO()
     yaml.dump(document, content)
-    before, after = (text.splitlines(keepends=True) for text in (file.read_text(), content.getvalue().decode()))
-    return "".join(difflib.unified_diff(before, after, f"a/{file.name}", f"b/{file.name}"))
+    changed = content.getvalue().replace(b"\n", b"\r\n") if b"\r\n" in original else content.getvalue()
+    before, after = (re.findall(r".*\n|.+", text.decode()) for text in (original, changed))
+    lines = difflib.unified_diff(before, after, f"a/{file.name}", f"b/{file.name}")
+    return "".join(line if line.endswith("\n") else f"{line}\n{NO_NEWLINE}\n" for line in lines)
 
 
 def lay(block: Any, values: Block) -> None:

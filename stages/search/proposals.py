@@ -8,6 +8,7 @@ of weighting) misleads no sampler, and trials with several objectives can be pru
 import itertools
 import warnings
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from scipy.stats import qmc
 
 from stages.search.settings import FIXED, SCORE, Hyperband, Median, Search
+from stages.search.slots import SLOT, is_done
 from stages.search.space import Candidate, Ranges, Space
 
 CHOICE = "weighting"  # a parameter of every trial
@@ -100,11 +102,6 @@ def cell(space: Space, number: int) -> Candidate:
             *(np.geomspace(*space.ranges[key], space.search.grid_points).tolist() for key in space.keys(choice))
         )
     ]
-    if number >= len(cells):
-        raise ValueError(
-            f"search.trials asks for {number + 1} trials of a grid of {len(cells)} cells, after {len(space.candidates)} trials "
-            "of named weights; lower search.trials, or raise search.grid_points"
-        )
     return cells[number]
 
 
@@ -140,8 +137,23 @@ def own_pruner(search: Search) -> HyperbandPruner | NopPruner:
     """Optuna's own pruner, which a study with one objective asks itself: Hyperband keeps notes of its own in the study."""
     settings = search.pruner
     if isinstance(settings, Hyperband):
-        return HyperbandPruner(settings.min_epochs, search.epochs, settings.factor)
+        return SlotHyperband(settings.min_epochs, search.epochs, settings.factor)
     return NopPruner()
+
+
+class SlotHyperband(HyperbandPruner):
+    """Hyperband in which a trial's bracket follows from its slot alone.
+
+    Optuna takes it from the study's name, which has a date, and from the trial's number, which a killed trial moves on; a trial
+    that was given up would also count beside the one that goes on in its slot.
+    """
+
+    def _get_bracket_id(self, study: Any, trial: Any) -> int:
+        if trial.state == TrialState.FAIL and not is_done(trial):
+            return -1
+        slot: Any = SimpleNamespace(number=trial.user_attrs.get(SLOT, trial.number))
+        name: Any = SimpleNamespace(study_name="")
+        return super()._get_bracket_id(name, slot)
 
 
 def parameters(candidate: Candidate) -> dict[str, Any]:

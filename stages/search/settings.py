@@ -12,7 +12,8 @@ LEAST_ERROR = 0.01
 SCORE = "score"  # names the one objective that is maximised; every other objective is a validation error
 FIXED = "fixed"
 EQUAL, SINGLE_TASK = "equal", "single_task"
-SAMPLERS = ("tpe", "gp", "quasi_random", "grid", "random")
+GRID = "grid"
+SAMPLERS = ("tpe", "gp", "quasi_random", GRID, "random")
 
 
 @dataclass(frozen=True)
@@ -119,7 +120,7 @@ class Search:
                 "params.yaml"
             )
         for key, limits in self.ranges.items():
-            if not isinstance(limits, Sequence) or len(limits) != 2 or not 0 < limits[0] < limits[1]:
+            if not _are_limits(limits):
                 raise ValueError(f"search.ranges.{key} must be [low, high], 0 < low < high, got {limits}; correct params.yaml")
         if isinstance(self.pruner, Hyperband) and len(self.objectives) > 1:
             raise ValueError(
@@ -159,6 +160,13 @@ def merit(search: Search, numbers: Mapping[str, float]) -> float:
         )
     errors = [max(numbers[column(name)], LEAST_ERROR) for name in search.objectives]
     return -math.exp(sum(map(math.log, errors)) / len(errors))
+
+
+def _are_limits(limits: Any) -> bool:
+    if not isinstance(limits, Sequence) or len(limits) != 2:
+        return False
+    numbers = [value for value in limits if isinstance(value, (int, float)) and not isinstance(value, bool)]
+    return len(numbers) == 2 and 0 < numbers[0] < numbers[1] < math.inf
 
 
 def _names(values: Any) -> bool:

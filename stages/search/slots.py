@@ -90,9 +90,19 @@ def run_slots(
             continue
         if not any(trial.state == TrialState.WAITING for trial in trials):
             slot = min(available)
-            abandoned = [trial.params for trial in trials if trial.user_attrs.get(SLOT) == slot and trial.params]
+            abandoned = [enqueued(trial) for trial in trials if trial.user_attrs.get(SLOT) == slot and enqueued(trial)]
             study.enqueue_trial(abandoned[-1] if abandoned else dict(parameters(trials, slot)), user_attrs={SLOT: slot})
-        study.optimize(objective, n_trials=1, catch=(Diverged, SlotFilled))
+        try:
+            study.optimize(objective, n_trials=1, catch=(Diverged, SlotFilled))
+        except ValueError as error:
+            if not str(error).startswith("Cannot tell a FAIL trial"):
+                raise
+            log(f"{study.study_name}: this process was without a heartbeat for so long that others gave its trial up")
+
+
+def enqueued(trial: FrozenTrial) -> dict[str, Any]:
+    """What a trial was enqueued with, all of it: `params` has only what a process has asked for before it was killed."""
+    return trial.system_attrs.get("fixed_params", trial.params)
 
 
 def claim_slot(study: Study, trial: Trial) -> None:

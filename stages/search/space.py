@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from people import systems
 from people.config import Block, build
 from people.training.system import Phase
-from stages.search.settings import EQUAL, FIXED, SCORE, SINGLE_TASK, Search
-from stages.shared.problem import merged, named_phases, refuse_overridden
+from people.training.validation_errors import COMBINED
+from stages.search.settings import EQUAL, FIXED, GRID, SCORE, SINGLE_TASK, Search
+from stages.shared.problem import merged, named_phases, objective_of, refuse_overridden
 from stages.shared.weights_comparison import PARAMS
 
 WEIGHT_FACTOR, MARGIN_FACTOR = 10.0, 4.0
@@ -50,11 +51,11 @@ class Space:
         self.ranges |= {key: (float(low), float(high)) for key, (low, high) in search.ranges.items()}
         self.weights = [key for key in self.ranges if key.startswith(f"{LAMBDA}.")]
         own = {key: value_at(objective, key) for key in self.ranges}
-        if not self.ranges and len(search.weightings) < 2:
-            raise ValueError(
-                "there is nothing to search: the objective has no margin and no two terms that are trained together; name a "
-                "number of it in search.ranges"
-            )
+        if len(search.weightings) < 2 and not self.keys(search.weightings[0]):
+            reason = "the objective has no margin and no two terms that are trained together"
+            if self.ranges:
+                reason = f"with search.weightings: [{search.weightings[0]}] no weight is, and the objective has no margin"
+            raise ValueError(f"there is nothing to search: {reason}; name a number of it in search.ranges")
         self.candidates = self._candidates(own)
         for candidate in self.candidates:
             self._refuse_outside(candidate)
@@ -63,6 +64,16 @@ class Space:
             raise ValueError(
                 f"search.trials = {search.trials} must be at least {len(self.candidates)}, a trial each for {names}; correct "
                 "params.yaml"
+            )
+        self._refuse_trials_beyond_grid()
+
+    def _refuse_trials_beyond_grid(self) -> None:
+        cells = sum(self.search.grid_points ** len(self.keys(choice)) for choice in self.search.weightings)
+        asked = self.search.trials - len(self.candidates)
+        if self.search.sampler == GRID and asked > cells:
+            raise ValueError(
+                f"search.trials asks for {asked} trials of a grid of {cells} cells, after {len(self.candidates)} trials of "
+                "named weights; lower search.trials, or raise search.grid_points"
             )
 
     @property
@@ -133,6 +144,11 @@ class Space:
     def _refuse_outside(self, candidate: Candidate) -> None:
         for key, value in candidate.values.items():
             low, high = self.ranges[key]
+            if value == 0:
+                raise ValueError(
+                    f"objective.{key} of {candidate.title} is 0, which lies in no range of numbers above 0: give it a value in "
+                    f"params.yaml, or take {key} out of search.ranges"
+                )
             if not low <= value <= high:
                 raise ValueError(
                     f"objective.{key} = {value} of {candidate.title} must lie in search.ranges.{key} = [{low}, {high}], for it "
@@ -160,7 +176,30 @@ def search_space(system: str, search: Search, block: Block) -> Space:
                 f"{candidate.title} leaves out {', '.join(absent)}, which search.objectives names; take it out of "
                 "search.baselines (search.finals.also can have it), or search by other objectives"
             )
+        refuse_phase_without_task(candidate.title or candidate.choice, trained, block["objective"], phases, objective.MAIN)
+        is_combined = objective.MAIN_ERROR == COMBINED and {SCORE, COMBINED} & set(search.objectives)
+        if is_combined and candidate not in finals and tasks(trained) != tasks(block["objective"]):
+            raise ValueError(
+                f"{candidate.title} has other tasks, and the validation score of {system} is that of all tasks together: the "
+                "two cannot be compared; take it out of search.baselines (search.finals.also can have it), or search by errors "
+                "of single tasks"
+            )
     return space
+
+
+def tasks(objective: Block) -> list[str]:
+    """The terms of an objective whose weight is not 0."""
+    return [task for task, weight in objective[LAMBDA].items() if weight]
+
+
+def refuse_phase_without_task(title: str, trained: Block, own: Block, phases: Sequence[Phase], main: str) -> None:
+    """Refuse weights that leave a phase nothing to train that has a task with params.yaml's own."""
+    for phase in phases if main in own[LAMBDA] else ():  # a main task without a weight is in every phase
+        if tasks(objective_of(phase, own)) and not tasks(objective_of(phase, trained)):
+            raise ValueError(
+                f"{title} leaves phase {phase.name} of training.phases without a task; take it out of search.baselines and "
+                "search.finals.also"
+            )
 
 
 def searched_weights(objective: Block, main: str, phases: Sequence[Phase]) -> list[str]:

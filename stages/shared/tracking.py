@@ -4,6 +4,7 @@ Only the client is used, synchronously and once per epoch: `mlflow.pytorch` take
 loses epochs when many processes share one server.
 """
 
+import io
 import os
 import signal
 import socket
@@ -13,7 +14,8 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any
 
 from mlflow import MlflowClient
 from mlflow.entities import Metric, Param, RunTag
@@ -22,6 +24,9 @@ from mlflow.exceptions import MlflowException
 from people.storage import write_atomic
 from stages.shared.databases import ARTIFACTS, is_own, keep_files_in_state, mlflow_database
 from stages.shared.project import file_lock, state
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 CHAMPION = "champion"  # the alias of the version of a registered model that is to be used
 CHALLENGER = "challenger"  # the alias of the version that was registered last and is not the champion
@@ -51,6 +56,42 @@ class Run:
         """Tag the run; `__` in a name stands for a point."""
         with uninterrupted():
             self.client.log_batch(self.id, tags=[RunTag(name.replace("__", "."), str(value)) for name, value in tags.items()])
+
+    def log_convergence(self, history: "pd.DataFrame") -> bytes:
+        """Log a picture of the whole curve as convergence.png, and return it."""
+        png = convergence_png(history)
+        with uninterrupted(), TemporaryDirectory() as folder:
+            file = Path(folder, "convergence.png")
+            file.write_bytes(png)
+            self.client.log_artifact(self.id, str(file))
+        return png
+
+
+def convergence_png(history: "pd.DataFrame") -> bytes:
+    """Each validation error over the epochs, as a share of its maximum, and each unweighted training loss."""
+    import matplotlib
+    import numpy as np
+
+    matplotlib.use("agg")
+    from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
+
+    figure = Figure(figsize=(9, 3.4), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for axes, prefix in ((left, "error/"), (right, "train/")):
+        for name in (name for name in history.columns if name.startswith(prefix)):
+            values = history[name].to_numpy(float)
+            highest = max(np.nanmax(np.abs(values)), 1e-9) if prefix == "error/" else 1.0
+            label = name.removeprefix(prefix) + (f" (maximum {highest:.3g})" if prefix == "error/" else "")
+            axes.plot(history["epoch"], values / highest, "o-", ms=3, label=label)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+        axes.set(xlabel="epoch")
+        axes.legend(fontsize=8)
+    left.set(ylabel="validation error, share of its maximum")
+    right.set(ylabel="training loss, unweighted", yscale="symlog")
+    content = io.BytesIO()
+    figure.savefig(content, format="png", dpi=110, metadata={"Software": None})
+    return content.getvalue()
 
 
 @contextmanager

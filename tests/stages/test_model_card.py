@@ -4,11 +4,14 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pytest
 from flow_stores import write_store
 from ruamel.yaml import YAML
 
+from people.evaluation import subgroups
+from people.evaluation.results import Results
 from stages.registration import model_card
 
 METRICS = {
@@ -104,6 +107,30 @@ def test_a_subgroup_without_results_is_named(record: dict[str, Any]):
     assert "- by view: in the tables pairs" in told
     Path("data/metrics/dmt/tables/by_gender.csv").write_text("gender,value\nfemale,0.5\n")
     assert "- by gender: in the tables by gender" in section(model_card.card(record), "By subgroup")
+
+
+def test_the_table_of_subgroups_has_a_column_for_each_measure(record: dict[str, Any]):
+    clips = pd.DataFrame({"subject_id": ["a", "b", "c"], "gender": ["female", "female", "male"]})
+    results, resampling = Results(metrics={}), {"resamples": 50, "confidence": 0.9, "seed": 1}
+    subjects = np.array(["a", "a", "b", "b", "c", "c"])
+    subgroups.record(results, "rank-1", subjects, np.array([1, 1, 0, 0, 1, 0]), clips, resampling)
+    subgroups.record(results, "age error in years", subjects[:4], np.full(4, 2.5), clips, resampling)
+    path = Path("data/metrics/dmt/tables", f"{model_card.SUBGROUP_TABLE}.csv")
+    results.tables[subgroups.TABLE].to_csv(path, index=False)
+    card = model_card.card(record)
+    told = section(card, "By subgroup")
+    assert "| group | subgroup | rank-1 | age error in years |" in told
+    assert "| gender | female | 0.5 (0 to 1), n = 2 | 2.5 (2.5 to 2.5), n = 2 |" in told
+    assert "| gender | male | 0.5, n = 1 |  |" in told
+    assert "- by gender: in the tables subgroups" in told
+    assert "- by age band: **not measured**" in told  # no age is known
+    assert "- by condition: in the tables gender intervals, pairs" in told
+    assert "**subgroups**" not in section(card, "Results")
+
+
+def test_every_kind_of_subgroup_of_an_evaluation_has_its_line():
+    assert {subgroups.GENDER, subgroups.AGE_BAND} <= set(model_card.SUBGROUPS)
+    assert subgroups.TABLE == model_card.SUBGROUP_TABLE
 
 
 @pytest.mark.parametrize("source", ["parametric", "kinectgait", "cmumocap", "official", "elsewhere"])

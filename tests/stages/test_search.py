@@ -5,6 +5,8 @@ import math
 from pathlib import Path
 from typing import Any
 
+import conftest
+import dmt_workspace
 import numpy as np
 import optuna
 import pytest
@@ -13,9 +15,11 @@ from optuna.trial import FrozenTrial, TrialState, create_trial
 from ruamel.yaml import YAML
 
 from people.training.system import Phase
+from stages import configure
 from stages.search import choice, proposals, settings
 from stages.search.patch import patch
 from stages.search.settings import Search
+from stages.search.slots import SLOT
 from stages.search.space import Candidate, Space, search_space
 
 ROOT = Path(__file__).parent.parent.parent
@@ -137,6 +141,13 @@ def test_another_way_of_weighting_in_params_yaml_is_kept_in_its_own_trial_and_re
         ),
         ({"finals": {"seeds": 0, "also": []}}, "search.finals.seeds must be at least 1, got 0"),
         ({"weightings": []}, "search.weightings must be a list of different ways of weighting"),
+        ({"ranges": {"lambda.gender": [0.01, "1 or more"]}}, r"search.ranges.lambda.gender must be \[low, high\]"),
+        ({"ranges": {"lambda.gender": [0.01, math.inf]}}, r"search.ranges.lambda.gender must be \[low, high\]"),
+        ({"ranges": {"lambda.gender": [0.1, 0.1]}}, r"search.ranges.lambda.gender must be \[low, high\], 0 < low < high"),
+        (
+            {"ranges": {"lambda.verification": [0.1, 1.0]}},
+            "objective.lambda.verification of params.yaml is 0, which lies in no",
+        ),
     ],
 )
 def test_an_invalid_search_is_refused_with_its_key(changes: dict[str, Any], message: str):
@@ -158,6 +169,34 @@ def test_an_invalid_search_is_refused_with_its_key(changes: dict[str, Any], mess
 def test_what_the_system_cannot_train_or_judge_is_refused_before_anything_runs(changes: dict[str, Any], message: str):
     with pytest.raises(ValueError, match=message):
         search_space("dmt", search(**changes), {"objective": OBJECTIVE, "training": {}})
+
+
+def test_ways_of_weighting_alone_have_nothing_to_search_where_the_objective_has_no_margin():
+    no_margin = {"lambda": OBJECTIVE["lambda"], "weighting": {"name": "fixed"}}
+    with pytest.raises(ValueError, match=r"nothing to search: with search.weightings: \[uncertainty\] no weight is, and"):
+        space(no_margin, weightings=["uncertainty"])
+    assert [
+        proposals.propose(space(no_margin, weightings=["uncertainty", "pcgrad"]), [], slot, 1).values for slot in (1, 2)
+    ] == [
+        {},
+        {},
+    ]
+    assert list(space(weightings=["uncertainty"]).keys("uncertainty")) == ["margin.verification"]
+
+
+@pytest.mark.parametrize("system", ["reid", "multipose"])
+def test_single_task_is_refused_where_a_phase_would_have_no_task_and_where_the_score_is_that_of_all_tasks(system: str):
+    block = dmt_workspace.PARAMS["systems"][system]
+    message = {
+        "reid": "single_task has other tasks",
+        "multipose": "single_task leaves phase detector of training.phases without",
+    }
+    changes = {"ranges": block["search"]["ranges"], "baselines": ["single_task"]}
+    with pytest.raises(ValueError, match=message[system]):
+        search_space(system, search(**changes), block)
+    search_space(system, search(**changes | {"baselines": ["equal"]}), block)
+    if system == "reid":
+        search_space(system, search(finals={"seeds": 1, "also": ["single_task"]}), block)
 
 
 def parabola(candidate: Candidate) -> float:
@@ -198,7 +237,7 @@ def test_the_grid_has_every_combination_of_evenly_spaced_values_once_and_refuses
     axes = [np.geomspace(low, high, 3).tolist() for low, high in own.ranges.values()]
     assert [tuple(cell.values.values()) for cell in cells] == list(itertools.product(*axes))
     with pytest.raises(ValueError, match="asks for 28 trials of a grid of 27 cells, after 1 trials of named weights"):
-        proposals.propose(own, [], 28, seed=1)
+        space(trials=29, sampler="grid")
 
 
 def test_quasi_random_points_fill_the_space_evenly():
@@ -257,6 +296,30 @@ def test_hyperband_ends_most_trials_early_and_never_the_best():
     assert states.count(TrialState.PRUNED) > 10
 
 
+def test_hyperband_does_not_depend_on_the_studys_name_nor_on_trials_that_were_given_up():
+    options = search(epochs=8, pruner={"name": "hyperband", "min_epochs": 1, "factor": 2})
+
+    def lengths(name: str, given_up: int) -> list[int]:
+        study = optuna.create_study(study_name=name, direction="maximize", pruner=proposals.own_pruner(options))
+        reached: dict[int, int] = {}
+        for slot in [*([given_up] if given_up else []), *range(30)]:
+            study.enqueue_trial({}, user_attrs={SLOT: slot})
+            trial, level = study.ask(), math.sin(slot * 7.0)
+            for epoch in range(1, 9):
+                trial.report(level, epoch)
+                reached[slot] = epoch
+                if trial.should_prune():
+                    break
+            state = TrialState.FAIL if given_up and trial.number == 0 else None
+            study.tell(trial, state=state) if state else study.tell(trial, level)
+        return [reached[slot] for slot in range(30)]
+
+    first = lengths("dmt on tumgaid, 30 trials, 2026-11-26 #0-1", 0)
+    assert len(set(first)) > 2
+    assert lengths("dmt on tumgaid, 30 trials, 2026-11-27 #0-2", 0) == first
+    assert lengths("dmt on tumgaid, 30 trials, 2026-11-26 #0-1", 5) == first
+
+
 def test_the_merit_of_errors_is_their_geometric_mean_whose_least_error_is_a_hundredth():
     options = search(objectives=["identity", "age"])
     metrics = {"score": 7.0, "error_identity": 0.25, "error_age": 4.0}
@@ -301,6 +364,54 @@ def test_a_patch_changes_the_found_values_and_no_other_line_of_params_yaml(tmp_p
     assert [line[0] for line in lines] == ["-", "+"] * 2
     assert "gender: 0.321" in lines[1]
     assert "weighting: {name: pcgrad}" in lines[3]
+
+
+def test_where_all_trials_are_equally_good_no_number_has_an_importance():
+    own = space(trials=20, sampler="random")
+    trials = numbered(*(finished(proposals.propose(own, [], slot, seed=1), [0.5]) for slot in range(1, 20)))
+    assert choice.importances(own, trials).to_dict("list") == {"parameter": [], "importance": []}
+
+
+def test_a_row_of_the_table_has_the_merit_of_the_epoch_that_is_kept():
+    own = space(objectives=["identity", "gender"])
+    kept_first = finished(Candidate("fixed", {"lambda.gender": 0.1}), [0.1, 0.4], [-0.2, -0.15], slot=0)
+    other = finished(Candidate("fixed", {"lambda.gender": 0.2}), [0.18, 0.18], [-0.18, -0.18], slot=1)
+    diverged = finished(Candidate("fixed", {"lambda.gender": 0.3}), [], state=TrialState.FAIL, slot=2)
+    trials = numbered(kept_first, other, diverged)
+    best = choice.best_trial(own.search, trials, {0: 0, 1: 1, 2: 2}, "")
+    table = choice.trials_table(own, trials, best)
+    assert table["merit"].tolist() == pytest.approx([-0.2, -0.18, math.nan], nan_ok=True)
+    assert table["merit"].idxmax() == table.query("chosen").index[0] == 1
+
+
+@pytest.mark.parametrize("form", ["unix", "windows", "no final newline"])
+@pytest.mark.parametrize("system", ["dmt", "reid"])
+def test_a_patch_applies_to_any_form_of_lines_and_the_command_makes_the_same_change(tmp_path: Path, form: str, system: str):
+    content = (ROOT / "params.yaml").read_bytes()
+    change = {"windows": (b"\n", b"\r\n"), "no final newline": (b"#", "# µ".encode())}.get(form, (b"\n", b"\n"))
+    content = content.rstrip(b"\n").replace(*change) if form == "no final newline" else content.replace(*change)
+    file = tmp_path / "params.yaml"
+    file.write_bytes(content)
+    block = dmt_workspace.PARAMS["systems"][system]
+    own = search_space(system, Search(**block["search"]), block)
+    found = own.objective("fixed", {key: low for key, (low, _) in own.ranges.items()})
+    (tmp_path / "params.patch").write_text(patch(system, found, file))
+    conftest.run(["git", "init", "-q"], tmp_path)
+    conftest.run(["git", "apply", "params.patch"], tmp_path)
+    patched = file.read_bytes()
+    assert YAML(typ="safe", pure=True).load(patched)["systems"][system]["objective"] == found
+    assert patched.count(b"\r\n") == content.count(b"\r\n")
+    file.write_bytes(content)
+    YAML().dump({"system": system, "objective": found}, tmp_path / "best.yaml")
+    configure.configure(file, configure.found_objective(tmp_path / "best.yaml"))
+    assert file.read_bytes() == patched
+
+
+@pytest.mark.parametrize("content", ["system: dmt\nobjective: null\n", "system: dmt\nobjective: fixed\n", "- 1\n", "{", ""])
+def test_a_file_without_an_objective_is_refused_by_its_name(tmp_path: Path, content: str):
+    (tmp_path / "best.yaml").write_text(content)
+    with pytest.raises(SystemExit, match=r"(?s)--from wants a best.yaml .*best.yaml is none .*Nothing was changed"):
+        configure.found_objective(tmp_path / "best.yaml")
 
 
 def test_a_study_in_memory_leaves_no_message_and_no_trial_in_the_real_one():

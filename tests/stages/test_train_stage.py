@@ -107,6 +107,9 @@ def test_a_run_of_mlflow_has_its_inputs_and_results(workspace: Path, tracking: s
     assert {"stage", "data.digest", "git.sha", "run.key", "checkpoint.sha256"} <= run.data.tags.keys()
     assert run.data.params["objective.lambda.age"] == "0.2"
     assert run.data.params["training.precision"] == "32-true"
+    client = mlflow.MlflowClient(tracking)
+    assert [file.path for file in client.list_artifacts(run.info.run_id)] == ["convergence.png"]
+    assert Path(client.download_artifacts(run.info.run_id, "convergence.png")).read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_unknown_key_in_params_stops_the_training_before_it_starts(workspace: Path, monkeypatch: pytest.MonkeyPatch):
@@ -137,6 +140,16 @@ def test_variants_are_compared_by_the_area_under_their_errors_and_the_last_is_th
     dmt_workspace.write_workspace(workspace)
     compare.main()
     assert contents(workspace / "data/compare/dmt") == first
+
+
+def test_each_variant_has_a_run_of_its_own_with_what_it_changes(workspace: Path, tracking: str):
+    compare.main()
+    runs = {run.data.tags["variant"]: run for run in newest_runs(tracking, 5)}
+    assert set(runs) == {"identity", "identity+gender", "identity+age", "identity+verification", "all"}
+    assert runs["identity"].info.run_name == "dmt, variant identity, seed 3"
+    weights = {name: run.data.params["objective.lambda.gender"] for name, run in runs.items()}
+    assert (weights["identity"], weights["identity+gender"], weights["all"]) == ("0.0", "0.1", "0.1")
+    assert {run.info.status for run in runs.values()} == {"FINISHED"}
 
 
 def test_a_killed_comparison_goes_on_with_the_variant_it_was_at(workspace: Path):

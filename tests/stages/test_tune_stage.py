@@ -20,7 +20,7 @@ from ruamel.yaml import YAML
 
 from people.training.loop import Diverged
 from stages import configure, train, tune
-from stages.search.slots import SLOT, is_done, open_study, run_slots, slots
+from stages.search.slots import FINISHED, SLOT, is_done, open_study, run_slots, slots
 from stages.search.space import nested_blocks
 from stages.search.storage import open_storage
 from stages.shared.problem import merged
@@ -216,6 +216,103 @@ def test_any_other_error_stops_the_study_and_leaves_the_trial_to_be_done(workspa
         run_slots(study, 2, parameters, train)
     run_slots(study, 2, parameters, value)
     assert [trial.params["lambda.gender"] for trial in slots(study, 2)] == [0.1, 1.1]
+
+
+def test_a_trial_whose_process_was_killed_between_two_of_its_parameters_gets_all_of_them_again(workspace: Path):
+    study, tried = opened("partly"), []
+    study.enqueue_trial({"lambda.gender": 0.3, "lambda.age": 0.4}, user_attrs={SLOT: 0})
+    killed = study.ask()
+    killed.suggest_float("lambda.gender", 0.01, 100.0)
+    study.tell(killed, state=TrialState.FAIL)
+
+    def train(trial: optuna.Trial) -> float:
+        tried.extend(trial.suggest_float(name, 0.01, 100.0) for name in ("lambda.gender", "lambda.age"))
+        return 0.0
+
+    run_slots(study, 1, parameters, train)
+    assert tried == [0.3, 0.4]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "journal"])
+def test_a_process_whose_trial_others_have_given_up_goes_on_with_what_is_left(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, kind: str
+):
+    if kind == "journal":
+        monkeypatch.setenv("OPTUNA_STORAGE", f"journal:{workspace}/journal.log")
+    study, said = opened("slept"), []
+
+    def train(trial: optuna.Trial) -> float:
+        if trial.number == 0:  # the machine sleeps for longer than GRACE_S
+            opened("slept").tell(0, state=TrialState.FAIL)
+            trial.set_user_attr("merits", [1.0])
+        return value(trial)
+
+    run_slots(study, 2, parameters, train, said.append)
+    assert [trial.state for trial in study.trials] == [TrialState.FAIL, TrialState.COMPLETE, TrialState.COMPLETE]
+    assert [trial.params["lambda.gender"] for trial in slots(study, 2)] == [0.1, 1.1]
+    assert "others gave its trial up" in said[0]
+
+
+def test_a_final_training_that_diverges_is_left_out_with_its_reason_and_the_others_stay(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+):
+    dmt_workspace.write_workspace(workspace, search={"trials": 1, "finals": FINALS})
+    epochs = tune.Tuning.epochs
+
+    def diverging(
+        self: tune.Tuning, objective: dict[str, Any], *arguments: Any, seed: int | None = None, **options: Any
+    ) -> Any:
+        if objective["lambda"]["gender"] == 0 and seed == 4:
+            raise Diverged("epoch 2: the loss is not finite")
+        return epochs(self, objective, *arguments, seed=seed, **options)
+
+    monkeypatch.setattr(tune.Tuning, "epochs", diverging)
+    tune.main()
+    folder = workspace / "data/studies/dmt"
+    table = pd.read_csv(folder / "finals.csv")
+    assert list(zip(table["weights"], table["seed"], strict=True)) == [("params.yaml", 4), ("single_task", 3)]
+    assert sorted(path.name for path in (folder / "finals").iterdir()) == ["params_yaml-seed4", "single_task-seed3"]
+    expected = "dmt: single_task weights, seed 4, are not in finals.csv: epoch 2: the loss is not finite"
+    assert expected in capsys.readouterr().out
+    assert all(study.user_attrs[FINISHED] for study in studies(f"sqlite:///{workspace}/optuna.db"))
+
+
+def test_a_process_that_is_killed_between_its_outputs_and_the_mark_of_the_study_leaves_them_to_be_written_again(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+):
+    dmt_workspace.write_workspace(workspace, search={"trials": 1, "epochs": 1})
+    set_user_attr = optuna.Study.set_user_attr
+
+    def killed(self: optuna.Study, key: str, value: Any) -> None:
+        if key == FINISHED:
+            raise SystemExit(137)
+        set_user_attr(self, key, value)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(optuna.Study, "set_user_attr", killed)
+        with pytest.raises(SystemExit):
+            tune.main()
+    first = contents(workspace / "data/studies/dmt")
+    shutil.rmtree(workspace / "data")
+    dmt_workspace.write_workspace(workspace, search={"trials": 1, "epochs": 1})
+    tune.main()
+    assert contents(workspace / "data/studies/dmt") == first
+    (study,) = studies(f"sqlite:///{workspace}/optuna.db")
+    assert study.user_attrs[FINISHED]
+
+
+def test_a_process_that_is_late_when_another_has_finished_trains_nothing_again(workspace: Path):
+    dmt_workspace.write_workspace(workspace, search={"trials": 1, "epochs": 1, "finals": {"seeds": 2, "also": []}})
+    late = tune.Tuning("dmt")
+    tune.main()
+    before = contents(workspace / "data/studies/dmt")
+    with late.run("dmt, search", late.folder) as parent:
+        late.run_trials(parent)
+        late.run_finals(parent)
+        late.finish(Path("data/studies/dmt"), parent)
+    assert contents(workspace / "data/studies/dmt") == before
+    search, last = studies(f"sqlite:///{workspace}/optuna.db")
+    assert (len(search.trials), len(last.trials)) == (1, 1)
 
 
 def test_search_and_training_give_the_same_bytes_whatever_the_frames_of_test_people_are(

@@ -62,6 +62,12 @@ def test_over_several_seeds_the_means_decide(workspace: Path):
     assert selected["selected"] == "trained"
 
 
+def test_seeds_from_which_one_of_both_was_not_trained_to_the_end_do_not_count(workspace: Path):
+    rows = [("found", 1, -0.4), ("found", 3, -0.4), ("params.yaml", 2, -0.1), ("params.yaml", 3, -0.5)]
+    finals(*({"weights": name, "seed": seed, "score": score} for name, seed, score in rows))
+    assert evaluate.select("dmt", seed=1)["merits"] == pytest.approx({"trained": -0.5, "tuned": -0.4})
+
+
 def test_the_merit_is_that_of_the_search(workspace: Path):
     store = workspace / "store"
     better_at_gender = {"identity": 0.5, "gender": 0.1}

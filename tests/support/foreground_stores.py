@@ -38,11 +38,13 @@ def write_store(
     lengths: Sequence[int] = (FRAMES,),
     single: Sequence[str] = (),
     keypoints: bool = True,
+    labelled: bool = False,
     seed: int = 5,
 ) -> dict[str, Path]:
     """The store that GaitNet reads; every second person is of session 2, `single` have normal walks alone.
 
-    A figure is a block as wide as the person, in a colour of each video, whose lower half sways with the walking phase.
+    A figure is a block as wide as the person, in a colour of each video, whose lower half sways with the walking phase. If
+    `labelled`, people have genders and ages (`labels_of`).
     """
     draw, number = np.random.default_rng(seed), 0
     with StoreWriter(folder / "foregrounds", FIELDS, {"dataset": "fvg", "silhouettes_iou": 0.9}) as writer:
@@ -55,11 +57,14 @@ def write_store(
                     length, number = lengths[number % len(lengths)], number + 1
                     arrays = figure(draw, width, sway, length)
                     arrays["keypoints"] *= keypoints
-                    writer.append(row_of(split, subject, person % 2, video, condition), arrays)
+                    row = row_of(split, subject, person % 2, video, condition)
+                    writer.append(row | (labels_of(person) if labelled else {}), arrays)
     return {"frames": folder / "foregrounds", "poses": folder / "foregrounds"}
 
 
-def write_casiab_store(folder: Path, *, views_deg: Sequence[float] = (0.0, 90.0), seed: int = 5) -> dict[str, Path]:
+def write_casiab_store(
+    folder: Path, *, views_deg: Sequence[float] = (0.0, 90.0), labelled: bool = False, seed: int = 5
+) -> dict[str, Path]:
     """The same in CASIA-B's sequences, from several views: three people to train, validate and test each."""
     draw = np.random.default_rng(seed)
     with StoreWriter(folder / "foregrounds", FIELDS, {"dataset": "casiab", "silhouettes_iou": None}) as writer:
@@ -70,6 +75,7 @@ def write_casiab_store(folder: Path, *, views_deg: Sequence[float] = (0.0, 90.0)
                     for view_deg in views_deg:
                         row = row_of(split, subject, 0, 1, sequence[:2]) | {"dataset": "casiab", "view_deg": view_deg}
                         row |= {"clip_id": f"{subject}/{sequence}/{view_deg:03.0f}", "sequence": sequence}
+                        row |= labels_of(person) if labelled else {}
                         writer.append(row, figure(draw, width, sway, FRAMES))
     return {"frames": folder / "foregrounds", "poses": folder / "foregrounds"}
 
@@ -91,6 +97,11 @@ def figure(draw: np.random.Generator, width: float, sway: float, length: int) ->
         "box": np.zeros((length, 4), np.float32),
         "frame": np.arange(length, dtype=np.int32)[:, None],
     }
+
+
+def labels_of(person: int) -> dict[str, Any]:
+    """Women and men by turns, of 20, 35, 50, ... years."""
+    return {"gender": ("female", "male")[person % 2], "age_years": 20.0 + 15 * person}
 
 
 def row_of(split: str, subject: str, session: int, video: int, condition: str) -> dict[str, Any]:

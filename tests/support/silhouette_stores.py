@@ -32,9 +32,13 @@ def write_stores(
     lengths: Sequence[int] = (FRAMES,),
     separation: float = 1.0,
     leave_out: Sequence[str] = (),
+    labelled: bool = False,
     seed: int = 5,
 ) -> dict[str, Path]:
-    """The two stores that GaitTAKE reads, `lengths` taken in turn; `separation` is the strength of each person's shape."""
+    """The two stores that GaitTAKE reads, `lengths` taken in turn; `separation` is the strength of each person's shape.
+
+    If `labelled`, people are by turns women and men of 20, 35, 50, ... years.
+    """
     draw, number = np.random.default_rng(seed), 0
     fields = {"silhouette": Field("uint8", (HEIGHT, WIDTH)), "box": Field("float32", (4,)), "frame": Field("int32", (1,))}
     facts = {"dataset": "casiab", "iou": 0.9, "iou_by_condition": {"nm": 0.9}}
@@ -48,6 +52,8 @@ def write_stores(
                 for sequence in sequences:
                     for view_deg in views_deg:
                         row = row_of(split, person, sequence, view_deg)
+                        if labelled:
+                            row |= {"gender": ("female", "male")[person % 2], "age_years": 20.0 + 15 * person}
                         length, number = lengths[number % len(lengths)], number + 1
                         noise = draw.uniform(-1, 1, (length, HEIGHT, WIDTH))
                         grey = np.clip(127 + 80 * (separation * shape + 0.3 * noise), 0, 255).astype(np.uint8)

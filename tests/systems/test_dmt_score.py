@@ -95,6 +95,29 @@ def test_the_trivial_baselines_are_those_worked_by_hand(results: Results) -> Non
     assert results.metrics["verification.chance_auc"] == pytest.approx(1 / 5)
 
 
+def test_subgroups_are_those_of_the_index_and_their_weighted_mean_is_the_overall_number(results: Results) -> None:
+    table = results.tables["subgroups"]
+    titles = {
+        "rank-1, k-NN on signatures after PCA": "identification.nearest_neighbours.Avg",
+        "rank-1 in the elapsed session, k-NN on signatures after PCA": "identification.nearest_neighbours.TAvg",
+        "gender accuracy": "gender.accuracy",
+        "age error in years": "age.mae_years",
+    }
+    assert table["measure"].unique().tolist() == list(titles)
+    for measure, name in titles.items():
+        rows = table[table["measure"] == measure].set_index("subgroup")
+        assert rows.loc["everybody", "value"] == pytest.approx(results.metrics[name]), measure
+        for group in ("gender", "age band"):
+            part = rows[rows["group"] == group]
+            assert np.average(part["value"], weights=part["recordings"]) == pytest.approx(results.metrics[name]), measure
+    identified = table[table["measure"] == next(iter(titles))].set_index("subgroup")
+    # genders female, male, male, female, male; ages 20, 23, 26, 29, 32; six probes a person
+    assert identified["people"].to_dict() == {"everybody": 5, "female": 2, "male": 3, "18 to 29": 4, "30 to 44": 1}
+    assert (identified["recordings"] == 6 * identified["people"]).all()
+    assert np.isnan(identified.loc["30 to 44", "low"])
+    assert not [name for name in results.metrics if "subgroup" in name]
+
+
 def test_columns_of_the_elapsed_session_are_absent_without_its_clips(tmp_path: Path, trained: tuple) -> None:
     path = write_store(tmp_path / "store", subjects=3, elapsed=0, separation=0.0)
     few = replace(CONFIG, decisions=("svm",))

@@ -135,6 +135,30 @@ def test_on_casiab_people_are_identified_across_views_by_its_three_protocols(tmp
     assert (last["frames seen"], last["rank-1"]) == (FRAMES, pytest.approx(results.metrics["single_view.rank_1.CL"]))
 
 
+def test_by_gender_and_age_band_a_probe_of_two_sets_counts_once(tmp_path: Path, results: Results):
+    judged_by_subgroup = judged(write_store(tmp_path, lengths=(FRAMES, FRAMES - 2), labelled=True))
+    assert "subgroups" not in results.tables  # nobody's label is known
+    assert judged_by_subgroup.metrics == results.metrics
+    rows = judged_by_subgroup.tables["subgroups"].set_index("subgroup")
+    assert rows.index.tolist() == ["everybody", "female", "male", "18 to 29", "30 to 44", "45 to 59", "60 and over"]
+    assert rows["people"].tolist() == [6, 3, 3, 1, 1, 1, 3]
+    assert rows["value"].iloc[0] == pytest.approx(results.metrics["identification.rank_1.ALL"])  # of which CB is a part
+    assert rows["recordings"].iloc[0] == 6 * 4  # all videos of a person but the second
+    for group in ("gender", "age band"):
+        part = rows[rows["group"] == group]
+        assert np.average(part["value"], weights=part["recordings"]) == pytest.approx(rows["value"].iloc[0])
+
+
+def test_across_views_subgroups_are_those_of_every_protocol(tmp_path: Path):
+    results = judged(write_casiab_store(tmp_path, labelled=True), dataset=casiab)
+    table = results.tables["subgroups"]
+    assert table["measure"].unique().tolist() == ["rank-1, single view", "rank-1, all views", "rank-1, gallery from 90°"]
+    everybody = table[table["group"] == "everybody"].set_index("measure")
+    names = [f"single_view.rank_1.{name}" for name in ("NM", "BG", "BG", "CL", "CL")]  # one normal walk is a probe, two others
+    assert everybody.loc["rank-1, single view", "value"] == pytest.approx(np.mean([results.metrics[name] for name in names]))
+    assert everybody.loc["rank-1, gallery from 90°", "value"] == pytest.approx(results.metrics["from_90.rank_1.NM"])
+
+
 def test_without_keypoints_there_is_no_phase(tmp_path: Path):
     results = judged(write_store(tmp_path, keypoints=False))
     assert not [name for name in results.metrics if "phase" in name]

@@ -95,6 +95,23 @@ def test_missing_gallery_clips_are_counted_and_lower_the_figure_that_counts_them
     assert missing.loc["NM", "comparisons"] == 4 * 3 * 2
 
 
+def test_by_gender_and_age_band_every_probe_counts_once(results: Results, tmp_path: Path):
+    by_subgroup = evaluate(stores(tmp_path, labelled=True, separation=0.0), replace(DATA, keypoints=False))
+    assert "subgroups" not in results.tables  # nobody's label is known
+    assert not [name for name in by_subgroup.metrics if name not in results.metrics]
+    rows = by_subgroup.tables["subgroups"].set_index("subgroup")
+    assert rows["people"].to_dict() == {
+        "everybody": 4, "female": 2, "male": 2, "18 to 29": 1, "30 to 44": 1, "45 to 59": 1, "60 and over": 1
+    }  # fmt: skip
+    assert (rows["recordings"] == 3 * 3 * rows["people"]).all()  # conditions, views
+    assert rows["value"].iloc[0] == pytest.approx(by_subgroup.metrics["single_view.rank_1.mean"])  # as many of each view
+    assert rows["value"].nunique() > 1
+    for group in ("gender", "age band"):
+        part = rows[rows["group"] == group]
+        assert np.average(part["value"], weights=part["recordings"]) == pytest.approx(rows["value"].iloc[0])
+    assert set(by_subgroup.captions) >= set(by_subgroup.tables)
+
+
 def test_the_result_does_not_depend_on_the_batch_size(results: Results, tmp_path: Path):
     smaller_batches = evaluate(stores(tmp_path), config=replace(CONFIG, batch_size=5))
     assert smaller_batches.metrics == pytest.approx(results.metrics, abs=1e-9)

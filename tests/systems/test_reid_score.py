@@ -122,6 +122,34 @@ def test_every_number_is_finite_and_lies_in_its_interval(constant: Results, perf
             assert low - 1e-9 <= value <= high + 1e-9 or results is constant, name  # a mean of recalls may leave it
 
 
+def test_subgroups_are_people_by_labelled_gender_and_age_class(perfect: Results, constant: Results, reads: dict[str, Path]):
+    clips = Store.open(reads["frames"]).clips
+    photos = clips[(clips["split"] == "test") & (clips["kind"] == "person")]
+    people = photos.drop_duplicates("subject_id")
+    for results in (perfect, constant):
+        table = results.tables["subgroups"]
+        assert table["measure"].unique().tolist() == [
+            "rank-1, protocol paper", "rank-1, protocol official", "age accuracy", "gender accuracy"
+        ]  # fmt: skip
+        for measure, name in (
+            ("rank-1, protocol official", "retrieval.official.rank_1"),
+            ("gender accuracy", "attributes.accuracy.gender"),
+            ("age accuracy", "attributes.accuracy.age"),
+        ):
+            rows = table[table["measure"] == measure]
+            assert rows["value"].iloc[0] == pytest.approx(results.metrics[name])
+            for group in ("gender", "age band"):
+                part = rows[rows["group"] == group]
+                assert np.average(part["value"], weights=part["recordings"]) == pytest.approx(results.metrics[name])
+        rows = table[table["measure"] == "rank-1, protocol paper"]
+        for group, column in (("gender", "gender"), ("age band", "age")):
+            counted = rows[rows["group"] == group].set_index("subgroup")["people"].to_dict()
+            assert counted == people[column].fillna("unknown").value_counts().to_dict()
+    # the constant answer is the first class: right about all men, wrong about all women
+    guessed = constant.tables["subgroups"].query("measure == 'gender accuracy' and group == 'gender'").set_index("subgroup")
+    assert guessed["value"].to_dict() == {name: float(name == "male") for name in people["gender"].dropna().unique()}
+
+
 def test_photos_of_the_same_camera_count_in_the_paper_s_protocol_alone(reads: dict[str, Path], perfect: Results):
     sizes = perfect.tables["retrieval_protocols"].set_index("protocol")
     people, distractors = 4 * 6, 2

@@ -35,6 +35,9 @@ CAPTIONS = {
     "verification_intervals": "Gallery against probe sequences: accuracy at the equilibrium point (equal true "
     "positive and true negative rates) and area under precision-recall (auc). "
     "Baseline: distance between mean flows after PCA; baseline_2: chance.",
+    "subgroups": "Test subjects by gender and age band, with bootstrap intervals over the subjects of each; those without a "
+    "label are unknown. Rank-1 as the share of a subgroup's probes, by the last of the configured decisions; gender accuracy "
+    "and age error over labelled sequences. Of one person there is no interval, of a few it says little.",
     "verification_roc": "Receiver operating characteristic of verification.",
     "verification_precision_recall": "Precision and recall of verification.",
     "filters_spatial": "First layer in space: each filter's weights for x-flow (left) and y-flow (right) in the middle frame; "

@@ -19,6 +19,9 @@ CAPTIONS = {
     "verification_roc": "True against false accept rate, over all pairs of a probe set.",
     "frames_seen": "True accept rate, across views rank-1, after the first frames of each probe: the running mean of the "
     "LSTM's outputs. The gallery is seen whole.",
+    "subgroups": "Rank-1 as a fraction by gender and age band of the probe's person, with bootstrap intervals over the people "
+    "of each subgroup; people without a label are unknown. Probes of all sets, every one counting once; across views, of a "
+    "probe the mean over its gallery views. Of one person there is no interval, of a few it says little.",
     "single_view": "Rank-1 accuracy in % for each probe view, one other view as gallery at a time, mean over gallery views.",
     "cross_view": "Rank-1 accuracy in % for each probe view; one gallery of all views without the probe's own person and view.",
     "from_90": "Rank-1 accuracy in % for each probe view; the gallery is one normal walk seen from 90°.",

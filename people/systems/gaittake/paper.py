@@ -67,6 +67,10 @@ CAPTIONS = {
     "cross_view_intervals": "One gallery of all views, without the clips of the probe's own person and view (Hou et al., TBIOM "
     "2022); fractions with bootstrap intervals over subjects. Baseline: the nearest gait energy image.",
     "cross_view_missing": "As above, for the gallery of all views.",
+    "subgroups": "Rank-1 as a fraction by gender and age band of the probe's person, with bootstrap intervals over the people "
+    "of each subgroup; people without a label are unknown. One other view as gallery at a time; the mean over the gallery "
+    "views of a probe, then over the probes of all conditions, every probe counting once. Of one person there is no interval, "
+    "of a few it says little.",
     "silhouettes": "The network's input for one test subject, a row for each condition: frames evenly spaced over the clip, "
     "with the keypoints of the poses where there are any, and on the right the gait energy image.",
 }

@@ -43,6 +43,10 @@ CAPTIONS = {
     "retrieval_intervals": "The same as fractions, with bootstrap intervals over people. Baseline: the nearest histogram of "
     "hue, saturation and value of the upper and lower half of a photo's middle columns, after a grey-world correction.",
     "retrieval_protocols": "What each protocol compares; a query without a match counts in no figure.",
+    "subgroups": "Fractions by gender and by age class as the data set labels people (young, teenager, adult, old), with "
+    "bootstrap intervals over the people of each subgroup; people without a label are unknown. Rank-1 over the queries with a "
+    "match, accuracy over the people's photos whose class is known. Of one person there is no interval, of a few it says "
+    "little.",
     "attributes": "Attributes in % over the people's photos whose class is known (query and gallery alike); unknown ones are "
     "counted and left out (in the last row: labels of all attributes). Most frequent: the class that most training "
     "photos have. Accuracy hides rare classes: the balanced one is the mean over classes, F1 the macro mean. The "

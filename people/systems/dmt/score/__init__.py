@@ -14,7 +14,7 @@ from scipy.spatial.distance import cdist
 from torch import Tensor, nn
 
 from people.config import check, check_keys
-from people.evaluation import ProbeSet, bootstrap, identification, metrics, plots
+from people.evaluation import ProbeSet, bootstrap, identification, metrics, plots, subgroups
 from people.evaluation.bootstrap import Estimate, Hits, Pairs, record
 from people.evaluation.results import Results
 from people.inference import to_device
@@ -36,14 +36,16 @@ COLUMNS = {
 }
 LOWER_IS_BETTER = ("age, years",)
 AVERAGES = {"current": "Avg", "elapsed": "TAvg"}  # the mean of each group's columns, behind the group
+RANK_1 = {"current": "rank-1", "elapsed": "rank-1 in the elapsed session"}  # of each group's probes, in the table of subgroups
 
 
 @dataclass(frozen=True)
 class Config:
     """How windows become decisions about sequences, and the bootstrap intervals.
 
-    `adapt`: epochs, learning_rate, batch_size and scope (head | all) of the fine-tuning on the gallery; `bootstrap`:
-    resamples and confidence; `elapsed_gallery`: the sequences that the elapsed-time probes are compared with.
+    `decisions`: the last one's rank-1 is told by subgroup, too. `adapt`: epochs, learning_rate, batch_size and scope
+    (head | all) of the fine-tuning on the gallery; `bootstrap`: resamples and confidence; `elapsed_gallery`: the sequences that
+    the elapsed-time probes are compared with.
     """
 
     decisions: Sequence[str]
@@ -93,6 +95,10 @@ class Judge:
     def estimate(self, statistic: Callable[..., float], *subjects: np.ndarray) -> Estimate:
         """`bootstrap.estimate` with the configured resampling."""
         return bootstrap.estimate(statistic, *subjects, **self.config.bootstrap, seed=self.seed)
+
+    def record_subgroups(self, results: Results, measure: str, subjects: np.ndarray, values: np.ndarray) -> None:
+        """`subgroups.record` of the test subjects with the configured resampling."""
+        subgroups.record(results, measure, subjects, values, self.windows.clips, self.config.bootstrap | {"seed": self.seed})
 
 
 def evaluate(
@@ -211,6 +217,17 @@ def identify(judge: Judge, probe_sets: list[ProbeSet], adaptation: identificatio
     results.tables["identification"] = pd.DataFrame(table, columns=["method", "source", *columns])
     current = [probe_set.name for probe_set in probe_sets if probe_set.group == "current"]
     results.curves["identification_ranks"] = bootstrap.rank_curves(hits, current)
+    identify_subgroups(judge, probe_sets, hits, results)
+
+
+def identify_subgroups(judge: Judge, probe_sets: list[ProbeSet], hits: dict[str, dict[str, Hits]], results: Results) -> None:
+    """Rank-1 of the last of the configured decisions by gender and age band, over all probes of each group of probe sets."""
+    method = judge.config.decisions[-1]
+    for group in dict.fromkeys(probe_set.group for probe_set in probe_sets):
+        set_hits = [hits[method][probe_set.name] for probe_set in probe_sets if probe_set.group == group]
+        subjects = np.concatenate([each.subjects for each in set_hits])
+        is_right = np.concatenate([each.at_rank[:, 0] for each in set_hits])
+        judge.record_subgroups(results, f"{RANK_1[group]}, {paper.TITLES[method]}", subjects, is_right)
 
 
 def table_columns(probe_sets: list[ProbeSet]) -> dict[str, list[str]]:
@@ -244,6 +261,9 @@ def classify_gender(
             estimated = judge.estimate(lambda w, r=rows, t=true, m=measure: m(predicted[r], t, w), subjects)
             baselines = {f"{baseline}{suffix}": measure(constant, true)}
             record(results, f"gender.{name}{suffix}", estimated, baselines, sequences=len(rows))
+    labelled = np.flatnonzero(labels >= 0)
+    is_right = predicted[labelled] == labels[labelled]
+    judge.record_subgroups(results, "gender accuracy", judge.windows.subjects(labelled), is_right)
 
 
 def estimate_age(
@@ -275,6 +295,9 @@ def estimate_age(
         baselines = {f"baseline_mae_years{suffix}": mean_error, f"baseline_median_mae_years{suffix}": median_error}
         record(results, f"age.mae_years{suffix}", estimated, baselines, sequences=len(rows))
         results.metrics[f"age.unshrunk_mae_years{suffix}"] = metrics.mean_absolute_error(clip_years[rows], true)
+    labelled = np.flatnonzero(~np.isnan(ages_years))
+    errors_years = np.abs(predicted_years[labelled] - ages_years[labelled])
+    judge.record_subgroups(results, "age error in years", judge.windows.subjects(labelled), errors_years)
 
 
 def rows_by_condition(clips: pd.DataFrame, is_labelled: Bool[np.ndarray, " clip"]) -> dict[str, Int[np.ndarray, " clip"]]:

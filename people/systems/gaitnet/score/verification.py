@@ -13,7 +13,7 @@ from jaxtyping import Bool, Float
 from scipy.spatial.distance import cdist
 
 from people.config import Block
-from people.evaluation import ProbeSet, bootstrap, metrics
+from people.evaluation import ProbeSet, bootstrap, metrics, subgroups
 from people.evaluation.bootstrap import Hits, Pairs, record
 from people.evaluation.results import Results
 from people.systems.gaitnet.paper import BASELINE, GEI, OURS, TITLES
@@ -50,13 +50,14 @@ def judge(
     resampling: Block,
     results: Results,
 ) -> None:
-    """True accept rates, ranks, ROC curves, and the score by the number of frames seen, of every probe set."""
+    """True accept rates, ranks, ROC curves, the score by the number of frames seen, of every probe set; rank-1 by subgroup."""
     measures = accept_rates(false_accepts, public_code_reading)
-    table, curves, seen = [], [], []
+    table, curves, seen, ours = [], [], [], []
     for probe_set in probe_sets:
         compared = {OURS: compare(embedded, probe_set), GEI: compare_energy(embedded, probe_set)}
         pairs = {method: each.pairs() for method, each in compared.items()}
         hits = {method: each.hits() for method, each in compared.items()}
+        ours.append(hits[OURS])
         percent = verify(probe_set.name, pairs, measures, resampling, results)
         percent |= identify(probe_set.name, hits, resampling, results)
         for method, source in ((OURS, OURS), (GEI, BASELINE)):
@@ -67,6 +68,7 @@ def judge(
             seen.append(by_frames_seen(embedded, probe_set, false_accepts[0]))
         without = _left_out(probe_set, left_out)
         results.metrics[f"verification.without_gallery.{probe_set.name}"] = float(len(without))
+    record_subgroups(probe_sets, ours, embedded.clips, resampling, results)
     results.tables["verification"] = pd.DataFrame(table)
     results.tables["verification_missing"] = missing(probe_sets, left_out)
     results.curves["verification_roc"] = pd.concat(curves)
@@ -115,6 +117,17 @@ def identify(probes: str, hits: Mapping[str, Hits], resampling: Block, results: 
         record(results, f"identification.rank_{rank}.{probes}", estimated, baselines, probes=len(values[OURS]))
         rows[f"rank-{rank}"] = {OURS: estimated.value, GEI: of_baseline}
     return rows
+
+
+def record_subgroups(
+    probe_sets: list[ProbeSet], hits: list[Hits], clips: pd.DataFrame, resampling: Block, results: Results
+) -> None:
+    """Rank-1 by gender and age band over the probes of all sets; a probe of several sets, such as FVG's ALL, counts once."""
+    clip_ids = np.concatenate([np.array(probe_set.probes, dtype=str) for probe_set in probe_sets])
+    _, first = np.unique(clip_ids, return_index=True)
+    subjects = np.concatenate([each.subjects for each in hits])
+    is_right = np.concatenate([each.at_rank[:, 0] for each in hits])
+    subgroups.record(results, "rank-1", subjects[first], is_right[first], clips, resampling)
 
 
 def compare(embedded: Embedded, probe_set: ProbeSet, frames: int | None = None) -> Compared:

@@ -9,7 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from people.config import Block
-from people.evaluation import ProbeSet, bootstrap, crossview
+from people.evaluation import ProbeSet, bootstrap, crossview, subgroups
 from people.evaluation.bootstrap import record
 from people.evaluation.crossview import CrossViewRanks
 from people.evaluation.results import Results
@@ -21,6 +21,11 @@ GALLERIES = {
     "cross_view": crossview.cross_view_gallery,
     "from_90": crossview.single_view_gallery,
 }
+TITLES_OF_RANK_1 = {
+    "single_view": "rank-1, single view",
+    "cross_view": "rank-1, all views",
+    "from_90": "rank-1, gallery from 90°",
+}  # in the table of subgroups
 
 
 def judge(
@@ -31,11 +36,11 @@ def judge(
     results: Results,
 ) -> None:
     """Rank-1 of every probe set by probe view, its mean over views with an interval, the comparisons without a gallery, and
-    rank-1 by the number of frames seen.
+    rank-1 by the number of frames seen and by subgroup.
     """
     seen = []
     for group in dict.fromkeys(probe_set.group for probe_set in probe_sets):
-        table, missing = [], []
+        table, missing, compared = [], [], []
         for probe_set in (each for each in probe_sets if each.group == group):
             excluded = left_out.get(f"{group}/{probe_set.name}", ())
             values = {OURS: embedded.embedding, GEI: embedded.energy}
@@ -43,6 +48,7 @@ def judge(
             missing.append({"probes": probe_set.name, "without gallery": ranks[OURS].without_gallery})
             if not (ranks[OURS].rank > 0).any():
                 continue
+            compared.append(ranks[OURS])
             estimated = bootstrap.estimate(_rank_1(ranks[OURS]), ranks[OURS].subject, **resampling)
             baselines = {f"gei_rank_1.{probe_set.name}": _rank_1(ranks[GEI])(np.ones(len(ranks[GEI].subject)))}
             record(results, f"{group}.rank_1.{probe_set.name}", estimated, baselines)
@@ -55,6 +61,7 @@ def judge(
                 "sequences"
             )
         results.tables[group], results.tables[f"{group}_missing"] = pd.DataFrame(table), pd.DataFrame(missing)
+        subgroups.record_across_views(results, TITLES_OF_RANK_1[group], compared, embedded.clips, resampling)
     if seen:
         results.curves["frames_seen"] = pd.concat(seen)
 

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from people.config import Block, check
-from people.evaluation import ProbeSet, bootstrap, crossview, finite, plots
+from people.evaluation import ProbeSet, bootstrap, crossview, finite, plots, subgroups
 from people.evaluation.bootstrap import Estimate, record
 from people.evaluation.crossview import CrossViewRanks, ViewedClips
 from people.evaluation.results import Results
@@ -105,6 +105,8 @@ def evaluate(
             )
         record_measures(group, set_ranks, config.bootstrap | {"seed": seed}, results)
         if group == "single_view":
+            ranks, resampling = [each.embedding for each in set_ranks], config.bootstrap | {"seed": seed}
+            subgroups.record_across_views(results, "rank-1, single view", ranks, clips, resampling)
             results.tables[group] = rank_1_table(set_ranks, paper.TABLES.get(name))
             results.tables[f"{group}_pairs"] = view_pair_table(set_ranks)
     record_store_quality(reads, data_config, results)

@@ -93,10 +93,12 @@ def evaluate(
         histograms = np.concatenate([colour_histograms.histograms(predictions.stored_images(rows)) for rows in blocks])
         ranks = [retrieval.rank_photo_set(predictions, histograms, photo_set, config.reranking()) for photo_set in protocol]
         retrieval.record_measures(ranks, resampling, results)
+        retrieval.record_subgroups(predictions.clips, ranks, resampling, results)
         retrieval.add_pictures(predictions, ranks[-1], results)
     if predictions.attributes:
         training_clips = data.open_samples(reads, data_config, "train", spec["tasks"]).clips
         attributes.record_attributes(predictions, training_clips, resampling, results)
+        attributes.record_subgroups(predictions, resampling, results)
     attributes.record_junk(predictions, config.junk, config.weights, resampling, results)
     results.tables["photos"] = attributes.photo_counts(predictions)
     results.captions.update(paper.CAPTIONS)

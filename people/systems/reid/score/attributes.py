@@ -7,7 +7,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 from people.config import Block
-from people.evaluation import bootstrap, detection, metrics, plots
+from people.evaluation import bootstrap, detection, metrics, plots, subgroups
 from people.evaluation.bootstrap import record
 from people.evaluation.results import Results
 from people.records import ATTRIBUTES
@@ -22,6 +22,7 @@ MEASURES: dict[str, Callable[[np.ndarray], float]] = {
     "f1": metrics.macro_f1,
 }
 COLOURS = ("upper_colour", "lower_colour")
+IN_SUBGROUPS = ("gender", "age")  # attributes whose accuracy is told by gender and age class
 JUNK_METHODS = ("confidence", "detector", "head")
 Counts = Int[np.ndarray, "subject _ _"]  # true, predicted
 
@@ -58,6 +59,16 @@ def record_attributes(predictions: Predictions, training_clips: pd.DataFrame, re
     for name in COLOURS:
         if name in ours:
             record_confusion(name, ours[name].sum(axis=0), results)
+
+
+def record_subgroups(predictions: Predictions, resampling: Block, results: Results) -> None:
+    """The accuracy of gender and of age by gender and age class, over the people's photos whose class is known."""
+    for name in predictions.attributes:
+        true, predicted = predictions.targets[name].numpy(), predictions.outputs[name].argmax(1).numpy()
+        is_labelled = predictions.is_person & (true >= 0)
+        if name in IN_SUBGROUPS and is_labelled.any():
+            subjects, is_right = predictions.subject[is_labelled], (predicted == true)[is_labelled]
+            subgroups.record(results, f"{name} accuracy", subjects, is_right, predictions.clips, resampling)
 
 
 def most_frequent(training_clips: pd.DataFrame, name: str) -> int:

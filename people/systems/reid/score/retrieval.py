@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 
 from people.config import Block
-from people.evaluation import PhotoSet, bootstrap, plots, reranking, retrieval
+from people.evaluation import PhotoSet, bootstrap, plots, reranking, retrieval, subgroups
 from people.evaluation.bootstrap import record
 from people.evaluation.results import Results
 from people.evaluation.retrieval import MatchRanks
@@ -91,6 +91,15 @@ def record_measures(protocols: list[PhotoSetRanks], resampling: Block, results: 
         results.curves[f"retrieval_{name}_ranks"] = pd.DataFrame({"rank": np.arange(1, MAX_RANK + 1)} | curves)
     results.tables["retrieval"] = pd.DataFrame([row for protocol in protocols for row in table_rows(protocol)])
     results.tables["retrieval_protocols"] = pd.DataFrame([protocol_size(protocol) for protocol in protocols])
+
+
+def record_subgroups(clips: pd.DataFrame, protocols: list[PhotoSetRanks], resampling: Block, results: Results) -> None:
+    """Rank-1 of every protocol by gender and age class, over the queries with a match."""
+    for protocol in protocols:
+        values, subjects = protocol.embedding.hits_within(1), protocol.embedding.subject
+        has_match = ~np.isnan(values)
+        measure = f"rank-1, protocol {protocol.photo_set.name}"
+        subgroups.record(results, measure, subjects[has_match], values[has_match], clips, resampling)
 
 
 def weighted_mean(values: Float[np.ndarray, " query"]) -> Callable[[Float[np.ndarray, " query"]], float]:
