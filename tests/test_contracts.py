@@ -354,6 +354,10 @@ def test_every_way_of_weighting_trains_the_system(
         run.module.train()
         before = [parameter.clone() for parameter in run.step.network.parameters()]
         for batch in islice(run.training.epoch(1), 3):
+            if weighting == "gradnorm" and built.name == "paired":  # whose terms reach no weight together
+                with pytest.raises(ValueError, match="choose another weighting"):
+                    run.optimise(batch)
+                return
             result, norm = run.optimise(batch)
             assert all(torch.isfinite(term) for term in (*result.terms.values(), result.loss, norm))
         run.step.objective.weighting.epoch_end({name: term.item() for name, term in result.terms.items()})

@@ -15,6 +15,7 @@ from datetime import date
 from typing import Any
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage
 from optuna.storages._heartbeat import is_heartbeat_enabled
 from optuna.study import Study, StudyDirection
@@ -22,6 +23,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from people.training.loop import Diverged
 from stages.search import storage as storages
+from stages.shared.project import file_lock, state
 from stages.shared.tracking import describe, has_exited, process
 
 FINISHED = "finished"  # an attribute of a study: its result is written
@@ -65,16 +67,6 @@ def run_slots(
     `parameters(trials, slot)`: what the trial of a slot is enqueued with, after these trials.
     """
     watch, waits_for = storages.Watch(), ""
-
-    def objective(trial: Trial) -> float | Sequence[float]:
-        with storages.heartbeats(study._storage, trial._trial_id):
-            claim_slot(study, trial)
-            try:
-                return train(trial)
-            except Diverged as error:
-                trial.set_user_attr(REASON, str(error))
-                raise
-
     while True:
         fail_abandoned_trials(study, watch)
         trials = study.get_trials(deepcopy=False)
@@ -92,12 +84,41 @@ def run_slots(
             slot = min(available)
             abandoned = [enqueued(trial) for trial in trials if trial.user_attrs.get(SLOT) == slot and enqueued(trial)]
             study.enqueue_trial(abandoned[-1] if abandoned else dict(parameters(trials, slot)), user_attrs={SLOT: slot})
-        try:
-            study.optimize(objective, n_trials=1, catch=(Diverged, SlotFilled))
-        except ValueError as error:
-            if not str(error).startswith("Cannot tell a FAIL trial"):
-                raise
+        if not run_trial(study, ask(study), train):
             log(f"{study.study_name}: this process was without a heartbeat for so long that others gave its trial up")
+
+
+def ask(study: Study) -> Trial:
+    """The next trial, for this process alone: on SQLite two that ask in the same moment would get the same one."""
+    with file_lock(state("optuna-ask.lock")), warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "Heartbeat of storage is supposed")  # `storages.heartbeats` has them
+        return study.ask()
+
+
+def run_trial(study: Study, trial: Trial, train: Callable[[Trial], float | Sequence[float]]) -> bool:
+    """Run a trial to its end, whatever that is; whether its end was recorded: others may have given it up meanwhile.
+
+    An error other than divergence fails the trial, so that it is done again, and is raised. A trial that is interrupted stays
+    as it is: others see that its process has exited.
+    """
+    values: float | Sequence[float] | None = None
+    with storages.heartbeats(study._storage, trial._trial_id):
+        try:
+            claim_slot(study, trial)
+            values, end = train(trial), TrialState.COMPLETE
+        except optuna.TrialPruned:
+            end = TrialState.PRUNED
+        except SlotFilled:
+            end = TrialState.FAIL
+        except UpdateFinishedTrialError:
+            return False
+        except Diverged as error:
+            trial.set_user_attr(REASON, str(error))
+            end = TrialState.FAIL
+        except Exception:
+            study.tell(trial, state=TrialState.FAIL, skip_if_finished=True)
+            raise
+        return study.tell(trial, values, state=end, skip_if_finished=True).state == end
 
 
 def enqueued(trial: FrozenTrial) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
-from optuna.storages._heartbeat import is_heartbeat_enabled
+from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
@@ -37,21 +38,19 @@ def open_storage() -> BaseStorage:
 
 @contextmanager
 def heartbeats(storage: BaseStorage, trial_id: int) -> Iterator[None]:
-    """Count a trial's attribute up while the block runs, where the storage has no heartbeats; nothing where it has."""
-    if is_heartbeat_enabled(storage):
-        storage.record_heartbeat(trial_id)  # type: ignore[attr-defined]  # the thread of Optuna's own may not have begun
-        yield
-        return
+    """Show every `HEARTBEAT_S` that the trial's process lives, while the block runs.
+
+    In a journal, which has no heartbeats of Optuna's, an attribute of the trial counts up.
+    """
     ended = threading.Event()
 
     def beat() -> None:
-        count = 0
-        while True:
-            storage.set_trial_user_attr(trial_id, BEATS, count)
-            if ended.wait(HEARTBEAT_S):
-                return
+        count = 1
+        while not ended.wait(HEARTBEAT_S):
+            _beat(storage, trial_id, count)
             count += 1
 
+    _beat(storage, trial_id, 0)
     thread = threading.Thread(target=beat, daemon=True)
     thread.start()
     try:
@@ -59,6 +58,16 @@ def heartbeats(storage: BaseStorage, trial_id: int) -> Iterator[None]:
     finally:
         ended.set()
         thread.join()
+
+
+def _beat(storage: BaseStorage, trial_id: int, count: int) -> None:
+    try:
+        if isinstance(storage, BaseHeartbeat):
+            storage.record_heartbeat(trial_id)
+        else:
+            storage.set_trial_user_attr(trial_id, BEATS, count)
+    except UpdateFinishedTrialError:  # others gave it up
+        pass
 
 
 class Watch:

@@ -27,11 +27,11 @@ ROOT = Path(__file__).parent.parent.parent
 VALUES = {"lambda.gender": 0.1}
 OTHER_PROCESS = """
 import os, sys, time
-import optuna.study._optimize
+from stages.search import storage
 from test_abandoned_trials import opened, run, work
 
 if sys.argv[1] == "killed between ask and heartbeat":
-    optuna.study._optimize.get_heartbeat_thread = lambda *_: os.kill(os.getpid(), 9)
+    storage.heartbeats = lambda *_: os.kill(os.getpid(), 9)
 run(opened(), *((12, work) if sys.argv[1] == "work" else (1, lambda trial: time.sleep(600))))
 """
 
