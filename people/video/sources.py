@@ -249,7 +249,8 @@ def _video_stream(container: Any, name: str) -> Any:
     streams = [each for each in container.streams.video if not each.disposition & Disposition.attached_pic]
     if not streams or container.format.name == "tty":
         raise NoVideoError(f"{name} has no video in it")
-    streams[0].thread_type = "AUTO"
+    # with a thread for each frame a damaged one is marked too late, now and then; only mpegts has no other sign of a cut
+    streams[0].thread_type = "SLICE" if container.format.name == "mpegts" else "AUTO"
     return streams[0]
 
 
