@@ -24,6 +24,7 @@ from stages.search.dashboard import ARTIFACTS
 from stages.search.slots import FINISHED
 from stages.search.storage import JOURNAL, open_storage
 from stages.shared.project import optuna_storage, state
+from stages.shared.tracking import interruptible
 
 HOST = "127.0.0.1"
 READY_WITHIN_S = 60
@@ -37,19 +38,20 @@ def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     refuse_used(arguments.port)
     lines = addresses(open_storage(), f"http://{HOST}:{arguments.port}")
-    server = subprocess.Popen(command(arguments.port))
-    try:
-        wait_until_ready(server, arguments.port)
-        print("\n".join(lines or ["there is no study yet: dvc repro tune makes some"]), flush=True)
-        print(f"http://{HOST}:{arguments.port}/dashboard has them all; Ctrl-C ends it", flush=True)
-        if arguments.open:
-            webbrowser.open(f"http://{HOST}:{arguments.port}/dashboard")
-        sys.exit(server.wait())
-    except KeyboardInterrupt:
-        pass
-    finally:
-        server.terminate()
-        server.wait()
+    with interruptible():
+        server = subprocess.Popen(command(arguments.port))
+        try:
+            wait_until_ready(server, arguments.port)
+            print("\n".join(lines or ["there is no study yet: dvc repro tune makes some"]), flush=True)
+            print(f"http://{HOST}:{arguments.port}/dashboard has them all; Ctrl-C ends it", flush=True)
+            if arguments.open:
+                webbrowser.open(f"http://{HOST}:{arguments.port}/dashboard")
+            sys.exit(server.wait())
+        except KeyboardInterrupt:
+            pass
+        finally:
+            server.terminate()
+            server.wait()
 
 
 def addresses(storage: BaseStorage, base: str) -> list[str]:

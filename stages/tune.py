@@ -214,7 +214,8 @@ class Tuning:
         key = facts_digest(finals=self.key, best=listed[0].objective)
         is_finished = bool(self.study.user_attrs.get(FINISHED))  # by another process, and these trainings with it
         self.finals_study = self._study(key, title, [StudyDirection.MAXIMIZE], include_finished=is_finished)
-        self.finals_study.set_metric_names(["validation score"])
+        dataset = self.trainings.block["dataset"]
+        dashboard.describe_finals(self.finals_study, self.space, self.name, dataset, self.study.study_name)
         epochs = sum(training.config.epochs for training in self.trainings.phases(devices=1))
         with Bar(len(listed) * epochs, self.name) as bar:
 

@@ -54,6 +54,28 @@ study of final trainings.
     )
 
 
+def describe_finals(study: optuna.Study, space: Space, system: str, dataset: str, search_study: str) -> None:
+    """The note of the study of final trainings, and the name of its objective."""
+    from optuna_dashboard import save_note
+
+    study.set_metric_names(["validation score"])
+    save_note(
+        study,
+        f"""# Weights of {system} on {dataset}, trained to the end
+
+Each trial is a whole training (`systems.{system}.training`) with the weights that its parameter `weights` names, from a seed
+of its own: `found` are those that the study *{search_study}* has chosen, `params.yaml` the present ones (with the pipeline's own
+seed the stage `train` trains them), the others are named in `systems.{system}.search.finals.also`.
+
+**Objective.** The system's validation score at its best epoch; higher is better. Weights that leave a task out are scored
+without it.
+
+**How to read it.** {space.search.finals.seeds} seeds each: compare means, and by how much seeds differ. What they are worth on
+test people is in the report, and in data/metrics/{system}/tables/weights.csv where there are several trainings.
+""",
+    )
+
+
 def metric_names(search: Search) -> list[str]:
     """The objectives in words."""
     return ["validation score" if name == SCORE else f"validation error of {name}" for name in search.objectives]
@@ -101,7 +123,7 @@ def run_link(run: Run) -> str:
     return f"{server}/#/experiments/{run.client.get_run(run.id).info.experiment_id}/runs/{run.id}"
 
 
-def add_picture(storage: BaseStorage, trial: Trial | FrozenTrial, png: bytes) -> None:
+def add_picture(storage: BaseStorage, trial: Trial, png: bytes) -> None:
     """A picture of the trial's convergence as its artifact, and a note that shows it.
 
     One trial has one picture: that of an interrupted process is not drawn again.
@@ -119,8 +141,7 @@ def add_picture(storage: BaseStorage, trial: Trial | FrozenTrial, png: bytes) ->
         artifact = upload_artifact(
             artifact_store=FileSystemArtifactStore(str(folder)), file_path=str(file), study_or_trial=trial, storage=storage
         )
-    if isinstance(trial, Trial):
-        save_note(trial, f"![errors on validation people over epochs]({get_artifact_path(trial, artifact)})")
+    save_note(trial, f"![errors on validation people over epochs]({get_artifact_path(trial, artifact)})")
 
 
 def result_sentence(best: FrozenTrial, slot: int, names: Sequence[str], title: str, system: str) -> str:

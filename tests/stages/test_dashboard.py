@@ -8,7 +8,7 @@ import sys
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import dmt_workspace
@@ -16,6 +16,7 @@ import pytest
 import registry_workspace
 from browser import chromium
 from conftest import users_environment
+from optuna.study import StudyDirection
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.remote.webelement import WebElement
@@ -23,6 +24,8 @@ from servers import free_port
 
 from stages import register, train, tune
 from stages.dashboard import main
+from stages.search.slots import open_study
+from stages.search.storage import open_storage
 
 pytestmark = pytest.mark.servers
 ROOT = Path(__file__).parent.parent.parent
@@ -38,7 +41,8 @@ def server(command: list[str], folder: Path, **variables: str) -> Iterator["subp
     try:
         yield process
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=30)
 
 
@@ -137,6 +141,21 @@ def answers(address: str) -> bool:
             return response.status == 200
     except OSError:
         return False
+
+
+def test_a_journal_is_served_too_and_a_terminated_dashboard_leaves_no_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    address, port = f"journal:{tmp_path}/a journal.log", free_port()
+    monkeypatch.setenv("OPTUNA_STORAGE", address)
+    open_study(open_storage(), "journal--", "in a journal", [StudyDirection.MAXIMIZE])
+    command = [sys.executable, "-m", "stages.dashboard", "--port", str(port)]
+    with server(command, tmp_path, OPTUNA_STORAGE=address) as process:
+        assert process.stdout is not None
+        assert "in a journal" in process.stdout.readline()
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/api/studies", timeout=5) as response:
+            assert b"in a journal" in response.read()
+        process.terminate()  # it alone
+        assert process.wait(timeout=30) == 128 + signal.SIGTERM
+        assert not answers(f"http://127.0.0.1:{port}/api/studies")
 
 
 def test_a_port_in_use_is_refused_by_its_number(project: Path, monkeypatch: pytest.MonkeyPatch):

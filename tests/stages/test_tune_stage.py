@@ -116,6 +116,9 @@ def test_the_dashboard_has_names_notes_pictures_and_links_that_a_person_reads(wo
     note = "".join(text for key, text in sorted(attributes.items()) if key.startswith("dashboard:note_str:"))
     for words in ("Found: trial", "lambda.gender", "Pareto front", "geometric mean", "--from data/studies/dmt/best.yaml"):
         assert words in note
+    attributes = last._storage.get_study_system_attrs(last._study_id)
+    note = "".join(text for key, text in sorted(attributes.items()) if key.startswith("dashboard:note_str:"))
+    assert study.study_name in note
     first, second = study.trials[:2]
     assert first.user_attrs["weights"] == "params.yaml"
     assert second.user_attrs["weights"] == second.params["weighting"] == "equal"
