@@ -64,8 +64,8 @@ def describe_finals(study: optuna.Study, space: Space, system: str, dataset: str
         f"""# Weights of {system} on {dataset}, trained to the end
 
 Each trial is a whole training (`systems.{system}.training`) with the weights that its parameter `weights` names, from a seed
-of its own: `found` are those that the study *{search_study}* has chosen, `params.yaml` the present ones (with the pipeline's own
-seed the stage `train` trains them), the others are named in `systems.{system}.search.finals.also`.
+of its own: `found` are those that the study *{search_study}* has chosen, `params.yaml` the present ones (with the pipeline's
+own seed the stage `train` trains them), the others are named in `systems.{system}.search.finals.also`.
 
 **Objective.** The system's validation score at its best epoch; higher is better. Weights that leave a task out are scored
 without it.
