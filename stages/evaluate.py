@@ -2,15 +2,17 @@
 
     python -m stages.evaluate dmt
 
-writes data/metrics/<system>.json and data/metrics/<system>/: tables/, curves/, pictures/, animations/, captions.json and
-selected.json (which checkpoint was judged, and why). Where the search has trained several weights to the end, all of them are
-judged for the tables `weights`.
+writes data/metrics/<system>.json, the headline figures that DVC shows, and data/metrics/<system>/: all.json (every metric),
+headline.json (the headline figures with titles, intervals and baselines), tables/, curves/, pictures/, animations/,
+captions.json and selected.json (which checkpoint was judged, and why). Where the search has trained several weights to the end,
+all of them are judged for the tables `weights`.
 """
 
 import argparse
 import json
 import math
 import os
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from tqdm import tqdm
 
 from people import checkpoints, datasets, systems
 from people.config import build
+from people.evaluation.headline import Entry
 from people.evaluation.results import Results
 from people.storage import file_digest
 from stages.search.settings import SCORE, Search, merit
@@ -43,10 +46,12 @@ def main() -> None:
     refuse_undefined(system, results.metrics)
     tables, captions = compare_weights(system, seed, {selected["checkpoint"]: results.metrics})
     results = replace(results, tables=results.tables | tables, captions=results.captions | captions)
+    headline = systems.find(system, "score").headline_figures(results.metrics)
     with output(Path("data/metrics", system)) as folder:
         write(folder, results, selected)
+        (folder / "headline.json").write_text(as_json(headline))
     with output(Path("data/metrics", f"{system}.json")) as file:
-        file.write_text(as_json(results.metrics))
+        file.write_text(as_json(shown(headline)))
     print(f"{system}: the {selected['selected']} checkpoint, validation score {selected['validation_score']:.4f}")
     for name, table in results.tables.items():
         print(
@@ -141,6 +146,14 @@ def refuse_undefined(system: str, metrics: dict[str, float]) -> None:
         )
 
 
+def shown(headline: Sequence[Entry]) -> dict[str, dict[str, float]]:
+    """What `dvc metrics show` prints: of each headline figure the value, and the baseline where there is one."""
+    return {
+        entry["name"]: {"value": entry["value"]} | ({} if entry["baseline"] is None else {"baseline": entry["baseline"]})
+        for entry in headline
+    }
+
+
 def device() -> torch.device:
     """A GPU where there is one, told to compute the same every time; a CPU does by itself."""
     if not torch.cuda.is_available():
@@ -166,11 +179,12 @@ def write(folder: Path, results: Results, selected: dict[str, Any]) -> None:
         animation.durations = [FRAME_MS] * len(frames)
         _, webp = cv2.imencodeanimation(".webp", animation)
         (folder / "animations" / f"{name}.webp").write_bytes(webp.tobytes())
+    (folder / "all.json").write_text(as_json(results.metrics))
     (folder / "captions.json").write_text(as_json(results.captions))
     (folder / "selected.json").write_text(as_json(selected))
 
 
-def as_json(values: dict[str, Any]) -> str:
+def as_json(values: Any) -> str:
     return json.dumps(values, indent=2, allow_nan=False) + "\n"
 
 

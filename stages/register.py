@@ -46,7 +46,7 @@ def main() -> None:
 def write_entry(system: str) -> None:
     """Register what `evaluate` has selected, and write data/registry/<system>.json."""
     selected = json.loads(Path("data/metrics", system, "selected.json").read_text())
-    metrics = json.loads(Path("data/metrics", f"{system}.json").read_text())
+    metrics = json.loads(Path("data/metrics", system, "all.json").read_text())
     block = params("systems", system)
     reads = {slot: Path(path) for slot, path in block["reads"].items()}
     confidence = block["score"].get("bootstrap", {}).get("confidence", CONFIDENCE)

@@ -48,7 +48,7 @@ def main(system: str) -> None:
             for path in [*sorted((metrics / "pictures").glob("*.png")), *sorted((metrics / "animations").glob("*.webp"))]
         },
         captions=captions,
-        metrics=json.loads(metrics.with_suffix(".json").read_text()),
+        metrics=json.loads((metrics / "all.json").read_text()),
         selected=json.loads((metrics / "selected.json").read_text()),
         convergence=convergence(Path("data/compare", system)),
         areas=areas(Path("data/compare", system)),

@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import re
 import subprocess
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -364,6 +365,32 @@ def test_every_way_of_weighting_trains_the_system(
         assert all(torch.isfinite(parameter).all() for parameter in run.step.parameters())
         assert any(not torch.equal(*pair) for pair in zip(before, run.step.network.parameters(), strict=True))
         assert all(np.isfinite(weight) for weight in run.step.objective.weighting.lambdas().values())
+
+
+def test_headline_figures_are_the_metrics_that_a_system_names(built: Built, small_run: Path):
+    folder = small_run / "data/metrics" / built.name
+    metrics = json.loads((folder / "all.json").read_text())
+    figures = systems.find(built.name, "score").headline_figures(metrics)
+    assert 2 <= len(figures) <= 6
+    assert len({figure["name"] for figure in figures}) == len({figure["title"] for figure in figures}) == len(figures)
+    for figure in figures:
+        assert re.fullmatch("[a-z][a-z0-9_]*", figure["name"])
+        assert figure["value"] in metrics.values()
+        assert figure["unit"] in ("%", "years", "")
+        assert figure["better"] in ("higher", "lower")
+        assert (figure["baseline"] is None) == (figure["baseline_title"] is None)
+        assert (figure["low"] is None) == (figure["high"] is None)
+        if figure["low"] is not None and figure["high"] is not None:
+            assert figure["low"] <= figure["high"]
+    assert json.loads((folder / "headline.json").read_text()) == figures
+
+
+def test_dvc_is_shown_the_headline_figures_alone(built: Built, small_run: Path):
+    figures = json.loads((small_run / f"data/metrics/{built.name}/headline.json").read_text())
+    shown = json.loads((small_run / f"data/metrics/{built.name}.json").read_text())
+    assert list(shown) == [figure["name"] for figure in figures]
+    assert {name: numbers["value"] for name, numbers in shown.items()} == {each["name"]: each["value"] for each in figures}
+    assert 1 <= sum(len(numbers) for numbers in shown.values()) <= 12
 
 
 RENDERED_DATASETS = [name for name in datasets.names() if hasattr(datasets.find(name), "plan")]

@@ -195,7 +195,8 @@ class Score(Protocol):
     """people/systems/<name>/score/: the metrics under the dataset's protocol, on the test subjects.
 
     `COLUMNS`: by title the metric, and that of the baseline if there is one, which a table of several trainings shows.
-    `LOWER_IS_BETTER`: the titles of those that are errors.
+    `LOWER_IS_BETTER`: the titles of those that are errors. `headline_figures`, in score/headline.py, chooses the few numbers
+    that are shown first.
     """
 
     @property
@@ -218,6 +219,10 @@ class Score(Protocol):
         seed: int,
     ) -> Any:
         """The `people.evaluation.results.Results` of a trained network; `dataset` is the dataset's module."""
+        ...
+
+    def headline_figures(self, metrics: Mapping[str, float]) -> Sequence[Any]:
+        """Of all metrics 3 to 6 `people.evaluation.headline.Entry`, the main one first; fewer where tasks are left out."""
         ...
 
 

@@ -45,7 +45,7 @@ def record(system: str, selected: dict[str, Any], reads: dict[str, Path], metric
     """The lineage of a checkpoint that `evaluate` has selected; every value can be written as JSON.
 
     `selected`: the content of data/metrics/<system>/selected.json. `metrics`: those of the test, by default of
-    data/metrics/<system>.json. The validation is computed again, in full precision, so that it can be compared later.
+    data/metrics/<system>/all.json. The validation is computed again, in full precision, so that it can be compared later.
     """
     checkpoint, lock = Path(selected["checkpoint"]), read_lock()
     is_tuned = checkpoint.is_relative_to(STUDIES)
@@ -72,7 +72,7 @@ def record(system: str, selected: dict[str, Any], reads: dict[str, Path], metric
         "packages": packages(),
         "machine": machine(),
         "validation": {"score": float(validation["score"]), "errors": plain(validation["errors"])},
-        "metrics": plain(json.loads(Path("data/metrics", f"{system}.json").read_text()) if metrics is None else metrics),
+        "metrics": plain(json.loads(Path("data/metrics", system, "all.json").read_text()) if metrics is None else metrics),
         "stages": entries,
         "files": files,
         "changed_since": changed_since,

@@ -164,7 +164,7 @@ def results(record: Record, folder: Path) -> str:
             (name, f"{metrics[name]:.4g}", f"{metrics[f'{name}.low']:.4g} to {metrics[f'{name}.high']:.4g}") for name in named
         ]
         shown = rows[:MAX_ROWS]
-        rest = f"\n\n{len(rows) - len(shown)} more are in data/metrics/{record['system']}.json." if rows[MAX_ROWS:] else ""
+        rest = f"\n\n{len(rows) - len(shown)} more are in data/metrics/{record['system']}/all.json." if rows[MAX_ROWS:] else ""
         parts.append(markdown(["metric on test people", "value", "interval"], shown) + rest)
     for path in tables(record, folder):
         if path.stem.endswith("_intervals") or path.stem == SUBGROUP_TABLE:

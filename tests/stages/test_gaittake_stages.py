@@ -56,7 +56,7 @@ def test_a_variant_can_change_data_network_and_objective_and_nothing_else(worksp
 
 
 def test_the_metrics_include_those_of_gait_energy_images(workspace: Path):
-    metrics = json.loads((workspace / "data/metrics/gaittake.json").read_text())
+    metrics = json.loads((workspace / "data/metrics/gaittake/all.json").read_text())
     for name in ("single_view.rank_1.mean", "single_view.gei_rank_1.mean", "cross_view.map.NM", "cross_view.gei_map.NM"):
         assert 0 <= metrics[name] <= 1
     trials = pd.read_csv(workspace / "data/studies/gaittake/trials.csv")

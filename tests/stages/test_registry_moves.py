@@ -250,7 +250,7 @@ def write_tiny_pipeline(project: Path) -> None:
     write_judged(project, TRAINED, -0.5)
     stage = {
         "cmd": f"{sys.executable} -W ignore -m stages.register dmt",
-        "deps": ["data/metrics/dmt", "data/metrics/dmt.json"],
+        "deps": ["data/metrics/dmt"],
         "params": ["seed"],
         "outs": ["data/registry/dmt.json"],
     }

@@ -80,7 +80,7 @@ def write_judged(folder: Path, checkpoint: Path, score: float) -> None:
     """What the stage register reads of the stage evaluate, in a project folder."""
     metrics = folder / "data/metrics"
     (metrics / "dmt").mkdir(parents=True, exist_ok=True)
-    (metrics / "dmt.json").write_text(json.dumps(METRICS))
+    (metrics / "dmt/all.json").write_text(json.dumps(METRICS))
     (metrics / "dmt/selected.json").write_text(json.dumps(selected(checkpoint, score)))
 
 

@@ -22,6 +22,7 @@ from people.records import GENDERS
 from people.systems.dmt import data, paper
 from people.systems.dmt.paper import CHANCE, MEAN_FLOW
 from people.systems.dmt.score.ages import Shrinkage, fit_shrinkage
+from people.systems.dmt.score.headline import headline_figures as headline_figures
 from people.systems.dmt.score.windows import Windows, extract
 from people.training.system import Reads, Spec, Statistics
 

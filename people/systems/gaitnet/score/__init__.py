@@ -19,6 +19,7 @@ from people.storage.store import Store
 from people.systems.gaitnet import data, paper
 from people.systems.gaitnet.score import disentanglement, pictures, verification, views
 from people.systems.gaitnet.score.embedded import Embedded
+from people.systems.gaitnet.score.headline import headline_figures as headline_figures
 from people.training.system import Reads, Spec, Statistics
 
 # By column of a table of several trainings: the metric, and that of the baseline.

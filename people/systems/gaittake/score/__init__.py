@@ -22,6 +22,7 @@ from people.inference import over_split
 from people.storage.store import Store
 from people.systems.gaittake import data, paper
 from people.systems.gaittake.paper import BASELINE, OURS, PAPER, TITLES
+from people.systems.gaittake.score.headline import headline_figures as headline_figures
 from people.training.system import Reads, Spec, Statistics
 
 GALLERIES = {"single_view": crossview.single_view_gallery, "cross_view": crossview.cross_view_gallery}

@@ -23,6 +23,7 @@ from people.systems.multipose.model import FoundPeople, Network, heatmaps, poses
 from people.systems.multipose.score import activities, found, pictures
 from people.systems.multipose.score.activities import CrossValidation, Poses
 from people.systems.multipose.score.found import Split
+from people.systems.multipose.score.headline import headline_figures as headline_figures
 from people.training.system import Reads, Spec, Statistics
 
 # By column of a table of several trainings: the metric, and that of the baseline.

@@ -17,6 +17,7 @@ from people.storage.store import Store
 from people.systems.reid import data, paper
 from people.systems.reid.score import attributes, colour_histograms, retrieval
 from people.systems.reid.score.attributes import JUNK_METHODS
+from people.systems.reid.score.headline import headline_figures as headline_figures
 from people.systems.reid.score.predictions import predict_split
 from people.training.system import Reads, Spec, Statistics
 

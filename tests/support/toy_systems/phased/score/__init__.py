@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from people.systems.phased import data, paper
+from people.systems.phased.score.headline import headline_figures as headline_figures
 from torch import nn
 
 from people.config import check
