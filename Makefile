@@ -57,8 +57,9 @@ $(READY): requirements.txt
 	$(PYTHON) -c "import sys; sys.exit(f'Python 3.11 or newer is needed, this is {sys.version.split()[0]}; name another one with PYTHON=...' if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.txt
+	$(BIN)/python -m pipelines.plots_page
 	touch $@
 
 clean: ## what the pipeline made, not the environment: a fresh start
 	rm -rf .state data/raw data/index data/valid data/flow data/silhouettes data/poses data/crops data/foregrounds data/models \
-	    data/compare data/studies data/metrics data/registry data/report data/scenes data/annotations
+	    data/compare data/studies data/metrics data/plots data/registry data/report data/scenes data/annotations

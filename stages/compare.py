@@ -3,7 +3,8 @@
     python -m stages.compare dmt
 
 writes data/compare/<system>/: curves.csv (variant, seed, epoch, each error on validation subjects, the main one first) and
-areas.csv (the area under each error's curve, of each variant and seed; lower is faster). The variants of params.yaml change the
+areas.csv (the area under each error's curve, of each variant and seed; lower is faster).
+data/plots/<system>/convergence.csv is what `dvc plots show` draws. The variants of params.yaml change the
 system's data, model or objective; those that `select` names are trained, and `all`, the system as it is. A variant has no curve
 of an error that it does not have: that of a task which its network lacks, and then that of all tasks together. Killed and
 started again it goes on where it was.
@@ -62,6 +63,8 @@ def main() -> None:
             written.mkdir()
             table.to_csv(written / "curves.csv", index=False)
             areas(table).to_csv(written / "areas.csv", index=False)
+        with output(Path("data/plots", name, "convergence.csv")) as file:
+            plotted(table).to_csv(file, index=False)
         remove(folder)
 
 
@@ -116,11 +119,22 @@ def comparable(curves: pd.DataFrame) -> pd.DataFrame:
 
 def areas(curves: pd.DataFrame) -> pd.DataFrame:
     """The area under each curve of each variant and seed."""
+    names = ["variant", "seed", "error"]
+    table = points(curves).groupby(names, sort=False)["height"].apply(lambda heights: area(heights.to_list())).reset_index()
+    return table.rename(columns={"height": "area"})
+
+
+def points(curves: pd.DataFrame) -> pd.DataFrame:
+    """A row for each point of each curve: variant, seed, epoch, the error's name and its height."""
     parts = [name for name in curves if name.startswith(ERROR)]
     long = curves.melt(["variant", "seed", "epoch"], parts, "error", "height").dropna(subset="height")
-    names = ["variant", "seed", "error"]
-    table = long.groupby(names, sort=False)["height"].apply(lambda heights: area(heights.to_list())).reset_index()
-    return table.rename(columns={"height": "area"}).assign(error=table["error"].str.removeprefix(ERROR))
+    return long.assign(error=long["error"].str.removeprefix(ERROR))
+
+
+def plotted(curves: pd.DataFrame) -> pd.DataFrame:
+    """The curves as DVC draws them, panel, series, epoch and value: each error of each variant, the mean over seeds."""
+    means = points(curves).groupby(["error", "variant", "epoch"], sort=False)["height"].mean().reset_index(name="value")
+    return means.assign(panel="error, " + means["error"], series=means["variant"])[["panel", "series", "epoch", "value"]]
 
 
 def area(errors: Sequence[float]) -> float:

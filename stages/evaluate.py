@@ -4,7 +4,8 @@
 
 writes data/metrics/<system>.json, the headline figures that DVC shows, and data/metrics/<system>/: all.json (every metric),
 headline.json (the headline figures with titles, intervals and baselines), tables/, curves/, pictures/, animations/,
-captions.json and selected.json (which checkpoint was judged, and why). Where the search has trained several weights to the end,
+captions.json and selected.json (which checkpoint was judged, and why). data/plots/<system>/headline.csv and ranking/ are what
+`dvc plots show` draws. Where the search has trained several weights to the end,
 all of them are judged for the tables `weights`.
 """
 
@@ -12,7 +13,7 @@ import argparse
 import json
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,6 +53,12 @@ def main() -> None:
         (folder / "headline.json").write_text(as_json(headline))
     with output(Path("data/metrics", f"{system}.json")) as file:
         file.write_text(as_json(shown(headline)))
+    with output(Path("data/plots", system, "headline.csv")) as file:
+        bars(headline).to_csv(file, index=False)
+    with output(Path("data/plots", system, "ranking")) as folder:
+        folder.mkdir()
+        for name, ranks in rank_curves(results.curves).items():
+            ranks.to_csv(folder / f"{name}.csv", index=False)
     print(f"{system}: the {selected['selected']} checkpoint, validation score {selected['validation_score']:.4f}")
     for name, table in results.tables.items():
         print(
@@ -151,6 +158,28 @@ def shown(headline: Sequence[Entry]) -> dict[str, dict[str, float]]:
     return {
         entry["name"]: {"value": entry["value"]} | ({} if entry["baseline"] is None else {"baseline": entry["baseline"]})
         for entry in headline
+    }
+
+
+def bars(headline: Sequence[Entry]) -> pd.DataFrame:
+    """The headline figures as DVC draws them: panel, series (ours, or the baseline where there is one), value, low and high."""
+    rows = []
+    for entry in headline:
+        factor, unit = (100, "%") if entry["unit"] == "%" else (1, entry["unit"])
+        panel = f"{entry['title']}, {unit}" if unit else entry["title"]
+        ours = {name: None if entry[name] is None else factor * entry[name] for name in ("value", "low", "high")}
+        rows.append({"panel": panel, "series": "ours", **ours})
+        if entry["baseline"] is not None:
+            rows.append({"panel": panel, "series": "baseline", "value": factor * entry["baseline"]})
+    return pd.DataFrame(rows, columns=["panel", "series", "value", "low", "high"])
+
+
+def rank_curves(curves: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
+    """The curves of cumulative match among these as DVC draws them: panel, series, rank and value."""
+    return {
+        name: curve.melt("rank", var_name="series").assign(panel=name.replace("_", " "))[["panel", "series", "rank", "value"]]
+        for name, curve in curves.items()
+        if "rank" in curve
     }
 
 

@@ -2,13 +2,16 @@
 
     python -m stages.train dmt
 
-writes data/models/<system>/: checkpoint.pt, history.csv, summary.json. Killed at any moment and started again, it goes on from
+writes data/models/<system>/: checkpoint.pt, history.csv, summary.json; and data/plots/<system>/training.csv, which
+`dvc plots show` draws. Killed at any moment and started again, it goes on from
 the last whole epoch; the curves are in MLflow as they grow.
 """
 
 import argparse
 import json
 from pathlib import Path
+
+import pandas as pd
 
 from people.storage import file_digest
 from people.training import loop
@@ -17,6 +20,8 @@ from stages.shared import tracking
 from stages.shared.problem import Trainings, write_model
 from stages.shared.progress import Bar
 from stages.shared.project import output, params, remove, state
+
+ERROR = "error/"  # before the names of errors in history.csv
 
 
 def main() -> None:
@@ -46,9 +51,24 @@ def main() -> None:
         with output(Path("data/models", name)) as written:
             write_model(written, epoch)
             (written / "summary.json").write_text(json.dumps(summary(phases, epoch), indent=2) + "\n")
+        with output(Path("data/plots", name, "training.csv")) as file:
+            plotted(epoch.history).to_csv(file, index=False)
         run.log_convergence(epoch.history)
         run.tag(checkpoint__sha256=file_digest(Path("data/models", name, "checkpoint.pt")))
     remove(folder)
+
+
+def plotted(history: pd.DataFrame) -> pd.DataFrame:
+    """The curves of a training as DVC draws them, panel, series, epoch and value: the loss, and each error on both splits."""
+    curves = {"train/total": ("loss", "training")}
+    for prefix, series in ((ERROR, "validation"), (f"train_{ERROR}", "training")):
+        named = (name for name in history if name.startswith(prefix))
+        curves |= {name: (f"error, {name.removeprefix(prefix)}", series) for name in named}
+    parts = [
+        history[["epoch"]].assign(panel=panel, series=series, value=history[name]).dropna()
+        for name, (panel, series) in curves.items()
+    ]
+    return pd.DataFrame(pd.concat(parts), columns=["panel", "series", "epoch", "value"])
 
 
 def summary(phases: list[loop.Training], epoch: loop.Epoch) -> dict[str, object]:

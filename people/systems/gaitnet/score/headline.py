@@ -11,8 +11,8 @@ RANKED = ("identification", "single_view", "cross_view", "from_90")  # groups of
 
 def headline_figures(metrics: Mapping[str, float]) -> list[Entry]:
     """Rank-1 and true accept rates under FVG's protocol; under others rank-1 of each probe set."""
-    rates = (name.split(".")[1] for name in metrics if name.startswith("verification.tar_at_"))
-    rate = next(rates, "tar_at_1")
+    accepts = (name for name in metrics if name.startswith("verification.tar_at_") and name.endswith(".ALL"))
+    rate = next(accepts, "").removeprefix("verification.").removesuffix(".ALL")
     groups = {group: list(sets(f"{group}.rank_1", metrics)) for group in RANKED}
     group = next((name for name in RANKED if groups[name]), RANKED[0])
     if "ALL" in groups[group]:
