@@ -10,6 +10,8 @@ PROBES = ("WS", "CB", "CL", "CBG", "ALL")  # FVG: walking speed, carrying a bag,
 # Its weights; they hold for squared norms (`people/systems/gaitnet/README.md`).
 OBJECTIVE = {"lambda": {"identity": 1.0, "cross_reconstruction": 0.1, "gait_similarity": 0.005}}
 CAPTIONS = {
+    "title": "Gait apart from appearance",
+    "question": "Is somebody known again by gait in other clothes, with a bag or at another speed, without appearance?",
     "verification": "Every probe against every gallery clip, by cosine: true accept rate (TAR) in % at a false accept rate "
     "(FAR) that is nowhere exceeded, and the share in % of probes whose person is the nearest, or among the five nearest.",
     "verification_intervals": "The same as fractions, with bootstrap intervals over subjects. Baseline: the nearest gait "

@@ -12,6 +12,8 @@ KEYPOINT_AP = (
 
 OBJECTIVE: dict[str, object] = {}  # its phases have one task each, and no weights
 CAPTIONS = {
+    "title": "People, keypoints and activities in images",
+    "question": "Where are the people in an image and their keypoints, and what is everybody doing?",
     "keypoints": "COCO's average precision (AP) and recall (AR) of keypoints, by object keypoint similarity, in %: the joined "
     "network, and in place of the pose residual network the strongest peak of each heat map in the found box. In true boxes: "
     "the same with labelled boxes of score 1.",

@@ -33,6 +33,8 @@ PUBLISHED = {
 # Every weight is learned (its eq. 2).
 OBJECTIVE = {"lambda": {"identity": 1.0, "attributes": 1.0}, "weighting": {"name": "uncertainty", "equation": "eq_2"}}
 CAPTIONS = {
+    "title": "People and their attributes in one photo",
+    "question": "Who is on a photo by another camera, and which of twelve attributes does the person have?",
     "retrieval": "Retrieval in %. Protocol paper: every photo of a person is a query against all others. Protocol official: "
     "queries against a gallery with distractors, without photos of the query's person by the query's camera. Junk is in "
     "neither; a query without a match is left out. Average precision is the step form; with trapezoids, as the first code of "
