@@ -3,6 +3,7 @@
 Of each probe set at most `PROBES` probes are looked at, evenly spread, so that the largest archives stay quick.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -76,8 +77,8 @@ def add(results: Results, answers: Sequence[Answer], labels: Sequence[str], pict
         if found:
             shown = [found[index] for index in spread(np.arange(len(found)), SHOWN)]
             tiles = [_tile(answer, labels[answer.probe], name == RIGHT, picture) for answer in shown]
-            columns = min(len(tiles), max(1, WIDEST_PX // tiles[0].shape[1]))
-            results.pictures[name] = plots.tiled(tiles, columns)
+            lines = math.ceil(len(tiles) / max(1, WIDEST_PX // tiles[0].shape[1]))
+            results.pictures[name] = plots.tiled(tiles, math.ceil(len(tiles) / lines))
             results.captions[name] = CAPTIONS[name]
 
 

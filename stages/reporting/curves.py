@@ -9,7 +9,7 @@ import pandas as pd
 from markupsafe import Markup
 
 from stages.reporting import titles
-from stages.reporting.svg import Line, panel
+from stages.reporting.svg import SERIES, Line, panel
 from stages.shared.project import ERROR
 
 VALIDATION, TRAINING, LOSS, WEIGHT = 1, 2, 4, 3  # colours
@@ -81,8 +81,13 @@ def styles(variants: Mapping[str, Any]) -> dict[str, int]:
 
 
 def comparison(curves: pd.DataFrame, styles: Mapping[str, int]) -> list[Markup]:
-    """For each error a panel with every variant that has it: the mean over seeds, and their range as a band."""
-    panels = []
+    """For each error a panel with every variant that has it: the mean over seeds, and their range as a band.
+
+    Nothing where there is one epoch alone.
+    """
+    panels: list[Markup] = []
+    if curves["epoch"].nunique() == 1:
+        return panels  # points, which the table has
     for error in [name for name in curves if name.startswith(ERROR)]:
         lines = []
         for variant, runs in curves.dropna(subset=error).groupby("variant", sort=False):
@@ -107,7 +112,9 @@ def variants(folder: Path) -> pd.DataFrame:
             area = areas.loc[(areas["variant"] == name) & (areas["error"] == error), "area"]
             end = last.loc[last["variant"] == name, f"{ERROR}{error}"].dropna()
             task = titles.error(error)
-            row |= {f"{task}: area": spread(area.to_numpy(float)), f"{task}: last epoch": spread(end.to_numpy(float))}
+            if curves["epoch"].nunique() > 1:
+                row[f"{task}: area"] = spread(area.to_numpy(float))
+            row[f"{task}: last epoch"] = spread(end.to_numpy(float))
         rows.append(row)
     return pd.DataFrame(rows)
 
@@ -120,29 +127,44 @@ def spread(values: np.ndarray) -> str:
     return f"{values.mean():.{places}f}" + (f" ± {values.std(ddof=1):.{places}f}" if len(values) > 1 else "")
 
 
-def evaluated(name: str, points: pd.DataFrame) -> Markup:
-    """A line for each column over the first; columns *_marked are points, and a first column of text names the lines."""
-    first, *others = (str(column) for column in points.columns)
-    has_names = pd.api.types.is_string_dtype(points[first])
-    x, columns = (others[0], others[1:]) if has_names else (first, others)
-    groups: Sequence[tuple[Any, pd.DataFrame]] = list(points.groupby(first, sort=False)) if has_names else [("", points)]
-    lines = []
+def evaluated(name: str, points: pd.DataFrame) -> list[Markup]:
+    """A line for each column over the first; columns *_marked are points, and a first column of text names the lines.
+
+    Many lines of sets and methods (`CB, GaitNet`) have a panel for each set.
+    """
+    first = str(points.columns[0])
+    if not pd.api.types.is_string_dtype(points[first]):
+        return [_evaluated(titles.table(name), "", points, "")]
+    groups = list(points[first].unique())
+    if len(groups) <= len(SERIES) or not all(", " in group for group in groups):
+        return [_evaluated(titles.table(name), "", points, first)]
+    parts = points[first].str.split(", ", n=1, expand=True)
+    return [
+        _evaluated(titles.table(name), str(each), points.assign(**{first: parts[1]})[parts[0] == each], first)
+        for each in parts[0].unique()
+    ]
+
+
+def _evaluated(name: str, title: str, points: pd.DataFrame, names_column: str) -> Markup:
+    """One panel of a curve. `names_column`: the column that names the lines, "" without one."""
+    x, *columns = (str(column) for column in points.columns if column != names_column)
+    groups: Sequence[tuple[Any, pd.DataFrame]] = (
+        list(points.groupby(names_column, sort=False)) if names_column else [("", points)]
+    )
+    lines: list[Line] = []
     for group, rows in groups:
         for column in columns:
-            title, marked, _ = column.partition("_marked")
-            text = ", ".join(
-                filter(
-                    None,
-                    [titles.curve(str(group)) if group else "", titles.curve(title) if len(columns) > 1 or not group else ""],
-                )
-            )
+            measured, marked, _ = column.partition("_marked")
+            parts = [str(group), measured if len(columns) > 1 or not group else ""]
             style = sum(not each.marked for each in lines) + (3 if marked else 0)
+            text = ", ".join(titles.curve(part) for part in parts if part)
             lines.append(Line(text, rows[x].to_numpy(float), rows[column].to_numpy(float), style, marked=bool(marked)))
-    y = titles.curve(columns[0]) if len(columns) == 1 else ""
+    y = titles.curve(columns[0].partition("_marked")[0])
+    alt = f"{name}{f', {title}' if title else ''}: {', '.join(each.name or y for each in lines)} over {titles.curve(x)}."
     if len(lines) == 1:
-        lines = [lines[0]._replace(name="")]
-    alt = f"{titles.table(name)}: {', '.join(each.name or y for each in lines)} over {titles.curve(x)}."
-    return panel(lines, x=titles.curve(x), y=y, alt=alt, epochs=whole(points[x]))
+        lines, columns = [lines[0]._replace(name="")], columns[:1]
+    shown_y = y if len(columns) == 1 else ""
+    return panel(lines, x=titles.curve(x), y=shown_y, title=titles.condition(title, 0), alt=alt, epochs=whole(points[x]))
 
 
 def whole(values: pd.Series) -> bool:

@@ -12,7 +12,7 @@ from stages.reporting import curves, images, svg, tables, titles
 from stages.reporting.tables import interval, number
 
 INTERVALS, CONFUSION, SUBGROUPS, WEIGHTS = "_intervals", "_confusion", "subgroups", "weights"
-ANSWERS = ("right_answers", "best_images", "wrong_answers", "worst_images", "retrieval")  # pictures of single decisions
+ANSWERS = ("right_answers", "best_images", "wrong_answers", "worst_images", "queries")  # pictures of single decisions
 GROUPS = {"female": "women", "male": "men"}
 WORDS = ("title", "question")  # captions that are of the whole page
 
@@ -45,12 +45,14 @@ class Results:
         return sorted((self.folder / kind).glob(pattern), key=lambda path: (ranks.get(path.stem, len(ranks)), path.stem))
 
     def tables(self) -> list[Part]:
-        """The tables of the protocol, those of the paper among them."""
-        return [
+        """The tables of the protocol, those of the paper among them; what letters stand for is said once."""
+        parts = [
             self._table(path)
             for path in self.files("tables", "*.csv")
             if not path.stem.endswith((INTERVALS, CONFUSION)) and path.stem != SUBGROUPS and not path.stem.startswith(WEIGHTS)
         ]
+        keys = [part.key for part in parts]
+        return [part._replace(key="" if part.key in keys[:place] else part.key) for place, part in enumerate(parts)]
 
     def weights(self) -> list[Part]:
         """The tables of several trainings with other weights; none where the search has made one alone."""
@@ -86,12 +88,16 @@ class Results:
             drawn + tables.table(subgroup_rows(frame), title, summary="Every subgroup", folded=True),
         )
 
-    def curves(self) -> list[Part]:
-        """The curves, such as ROC and cumulative matches."""
-        return [
-            Part(path.stem, titles.table(path.stem), self.caption(path.stem), curves.evaluated(path.stem, pd.read_csv(path)))
-            for path in self.files("curves", "*.csv")
-        ]
+    def curves(self) -> tuple[list[Part], list[Part]]:
+        """The curves, such as ROC and cumulative matches: those of one panel, and those of several."""
+        single, several = [], []
+        for path in self.files("curves", "*.csv"):
+            panels = curves.evaluated(path.stem, pd.read_csv(path))
+            figures = Markup("").join(Markup("<figure>{}</figure>").format(panel) for panel in panels)
+            content = panels[0] if len(panels) == 1 else Markup('<div class="charts">{}</div>').format(figures)
+            part = Part(path.stem, titles.table(path.stem), self.caption(path.stem), content)
+            (single if len(panels) == 1 else several).append(part)
+        return single, several
 
     def answers(self) -> list[Part]:
         """Galleries of single decisions, right ones before wrong ones."""
@@ -99,7 +105,13 @@ class Results:
 
     def other_pictures(self) -> list[Part]:
         """Pictures of what the network sees and makes, animations first."""
-        return [self._picture(path) for path in self.pictures() if path.stem not in ANSWERS]
+        return [
+            self._picture(path) for path in self.pictures() if path.stem not in ANSWERS and not path.stem.endswith(CONFUSION)
+        ]
+
+    def confusions(self) -> list[Part]:
+        """Pictures of what was taken for what."""
+        return [self._picture(path) for path in self.files("pictures", f"*{CONFUSION}.png")]
 
     def pictures(self) -> list[Path]:
         """The files of all pictures and animations."""
@@ -125,7 +137,7 @@ class Results:
     def _table(self, path: Path) -> Part:
         frame = in_percent(pd.read_csv(path))
         title = titles.table(path.stem)
-        content = tables.table(frame, title, summary=f"Every figure: {title}", percent=is_percent(frame))
+        content = tables.table(frame, title, summary=f"Every figure: {title}", places=1 if is_percent(frame) else 2)
         return Part(path.stem, title, self.caption(path.stem), content, titles.key(_names(frame)))
 
     def _folded(self, name: str, frame: pd.DataFrame, unit: str) -> Part:
@@ -151,7 +163,7 @@ def in_percent(frame: pd.DataFrame) -> pd.DataFrame:
 def is_percent(frame: pd.DataFrame) -> bool:
     """Whether the numbers of a table that are no counts are in percent: R² and the like are at most 1."""
     numbers = frame.select_dtypes("float")
-    return bool((numbers > 1.5).any(axis=None))
+    return bool((numbers > 1.5).any(axis=None) or (numbers == 0).all(axis=None))
 
 
 def is_share(values: pd.Series) -> bool:

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import re
+import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
@@ -51,7 +52,8 @@ STYLE = {
     "axes.facecolor": "none",
     "savefig.facecolor": "none",
 }
-LABEL_HEIGHT = 0.085  # of a line of text, as a share of the axes' height
+LABEL_HEIGHT = 0.09  # of a line of text, as a share of the axes' height
+LABEL_CHARACTERS = 18  # of a name, before it is broken into lines
 
 
 class Line(NamedTuple):
@@ -145,12 +147,13 @@ def name_ends(axes: Axes, lines: Sequence[Line]) -> None:
     axes.autoscale_view()
     points = [to_axes.transform((x, y)) for _, x, y, _ in ends]
     order = sorted(range(len(ends)), key=lambda i: (round(points[i][1], 3), ends[i][3]))
-    heights = spread([points[i][1] for i in order], LABEL_HEIGHT)
+    labels = [textwrap.fill(line.name, LABEL_CHARACTERS) for line, *_ in ends]
+    heights = spread([points[i][1] for i in order], LABEL_HEIGHT * max(label.count("\n") + 1 for label in labels))
     for index, height in zip(order, heights, strict=True):
         line, point = ends[index][0], points[index]
         colour = colour_of(line.style)
         axes.annotate(
-            line.name,
+            labels[index],
             xy=(point[0], point[1]),
             xycoords="axes fraction",
             xytext=(1.04, height),

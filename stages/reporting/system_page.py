@@ -96,10 +96,13 @@ def data_section(data: Path, dataset: str, clips: pd.DataFrame) -> dict[str, Any
 
 def results_section(results: Results) -> dict[str, Any]:
     """Everything that `evaluate` has written."""
+    single, several = results.curves()
     return {
         "tables": results.tables(),
-        "curves": results.curves(),
+        "curves": single,
+        "curve_sets": several,
         "intervals": results.intervals(),
+        "confusions": results.confusions(),
         "subgroups": results.subgroups(),
         "answers": results.answers(),
         "pictures": results.other_pictures(),

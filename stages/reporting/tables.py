@@ -22,20 +22,20 @@ def table(
     columns: Mapping[str, str] | None = None,
     summary: str = "",
     folded: bool | None = None,
-    percent: bool = False,
+    places: int | None = None,
 ) -> Markup:
     """A table in a focusable region named `label`; one of many rows is folded away behind `summary`, by default its label.
 
     Columns without any value are left out, rows whose source is ours are marked. `columns`: titles in place of those of
-    `titles.column`. `folded`: whether it is folded away, by default by the number of its rows. `percent`: numbers that are not
-    counts have one decimal.
+    `titles.column`. `folded`: whether it is folded away, by default by the number of its rows. `places`: decimals of numbers
+    that are not counts, by default those of `decimals`.
     """
     shown = frame.loc[:, [not is_empty(frame[name]) for name in frame.columns]]
     names = [str(name) for name in shown.columns]
     heads = [(columns or {}).get(name) or titles.column(name) for name in names]
-    cells = [column_cells(shown[name], percent=percent) for name in shown.columns]
+    cells = [column_cells(shown[name], places) for name in shown.columns]
     kinds = [kind(shown[name], texts) for name, (texts, _) in zip(names, cells, strict=True)]
-    head = "".join(f'<th scope="col"{classed(each)}>{escape(title)}</th>' for title, each in zip(heads, kinds, strict=True))
+    head = "".join(f'<th scope="col" class="{each}">{escape(title)}</th>' for title, each in zip(heads, kinds, strict=True))
     rows = []
     for index, record in enumerate(shown.to_dict("records")):
         mark = ' class="ours"' if record.get("source") == OURS else ""
@@ -59,27 +59,25 @@ def kind(values: pd.Series, texts: Sequence[str]) -> str:
     if pd.api.types.is_numeric_dtype(values) or looks_numeric(texts):
         return "num"
     longest = max(map(len, texts), default=0)
-    return "short" if longest <= SHORT else "long" if longest > LONG else ""
-
-
-def classed(name: str) -> str:
-    """The attribute of a class; nothing without a name."""
-    return f' class="{name}"' if name else ""
+    return "short" if longest <= SHORT else "long" if longest > LONG else "text"
 
 
 def cell(text: str, key: float | None, kind: str, *, first: bool) -> str:
     """One cell; the first of a row is its head. `key`: the number by which it is sorted."""
-    attributes = classed(kind) + (f' data-sort="{key:.10g}"' if key is not None and text != f"{key:g}" else "")
+    attributes = f' class="{kind}"' + (f' data-sort="{key:.10g}"' if key is not None and text != f"{key:g}" else "")
     return f'<th scope="row"{attributes}>{escape(text)}</th>' if first else f"<td{attributes}>{escape(text)}</td>"
 
 
-def column_cells(values: pd.Series, *, percent: bool = False) -> tuple[list[str], list[float | None]]:
+def column_cells(values: pd.Series, places: int | None = None) -> tuple[list[str], list[float | None]]:
     """The texts of a column, and the numbers by which they are sorted, None for words."""
     if pd.api.types.is_bool_dtype(values):
         return [("yes" if value else "no") for value in values], [float(value) for value in values]
     if pd.api.types.is_numeric_dtype(values):
         numbers = values.to_numpy(float)
-        places = 0 if pd.api.types.is_integer_dtype(values) else 1 if percent else decimals(numbers)
+        if pd.api.types.is_integer_dtype(values):
+            places = 0
+        elif places is None:
+            places = decimals(numbers)
         return [number(value, places) for value in numbers], [None if np.isnan(value) else float(value) for value in numbers]
     texts = ["" if pd.isna(value) else titles.value(str(value)) for value in values]
     return texts, [leading_number(text) for text in texts]
@@ -89,7 +87,7 @@ def decimals(numbers: np.ndarray) -> int:
     """How many decimals a column of numbers is shown with: three significant digits of the largest."""
     known = numbers[np.isfinite(numbers)]
     largest = float(np.abs(known).max()) if len(known) else 0.0
-    return 1 if largest >= 10 else 2 if largest >= 1 else 3 if largest >= 0.01 else 5
+    return 1 if largest >= 10 or largest == 0 else 2 if largest >= 1 else 3 if largest >= 0.01 else 5
 
 
 def number(value: float, places: int) -> str:

@@ -61,6 +61,7 @@ TABLES = {
     "reconstructions": "What the decoder makes of the codes",
     "swapped": "One person's appearance, another's gait",
     "swapped_walks": "One person's appearance, another's gait, walking",
+    "queries": "Queries and the nearest photos",
     "best_images": "The best images",
     "worst_images": "The worst images",
     "heatmaps": "Heat maps of keypoints",
@@ -122,7 +123,8 @@ MEASURES = {
     "roc": "ROC", "svm": "SVM", "r2": "R²",
 }  # fmt: skip
 CURVES = {
-    "gei": "gait energy images", "mean_flow": "mean flow (baseline)", "ours": "this run", "majority_vote": "majority vote",
+    "gei": "gait energy images", "nearest neighbour on gait energy images": "gait energy images",
+    "mean_flow": "mean flow (baseline)", "ours": "this run", "majority_vote": "majority vote",
     "softmax_product": "softmax product", "svm": "SVM", "nearest_neighbours": "k-NN", "chance": "chance",
     "false_positive_rate": "false positives", "true_positive_rate": "true positives",
 }  # fmt: skip
@@ -136,7 +138,9 @@ def table(name: str) -> str:
 
 def column(name: str) -> str:
     """The head of a column; letters of a paper stay as they are."""
-    return COLUMNS.get(name) or (name if name in CONDITIONS or not name.islower() else plain(name))
+    if name in COLUMNS or name in CONDITIONS or "." in name:
+        return COLUMNS.get(name, name)
+    return plain(name)
 
 
 def value(text: str) -> str:

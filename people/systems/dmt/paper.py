@@ -40,8 +40,8 @@ CAPTIONS = {
     "subgroups": "Test subjects by gender and age band, with bootstrap intervals over the subjects of each; those without a "
     "label are unknown. Rank-1 as the share of a subgroup's probes, by the last of the configured decisions; gender accuracy "
     "and age error over labelled sequences. Of one person there is no interval, of a few it says little.",
-    "verification_roc": "Receiver operating characteristic of verification.",
-    "verification_precision_recall": "Precision and recall of verification.",
+    "verification_roc": "Pairs of a gallery and a probe sequence, at every threshold.",
+    "verification_precision_recall": "The same pairs.",
     "filters_spatial": "First layer in space: each filter's weights for x-flow (left) and y-flow (right) in the middle frame; "
     "red is positive, blue negative. Opposite colours side by side are spatial derivatives.",
     "filters_temporal": "First layer in time: each row is a filter, each square a frame: how its main spatial pattern changes. "

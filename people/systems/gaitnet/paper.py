@@ -33,7 +33,7 @@ CAPTIONS = {
     "codes_over_time": "One clip: principal components of the codes, in deviations over all test frames, and the true phase.",
     "reconstructions": "One test subject under each condition: above the network's input, below what the decoder makes of the "
     "gait code of each frame and the appearance code of the middle one.",
-    "swapped": "Test subjects: the appearance of the person at the left with the gait of the person above, in one frame; "
+    "swapped_walks": "Test subjects: the appearance of the person at the left walks with the gait of the person above; "
     "originals at the left and above.",
-    "swapped_walks": "The same as a walk.",
+    "swapped": "The same in one frame.",
 }

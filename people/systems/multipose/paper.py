@@ -23,7 +23,7 @@ CAPTIONS = {
     "activity": "Activities of people in %: of labelled poses, and of found people who overlap a labelled one by half. "
     "Baselines learn from the training people's labelled poses. Precision, recall and F1 are means over activities.",
     "cross_validation": "The paper's protocol on the test images' labelled poses: folds of images, mean over them in %.",
-    "images": "Images of the test split.",
+    "images": "All of the test split, and those of few and of many people.",
     "published": "Published figures, in %; none of this data.",
     "best_images": "Found people, in images of the highest mean similarity to the labelled ones: boxes, skeletons (left red, "
     "right green), activities.",
