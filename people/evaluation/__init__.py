@@ -1,6 +1,7 @@
 """Metrics, rankings, bootstrap intervals and plots. One unit: the stage evaluate depends on all of it."""
 
 from people.evaluation import (
+    answers,
     bootstrap,
     coco,
     crossview,
@@ -22,6 +23,7 @@ __all__ = [
     "ImageSet",
     "PhotoSet",
     "ProbeSet",
+    "answers",
     "bootstrap",
     "coco",
     "crossview",

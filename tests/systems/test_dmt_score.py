@@ -11,7 +11,7 @@ from flow_stores import CURRENT, DATA, MODEL_BLOCK, TASKS, write_store
 from sklearn.neighbors import KNeighborsClassifier
 
 from people.datasets import tumgaid
-from people.evaluation import bootstrap, identification, metrics
+from people.evaluation import answers, bootstrap, identification, metrics
 from people.evaluation.results import Results
 from people.systems.dmt import data, model, score
 from people.systems.dmt.score.windows import extract
@@ -174,12 +174,14 @@ def test_decisions_about_a_probe_do_not_depend_on_other_probes(trained: tuple, r
 
 
 def test_pictures_are_colour_images_and_every_table_and_picture_has_a_caption(results: Results) -> None:
-    assert set(results.pictures) == {"filters_spatial", "filters_temporal", "flow"}
+    assert set(results.pictures) - {answers.RIGHT, answers.WRONG} == {"filters_spatial", "filters_temporal", "flow"}
+    assert set(results.pictures) & {answers.RIGHT, answers.WRONG}
     for picture in results.pictures.values():
         assert picture.dtype == np.uint8
         assert picture.ndim == 3
         assert picture.std() > 0
-    assert set(results.captions) == set(results.tables) | set(results.pictures) | set(results.curves)
+    shown = set(results.tables) | set(results.pictures) | set(results.curves) | set(results.animations)
+    assert set(results.captions) == shown | {"title", "question"}
 
 
 def test_votes_of_the_nearest_neighbours_equal_those_of_scikit_learn() -> None:

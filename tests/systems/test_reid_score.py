@@ -237,7 +237,7 @@ def test_the_detector_score_is_that_of_its_best_person(monkeypatch: pytest.Monke
 
 def test_pictures_show_each_query_and_ten_photos_and_the_confusion_of_colours(perfect: Results):
     height, width = photo_stores.HEIGHT + 2 * 3 + 2, photo_stores.WIDTH + 2 * 3 + 2
-    assert perfect.pictures["retrieval"].shape == (6 * (height + 2), 11 * width + 2 + 90, 3)
+    assert perfect.pictures["queries"].shape == (6 * (height + 2), 11 * width + 2 + 90, 3)
     assert {"upper_colour_confusion", "lower_colour_confusion"} <= set(perfect.pictures)
     confusion = perfect.tables["upper_colour_confusion"].set_index("true")
     assert confusion.to_numpy().sum() == np.trace(confusion.to_numpy()) == perfect.tables["attributes"].loc[10, "photos"]

@@ -24,26 +24,29 @@ ROWS = {
 # The weights of its objective as published (`people/systems/dmt/README.md`); gender's is that of a released model.
 OBJECTIVE = {"lambda": {"gender": 0.1, "age": 0.2, "verification": 0.1}}
 CAPTIONS = {
-    "identification": "Rank-1 accuracy in %, gallery n01-n04. Avg and TAvg are the means of the columns before them. "
+    "title": "Gait from optical flow",
+    "question": "Who is walking, of which gender and age, and do two recordings show one person, seen as optical flow alone?",
+    "identification": "Rank-1 accuracy in %, gallery n01-n04. A mean is that of the columns before it. "
     "The paper's rows were taken on TUM-GAID itself, 155 test subjects.",
     "identification_intervals": "The same as fractions, with bootstrap intervals over subjects.",
     "identification_ranks": "Share of probes whose own identity is within each rank.",
     "gender_intervals": "Sequences of test subjects; the baseline predicts the majority gender of the training subjects.",
     "age_intervals": "Mean absolute error in years on test subjects; the baseline predicts the mean age of the training "
-    "subjects, baseline_2 the median. Predictions are shrunk towards the median by the factor age.shrinkage, chosen on "
+    "subjects, the second one the median. Predictions are shrunk towards the median by the factor age.shrinkage, chosen on "
     "validation subjects.",
     "verification_intervals": "Gallery against probe sequences: accuracy at the equilibrium point (equal true "
     "positive and true negative rates) and area under precision-recall (auc). "
-    "Baseline: distance between mean flows after PCA; baseline_2: chance.",
+    "Baseline: distance between mean flows after PCA; the second one: chance.",
     "subgroups": "Test subjects by gender and age band, with bootstrap intervals over the subjects of each; those without a "
     "label are unknown. Rank-1 as the share of a subgroup's probes, by the last of the configured decisions; gender accuracy "
     "and age error over labelled sequences. Of one person there is no interval, of a few it says little.",
-    "verification_roc": "Receiver operating characteristic of verification.",
-    "verification_precision_recall": "Precision and recall of verification.",
+    "verification_roc": "Pairs of a gallery and a probe sequence, at every threshold.",
+    "verification_precision_recall": "The same pairs.",
     "filters_spatial": "First layer in space: each filter's weights for x-flow (left) and y-flow (right) in the middle frame; "
     "red is positive, blue negative. Opposite colours side by side are spatial derivatives.",
     "filters_temporal": "First layer in time: each row is a filter, each square a frame: how its main spatial pattern changes. "
     "Changes of colour along a row are temporal derivatives.",
+    "flow_walks": "One walk of each condition, frame by frame: hue is direction, saturation is speed.",
     "flow": "Optical flow of one window per condition (T: elapsed session), six of its frames: hue is direction, "
     "saturation is speed.",
 }

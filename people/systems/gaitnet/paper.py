@@ -10,6 +10,8 @@ PROBES = ("WS", "CB", "CL", "CBG", "ALL")  # FVG: walking speed, carrying a bag,
 # Its weights; they hold for squared norms (`people/systems/gaitnet/README.md`).
 OBJECTIVE = {"lambda": {"identity": 1.0, "cross_reconstruction": 0.1, "gait_similarity": 0.005}}
 CAPTIONS = {
+    "title": "Gait apart from appearance",
+    "question": "Is somebody known again by gait in other clothes, with a bag or at another speed, without appearance?",
     "verification": "Every probe against every gallery clip, by cosine: true accept rate (TAR) in % at a false accept rate "
     "(FAR) that is nowhere exceeded, and the share in % of probes whose person is the nearest, or among the five nearest.",
     "verification_intervals": "The same as fractions, with bootstrap intervals over subjects. Baseline: the nearest gait "
@@ -31,7 +33,7 @@ CAPTIONS = {
     "codes_over_time": "One clip: principal components of the codes, in deviations over all test frames, and the true phase.",
     "reconstructions": "One test subject under each condition: above the network's input, below what the decoder makes of the "
     "gait code of each frame and the appearance code of the middle one.",
-    "swapped": "Test subjects: the appearance of the person at the left with the gait of the person above, in one frame; "
+    "swapped_walks": "Test subjects: the appearance of the person at the left walks with the gait of the person above; "
     "originals at the left and above.",
-    "swapped_walks": "The same as a walk.",
+    "swapped": "The same in one frame.",
 }

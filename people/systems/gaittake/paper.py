@@ -55,6 +55,8 @@ OU_MVLP = Table(
 TABLES = {"casiab": CASIA_B, "oumvlp": OU_MVLP}
 OBJECTIVE: dict[str, object] = {}  # the text at hand prints neither weights nor margins of its two losses
 CAPTIONS = {
+    "title": "Gait from silhouettes and poses",
+    "question": "Is somebody known again from another side, with a bag or in a coat, by silhouettes and keypoints?",
     "single_view": "Rank-1 accuracy in % for each probe view, one other view as gallery at a time, mean over gallery views; "
     "the identical view is excluded. The paper's rows were taken on recordings of real people, their mean over all of its "
     "views. Two of its numbers contradict their row: the mean of MT3D with a bag (93.0; the row gives 93.1), and GaitPart "
@@ -71,6 +73,7 @@ CAPTIONS = {
     "of each subgroup; people without a label are unknown. One other view as gallery at a time; the mean over the gallery "
     "views of a probe, then over the probes of all conditions, every probe counting once. Of one person there is no interval, "
     "of a few it says little.",
+    "silhouette_walks": "One test subject, a walk of each condition, with the keypoints of the poses where there are any.",
     "silhouettes": "The network's input for one test subject, a row for each condition: frames evenly spaced over the clip, "
     "with the keypoints of the poses where there are any, and on the right the gait energy image.",
 }

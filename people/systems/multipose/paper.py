@@ -12,6 +12,8 @@ KEYPOINT_AP = (
 
 OBJECTIVE: dict[str, object] = {}  # its phases have one task each, and no weights
 CAPTIONS = {
+    "title": "People, keypoints and activities in images",
+    "question": "Where are the people in an image and their keypoints, and what is everybody doing?",
     "keypoints": "COCO's average precision (AP) and recall (AR) of keypoints, by object keypoint similarity, in %: the joined "
     "network, and in place of the pose residual network the strongest peak of each heat map in the found box. In true boxes: "
     "the same with labelled boxes of score 1.",
@@ -21,7 +23,7 @@ CAPTIONS = {
     "activity": "Activities of people in %: of labelled poses, and of found people who overlap a labelled one by half. "
     "Baselines learn from the training people's labelled poses. Precision, recall and F1 are means over activities.",
     "cross_validation": "The paper's protocol on the test images' labelled poses: folds of images, mean over them in %.",
-    "images": "Images of the test split.",
+    "images": "All of the test split, and those of few and of many people.",
     "published": "Published figures, in %; none of this data.",
     "best_images": "Found people, in images of the highest mean similarity to the labelled ones: boxes, skeletons (left red, "
     "right green), activities.",

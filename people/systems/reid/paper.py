@@ -33,16 +33,18 @@ PUBLISHED = {
 # Every weight is learned (its eq. 2).
 OBJECTIVE = {"lambda": {"identity": 1.0, "attributes": 1.0}, "weighting": {"name": "uncertainty", "equation": "eq_2"}}
 CAPTIONS = {
+    "title": "People and their attributes in one photo",
+    "question": "Who is on a photo by another camera, and which of twelve attributes does the person have?",
     "retrieval": "Retrieval in %. Protocol paper: every photo of a person is a query against all others. Protocol official: "
     "queries against a gallery with distractors, without photos of the query's person by the query's camera. Junk is in "
     "neither; a query without a match is left out. Average precision is the step form; with trapezoids, as the first code of "
     "Market-1501, it is lower. The paper's rows are those of people of the course edition's training part (it names 225 who "
-    "validate), the published ones of the official test people: recordings of real people. Pictured: queries by falling "
-    "average precision (protocol official), each with the ten nearest photos, those of its person in a green frame; photos by "
-    "its own camera are not compared.",
+    "validate), the published ones of the official test people: recordings of real people.",
+    "queries": "Queries by falling average precision (protocol official), the best above, the worst below: each with the ten "
+    "nearest photos, those of its person in a green frame, others in a red one; photos by its own camera are not compared.",
     "retrieval_intervals": "The same as fractions, with bootstrap intervals over people. Baseline: the nearest histogram of "
     "hue, saturation and value of the upper and lower half of a photo's middle columns, after a grey-world correction.",
-    "retrieval_protocols": "What each protocol compares; a query without a match counts in no figure.",
+    "retrieval_protocols": "A query without a match counts in no figure.",
     "subgroups": "Fractions by gender and by age class as the data set labels people (young, teenager, adult, old), with "
     "bootstrap intervals over the people of each subgroup; people without a label are unknown. Rank-1 over the queries with a "
     "match, accuracy over the people's photos whose class is known. Of one person there is no interval, of a few it says "
@@ -59,7 +61,7 @@ CAPTIONS = {
     "junk_intervals": "Junk detection: area under the ROC curve, with bootstrap intervals. confidence: one minus the "
     "mean over attributes of the highest probability; detector: one minus a detector's highest person score; head: the "
     "probability by the network's own task, where it has that task.",
-    "photos": "The photos evaluated.",
+    "photos": "By what they show and what they are for.",
     "retrieval_distances": "The distances from one query, that of median average precision (protocol official), to all photos "
     "that it is compared with, in order; points: photos of the same person.",
     "retrieval_official_ranks": "Share of queries with a match among the nearest photos, protocol official.",

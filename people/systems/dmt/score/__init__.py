@@ -21,6 +21,7 @@ from people.inference import to_device
 from people.records import GENDERS
 from people.systems.dmt import data, paper
 from people.systems.dmt.paper import CHANCE, MEAN_FLOW
+from people.systems.dmt.score import examples
 from people.systems.dmt.score.ages import Shrinkage, fit_shrinkage
 from people.systems.dmt.score.headline import headline_figures as headline_figures
 from people.systems.dmt.score.windows import Windows, extract
@@ -139,6 +140,10 @@ def evaluate(
         estimate_age(judge, judge.windows.age_years, training_clips, shrunk, results)
     verify(judge, probe_sets, results)
     add_pictures(judge, network, batch, statistics["mean"], results)
+    mean = statistics["mean"].cpu()
+    examples.add(
+        judge.windows, conditions(judge.windows.clips), probe_sets, lambda rows: batch(rows)["flow"].cpu() + mean, results
+    )
     return results
 
 

@@ -17,7 +17,7 @@ from people.evaluation.results import Results
 from people.inference import over_split
 from people.storage.store import Store
 from people.systems.gaitnet import data, paper
-from people.systems.gaitnet.score import disentanglement, pictures, verification, views
+from people.systems.gaitnet.score import disentanglement, examples, pictures, verification, views
 from people.systems.gaitnet.score.embedded import Embedded
 from people.systems.gaitnet.score.headline import headline_figures as headline_figures
 from people.training.system import Reads, Spec, Statistics
@@ -83,6 +83,7 @@ def evaluate(
         views.judge(embedded, across_views, left_out, resampling, results)
     disentanglement.judge(embedded, config.folds, seed, results)
     pictures.add(network, samples, spec, statistics, embedded, results)
+    examples.add(embedded, pooled or [each for each in across_views if each.group == "cross_view"], results)
     if (iou := store.meta["silhouettes_iou"]) is not None:
         results.metrics["silhouettes.iou"] = float(iou)
     results.captions.update(paper.CAPTIONS)

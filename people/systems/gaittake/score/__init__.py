@@ -22,6 +22,7 @@ from people.inference import over_split
 from people.storage.store import Store
 from people.systems.gaittake import data, paper
 from people.systems.gaittake.paper import BASELINE, OURS, PAPER, TITLES
+from people.systems.gaittake.score import examples
 from people.systems.gaittake.score.headline import headline_figures as headline_figures
 from people.training.system import Reads, Spec, Statistics
 
@@ -112,6 +113,14 @@ def evaluate(
             results.tables[f"{group}_pairs"] = view_pair_table(set_ranks)
     record_store_quality(reads, data_config, results)
     results.pictures["silhouettes"] = silhouette_picture(samples, spec, statistics)
+    energy = embedded.energy[:, 0].unflatten(1, tuple(data_config.size_hw))
+    across = [probe_set for probe_set in probe_sets if probe_set.group == "cross_view"]
+    examples.add(clips, embedded.embedding, energy, across, results)
+
+    def batch(index: int) -> dict[str, Tensor]:
+        return samples.batch([index], spec=spec, statistics=statistics, augment=None)
+
+    results.animations[examples.WALKS] = examples.walks(batch, one_of_each_condition(clips).index.tolist())
     results.captions.update(paper.CAPTIONS)
     return results
 
@@ -233,12 +242,7 @@ def record_store_quality(reads: Reads, data_config: data.Config, results: Result
 
 def silhouette_picture(samples: data.Samples, spec: dict[str, Any], statistics: dict[str, Tensor]) -> plots.Picture:
     """One test subject in every condition, from the view nearest to the side: frames with keypoints, and the energy image."""
-    clips = samples.clips.assign(from_side_deg=(samples.clips["view_deg"] % 180 - 90).abs()).sort_values(
-        by="from_side_deg", kind="stable"
-    )
-    subject = samples.clips.groupby("subject_id")["condition"].nunique().idxmax()
-    condition_clips = clips.query(f"subject_id == {subject!r}").drop_duplicates("condition").sort_index()
-    rows = []
+    condition_clips, rows = one_of_each_condition(samples.clips), []
     for index in condition_clips.index:
         batch = samples.batch([index], spec=spec, statistics=statistics, augment=None)
         frames = np.linspace(0, int(batch["length"]) - 1, FRAMES_SHOWN).round().astype(int)
@@ -246,3 +250,10 @@ def silhouette_picture(samples: data.Samples, spec: dict[str, Any], statistics: 
         energy = plots.with_keypoints(energy_images(batch)[0].numpy(), np.zeros((17, 3), np.float32))
         rows.append(plots.tiled([*pictures, energy], columns=FRAMES_SHOWN + 1))
     return plots.labelled(rows, condition_clips["condition"].tolist())
+
+
+def one_of_each_condition(clips: pd.DataFrame) -> pd.DataFrame:
+    """A clip in every condition of the subject who has the most of them, from the view nearest to the side."""
+    in_order = clips.assign(from_side_deg=(clips["view_deg"] % 180 - 90).abs()).sort_values(by="from_side_deg", kind="stable")
+    subject = clips.groupby("subject_id")["condition"].nunique().idxmax()
+    return in_order.query(f"subject_id == {subject!r}").drop_duplicates("condition").sort_index()

@@ -145,7 +145,7 @@ def add_pictures(predictions: Predictions, protocol: PhotoSetRanks, results: Res
     in_order = np.argsort(-precision, kind="stable")[: int((~np.isnan(precision)).sum())]
     queries = in_order[np.linspace(0, len(in_order) - 1, min(QUERIES_SHOWN, len(in_order))).round().astype(int)]
     lines = [query_picture(predictions, protocol, query) for query in queries.tolist()]
-    results.pictures["retrieval"] = plots.labelled(lines, [f"AP {100 * precision[query]:.0f} %" for query in queries], 90)
+    results.pictures["queries"] = plots.labelled(lines, [f"AP {100 * precision[query]:.0f} %" for query in queries], 90)
     distance, _, is_match = rank_gallery(predictions, protocol, int(in_order[len(in_order) // 2]))
     rank = np.arange(1, len(distance) + 1)
     results.curves["retrieval_distances"] = pd.DataFrame(
