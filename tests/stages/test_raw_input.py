@@ -62,11 +62,9 @@ def logged(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
         os.environ.pop("MLFLOW_TRACKING_URI", None)
 
 
-@pytest.fixture(scope="module")
-def gaitnet(logged: Logged) -> Logged:
-    if logged.system != "gaitnet":
-        pytest.skip("of gaitnet alone")
-    return logged
+def of(*names: str) -> pytest.MarkDecorator:
+    """A test of these systems alone."""
+    return pytest.mark.parametrize("logged", names, indirect=True)
 
 
 def assert_near(computed: dict[str, Any], expected: dict[str, Any]) -> None:
@@ -158,6 +156,7 @@ def test_the_memory_of_a_request_is_bounded(logged: Logged, monkeypatch: pytest.
         model_input.pictures(raw, logged.preparation.names)
 
 
+@of("dmt", "gaittake", "gaitnet")
 def test_pictures_without_a_person_or_too_few_of_them_are_refused(logged: Logged):
     empty = np.repeat(raw_requests.scene()[None], 30, axis=0)
     frames, masks = raw_requests.walk()
@@ -178,31 +177,30 @@ def test_pictures_without_a_person_or_too_few_of_them_are_refused(logged: Logged
             ({"frames": frames, "background": empty[:, :40]}, "expected one camera and one size"),
         ],
     }  # fmt: skip
-    for arrays, words in cases.get(logged.system, []):
+    for arrays, words in cases[logged.system]:
         assert words in logged.refused(arrays)
 
 
+@of("dmt", "gaittake")
 def test_grey_frames_are_answered_as_rgb_frames_with_equal_channels(logged: Logged):
-    if logged.system not in ("dmt", "gaittake"):
-        pytest.skip("reads colours")
     grey = raw_requests.walk()[0][..., 0]
     rgb = np.repeat(grey[..., None], 3, axis=3)
     assert_near(logged.model.predict({"frames": grey}), logged.model.predict({"frames": rgb}))
 
 
-def test_masks_of_the_model_s_own_method_are_answered_as_the_frames(gaitnet: Logged):
+@of("gaitnet")
+def test_masks_of_the_model_s_own_method_are_answered_as_the_frames(logged: Logged):
     frames, _ = raw_requests.walk()
-    settings = gaitnet.served.recorded.slots["frames"]
+    settings = logged.served.recorded.slots["frames"]
     config = raw_input.silhouettes.Config(settings["method"], (64, 32), settings["soft"], settings["pretreatment"], "")
     background = np.repeat(raw_requests.scene()[None], 3, axis=0)
     masks = np.stack(list(raw_input.silhouettes.segment_person(frames, background, config)))
-    by_frames = gaitnet.model.predict({"frames": frames, "background": background})
-    assert_near(gaitnet.model.predict({"frames": frames, "masks": masks}), by_frames)
+    by_frames = logged.model.predict({"frames": frames, "background": background})
+    assert_near(logged.model.predict({"frames": frames, "masks": masks}), by_frames)
 
 
+@of("reid")
 def test_photos_of_several_sizes_go_into_one_request(logged: Logged):
-    if logged.system != "reid":
-        pytest.skip("others take pictures of one size")
     photos = [raw_requests.scene(size) for size in ((60, 80), (128, 64), (33, 21))]
     answers = logged.asked({"photos": [photo.tolist() for photo in photos]})
     for index, photo in enumerate(photos):
@@ -211,24 +209,23 @@ def test_photos_of_several_sizes_go_into_one_request(logged: Logged):
         )
 
 
-def test_frames_are_refused_where_another_method_has_found_the_silhouettes(gaitnet: Logged):
-    slots = {"frames": gaitnet.served.recorded.slots["frames"] | {"method": "maskrcnn"}}
-    other = raw_input.Preparation(gaitnet.network, gaitnet.entries, slots, {})
+@of("gaitnet")
+def test_frames_are_refused_where_another_method_has_found_the_silhouettes(logged: Logged):
+    slots = {"frames": logged.served.recorded.slots["frames"] | {"method": "maskrcnn"}}
+    other = raw_input.Preparation(logged.network, logged.entries, slots, {})
     with pytest.raises(ValueError, match=r"by the method 'maskrcnn', which is no part of the model: .* send 'masks'"):
         other.answers(model_input.pictures(raw_requests.request("gaitnet"), other.names))
 
 
+@of("gaittake")
 def test_a_version_without_the_network_of_keypoints_says_so(logged: Logged):
-    if logged.system != "gaittake":
-        pytest.skip("reads no keypoints")
     other = raw_input.Preparation(logged.network, logged.entries, logged.served.recorded.slots, {})
     with pytest.raises(ValueError, match="without the network that finds keypoints in silhouettes: send prepared arrays"):
         other.answers(model_input.pictures(raw_requests.request("gaittake"), other.names))
 
 
+@of("dmt", "reid")
 def test_a_table_with_a_row_for_each_sample_is_answered_as_before(logged: Logged):
-    if any(size < 0 for shape in logged.served.inputs.values() for size in shape[1:]):
-        pytest.skip("a table has cells of one size")
     draw = np.random.default_rng(0)
     arrays = {name: draw.random((2, *shape[1:]), np.float32) for name, shape in logged.served.inputs.items()}
     rows = {name: values.reshape(2, -1).tolist() for name, values in arrays.items()}
