@@ -119,11 +119,10 @@ def served_as(checkpoint: Path, reads: Mapping[str, Path]) -> Served:
 def signature_of(inputs: Shapes, outputs: Shapes, raw: Kind | None) -> ModelSignature:
     """The names of the arrays in either form, none of which MLflow requires by itself, and the shapes of the outputs.
 
-    The model checks what comes, as a signature of tensors would require all of them. MLflow hands on raw pictures as they
-    are, which may have several sizes, and makes arrays of other lists.
+    The model checks what comes, as a signature of tensors would require all of them. Of any lists of this type MLflow makes
+    arrays, which its refusals show abbreviated; lists it would write into them with all their pixels.
     """
-    asked = [ColSpec(Array(AnyType()), name, required=False) for name in inputs]
-    asked += [ColSpec(AnyType(), name, required=False) for name in (raw.names if raw else ())]
+    asked = [ColSpec(Array(AnyType()), name, required=False) for name in (*inputs, *(raw.names if raw else ()))]
     answered = [TensorSpec(np.dtype(np.float32), shape, name) for name, shape in outputs.items()]
     return ModelSignature(Schema([*asked]), Schema([*answered]))
 

@@ -202,7 +202,7 @@ def test_masks_of_the_model_s_own_method_are_answered_as_the_frames(logged: Logg
 @of("reid")
 def test_photos_of_several_sizes_go_into_one_request(logged: Logged):
     photos = [raw_requests.scene(size) for size in ((60, 80), (128, 64), (33, 21))]
-    answers = logged.asked({"photos": [photo.tolist() for photo in photos]})
+    answers = logged.model.predict({"photos": photos})
     for index, photo in enumerate(photos):
         assert_near(
             {name: values[index : index + 1] for name, values in answers.items()}, logged.model.predict({"photos": photo[None]})

@@ -172,18 +172,18 @@ def test_the_server_answers_raw_pictures_with_the_numbers_of_the_library(served:
 def test_raw_pictures_that_cannot_be_answered_get_status_400_and_the_reason(served: Served):
     raw = {name: values.tolist() for name, values in raw_requests.request(served.system).items()}
     first = next(iter(raw))
-    with_nan = [[[float("nan")] * 9] * 9, *raw[first][1:]]
+    with_nan = [*raw[first][1:], (np.array(raw[first][0]) * np.nan).tolist()]
     requests = {
         "an empty list": raw | {first: []},
         "must have whole numbers from 0 to 255": raw | {first: with_nan},
         "expected prepared arrays": raw | nested(served.arrays(1)),
     }
-    if served.preparation.names[first].one_size:
-        requests["must have one size"] = raw | {first: [*raw[first], [row[:40] for row in raw[first][0]]]}
+    requests["inhomogeneous shape"] = raw | {first: [*raw[first], [row[:40] for row in raw[first][0]]]}  # MLflow's words
     for words, inputs in requests.items():
         status, answer = served.ask(inputs)
         assert status == 400, (words, answer)
         assert words in json.loads(answer)["message"]
+        assert len(answer) < 20_000, "the pixels are not sent back"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])
