@@ -50,7 +50,8 @@ def write(path: Path, dataset: str, silhouettes: Store, config: Config, workers:
     fields |= {"keypoints": Field("float32", (17, 3)), "box": Field("float32", (4,)), "frame": Field("int32", (1,))}
     meta = {"dataset": dataset, "size_hw": config.size_hw, "silhouettes": silhouettes.digest}
     meta["silhouettes_iou"] = silhouettes.meta.get("iou")
-    meta |= {name: silhouettes.meta[name] for name in ("method", "soft")}
+    meta |= {name: silhouettes.meta[name] for name in ("method", "soft", "pretreatment")}
+    meta["silhouettes_size_hw"] = silhouettes.meta["size_hw"]
     clips, frames = list(clips_of(silhouettes)), len(silhouettes.field("frame"))
     with pool(workers) as (executor, at_once), StoreWriter(path, fields, meta, expected_frames=frames) as store:
         tasks = ((dataset, clip, meta["method"], config) for clip in clips)

@@ -4,6 +4,7 @@ python -m stages.poses casiab
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from itertools import starmap
 from pathlib import Path
 from typing import Any
@@ -36,7 +37,8 @@ def write(path: Path, dataset: str, store: Store, config: poses.Config, seed: in
         network, loss = poses.train_student(silhouettes, labels, config, seed, on_epoch_end=bar.update)
     student = {"parameters": sum(p.numel() for p in network.parameters()), "frames": len(silhouettes), "loss": loss}
     meta = {"dataset": dataset, "size_hw": store.meta["size_hw"], "teacher": config.teacher, "student": student}
-    meta |= {"silhouettes": store.digest}
+    settings = {name: value for name, value in asdict(config).items() if name != "weights"}  # a place on this machine
+    meta |= {"silhouettes": store.digest, "student_settings": settings}
     clips, mean_oks = clip_rows(store), MeanOverlap("oks")
     with StoreWriter(path, {"keypoints": Field("float32", (17, 3))}, meta, expected_frames=len(store.field("frame"))) as writer:
         for index, row in enumerate(tqdm(clips, desc=f"poses {dataset}", unit="clip", mininterval=1.0)):

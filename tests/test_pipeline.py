@@ -6,6 +6,7 @@ import shutil
 import sys
 from pathlib import Path
 
+import clip_requests
 import cv2
 import killable
 import mlflow
@@ -15,7 +16,7 @@ import pytest
 from conftest import run
 from ruamel.yaml import YAML
 
-from people import systems
+from people import model_input, systems
 from people.config import build
 from people.open_set import Impostors
 from people.training.system import Identifying
@@ -140,6 +141,20 @@ def test_the_champion_in_the_registry_is_the_checkpoint_that_was_judged(
         impostors = Impostors.from_json(champion.tags[tracking.IMPOSTORS])
         assert impostors == Impostors.from_json(json.dumps(registered["impostors"]))
         assert impostors.people > 1
+
+
+@pytest.mark.parametrize("system", SYSTEMS)
+def test_raw_pictures_are_answered_with_the_numbers_that_the_stages_lead_to(
+    small_run: Path, system: str, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(small_run)
+    run = clip_requests.Run(system, YAML(typ="safe").load(small_run / "params.yaml"))
+    preparation = run.preparation()
+    for raw, expected in run.requests():
+        answers = preparation.answers(model_input.pictures(raw, preparation.names))
+        assert set(answers) == set(expected)
+        for name, values in expected.items():
+            np.testing.assert_allclose(answers[name], values, rtol=1e-5, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize("system", SYSTEMS)

@@ -9,24 +9,14 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from people import checkpoints, systems
-from people.config import build
-from people.inference import joined, over_split
+from people import checkpoints, one_clip, systems
 from people.open_set import Impostors
-from people.records import ATTRIBUTES
 from people.storage import file_digest
-from people.storage.store import Field, StoreWriter
 from people.training.system import Attribute
 from people.video import crops, flow, foregrounds, poses, silhouettes
 from people.video.track_features import Config as FeatureConfig
 from stages.identification.champions import Trained, champion, from_file
 from stages.shared.project import params
-
-BATCH_SIZE = 16
-SPLIT = "test"
-# the columns of a clip's row that systems read
-UNKNOWN = {"split": SPLIT, "subject_id": "unknown", "sequence": "track", "condition": "nm", "session": 1, "view_deg": 0.0}
-UNKNOWN |= {"age_years": float("nan"), "kind": "person", "role": "gallery", "camera": 1} | dict.fromkeys(ATTRIBUTES, "")
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,26 +110,22 @@ def feature_config(dataset: str, kinds: Collection[str], max_frames: int) -> Fea
 def answer(champion: Champion, features: Kinds) -> Answer | str:
     """What a system says of a track, or why it says nothing: too little was seen, or its network has diverged."""
     serving: Any = systems.find(champion.system, "serving")
-    spec, data = champion.checkpoint["spec"], systems.find(champion.system, "data")
-    config = build(data.Config, champion.checkpoint["config"]["data"])
     with tempfile.TemporaryDirectory() as folder:
         reads = {slot: Path(folder, slot) for slot in champion.reads}
         for slot, kind in champion.reads.items():
             if not write(reads[slot], kind, champion.dataset, features):
                 return f"the track gives no {kind}: too short, too small, or the finder has no masks"
         try:
-            samples = data.open_samples(reads, config, SPLIT, spec["tasks"])
+            predicted = one_clip.predictions(champion.network, champion.checkpoint, reads)
         except ValueError as error:
             return str(error).replace(str(folder), "the track's stores")
-        batches = over_split(champion.network, samples, spec, champion.checkpoint["statistics"], BATCH_SIZE)
-        predicted = serving.predictions(joined([outputs for outputs, _ in batches]))
     if names := [name for name, values in predicted.items() if not np.isfinite(values).all()]:
         return (
             f"{champion.system} gives NaN or infinity for {', '.join(names)}, expected finite numbers: its network has "
             f"diverged; train it with a lower rate and register it again, or leave {champion.system} out of identify.systems"
         )
     embedding = predicted[serving.EMBEDDING]
-    return Answer(len(embedding), embedding.mean(axis=0), serving.attributes(predicted, spec))
+    return Answer(len(embedding), embedding.mean(axis=0), serving.attributes(predicted, champion.checkpoint["spec"]))
 
 
 def write(path: Path, kind: str, dataset: str, features: Kinds) -> bool:
@@ -149,14 +135,7 @@ def write(path: Path, kind: str, dataset: str, features: Kinds) -> bool:
         return False
     if kind == "poses":
         arrays = {"keypoints": keypoints(dataset, arrays)}
-    fields = {name: Field(str(values.dtype), values.shape[1:]) for name, values in arrays.items()}
-    row = UNKNOWN | {"clip_id": "track", "dataset": dataset, "frame_count": len(next(iter(arrays.values())))}
-    with StoreWriter(path, fields, {"dataset": dataset, "flow_scale": flow.FLOW_SCALE}) as store:
-        if kind == "crops":  # each photo is a sample
-            for index, image in enumerate(arrays["image"]):
-                store.append({**row, "clip_id": f"photo-{index:03d}"}, {"image": image[None]})
-        else:
-            store.append(row, arrays)
+    one_clip.write(path, kind, dataset, arrays)
     return True
 
 

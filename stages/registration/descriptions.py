@@ -3,9 +3,10 @@
 from typing import Any
 
 from mlflow.models import ModelSignature
-from mlflow.types import TensorSpec
 
 from people import systems
+from people.raw_input import Kind
+from people.training.system import Shapes
 from stages.shared import tracking
 
 MAX_CHARS = 5000  # of a description in MLflow's tables
@@ -16,7 +17,7 @@ CONSENT = (
 )
 
 
-def of_model(system: str, signature: ModelSignature, experiment_id: str) -> str:
+def of_model(system: str, inputs: Shapes, signature: ModelSignature, raw: Kind | None, experiment_id: str) -> str:
     """Of a system's registered model: what it answers, how it is called, what its aliases mean."""
     serving = systems.find(system, "serving")
     return shortened(
@@ -25,15 +26,33 @@ def of_model(system: str, signature: ModelSignature, experiment_id: str) -> str:
         "people of the same data, by more than the noise of who they are.\n"
         f"- `{tracking.CHALLENGER}`: the version that was registered last and is not the champion.\n"
         f"- Runs: [experiment {system}](#/experiments/{experiment_id}/runs)\n\n"
-        f"### How to use it\n\n{example_call(system, signature)}\n\n"
-        f"{paragraphs(serving.predict)}\n\n### Licence and consent\n\n{CONSENT}\n"
+        f"### How to use it\n\n{example_call(system, inputs, signature)}\n\n"
+        f"{paragraphs(serving.predict)}\n\n{of_raw(raw) if raw else ''}### Licence and consent\n\n{CONSENT}\n"
     )
 
 
-def example_call(system: str, signature: ModelSignature) -> str:
+def of_raw(raw: Kind) -> str:
+    """Which raw arrays may be asked in place of the prepared ones."""
+    ways = "; or ".join(" and ".join(f"`{name}`" for name in raw.names if name in form) for form in raw.forms)
+    meanings = "".join(f"- `{name}`: {kind}\n" for name, kind in raw.names.items())
+    return f"Or raw pictures, which the model prepares itself: {ways}.\n\n{meanings}\n"
+
+
+def of_inputs(inputs: Shapes, raw: Kind | None) -> dict[str, Any]:
+    """Both forms as plain values: by name the shape of each prepared array (-1: any size), and what each raw one is."""
+    asked = {"prepared": {name: {"dtype": "float32", "shape": list(shape)} for name, shape in inputs.items()}}
+    if raw is None:
+        return asked
+    return {
+        **asked,
+        "raw": {name: str(kind) for name, kind in raw.names.items()},
+        "forms": [sorted(form) for form in raw.forms],
+    }
+
+
+def example_call(system: str, inputs: Shapes, signature: ModelSignature) -> str:
     """Python that loads the champion and calls it."""
-    shapes = example_shapes(signature).items()
-    arrays = "\n".join(f'    "{name}": np.zeros({shape}, np.float32),' for name, shape in shapes)
+    arrays = "\n".join(f'    "{name}": np.zeros({shape}, np.float32),' for name, shape in example_shapes(inputs).items())
     outputs = ", ".join(str(output.name) for output in signature.outputs)
     return (
         "```python\nimport mlflow\nimport numpy as np\n\n"
@@ -42,10 +61,9 @@ def example_call(system: str, signature: ModelSignature) -> str:
     )
 
 
-def example_shapes(signature: ModelSignature) -> dict[str, tuple[int, ...]]:
-    """The shapes of the inputs with one sample, and `EXAMPLE_SIZE` where any size goes."""
-    shapes = {str(spec.name): spec.shape[1:] for spec in signature.inputs if isinstance(spec, TensorSpec)}
-    return {name: (1, *(EXAMPLE_SIZE if axis < 0 else axis for axis in shape)) for name, shape in shapes.items()}
+def example_shapes(inputs: Shapes) -> dict[str, tuple[int, ...]]:
+    """The shapes of prepared arrays with one sample, and `EXAMPLE_SIZE` where any size goes."""
+    return {name: (1, *(EXAMPLE_SIZE if size < 0 else size for size in shape[1:])) for name, shape in inputs.items()}
 
 
 def first_line(documented: Any) -> str:

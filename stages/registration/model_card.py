@@ -125,7 +125,7 @@ def example(record: Record, version: str) -> str:
     address = f"models:/{record['system']}{'/' if version.isdigit() else '@'}{version}"
     return (
         f'import mlflow\n\nmodel = mlflow.pyfunc.load_model("{address}")  # with MLFLOW_TRACKING_URI set\n'
-        "print(model.metadata.signature)  # names and shapes\n"
+        'print(model.metadata.metadata["inputs"])  # names, axes and shapes of what it takes\n'
         "answers = model.predict(arrays)  # by name"
     )
 

@@ -3,27 +3,31 @@
 import importlib.util
 import json
 import warnings
+from collections.abc import Mapping
 from importlib.metadata import version as installed
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, NamedTuple
 
 import mlflow
 import numpy as np
 from mlflow.entities import Run
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.models import ModelSignature
-from mlflow.types import Schema, TensorSpec
+from mlflow.types import ColSpec, Schema, TensorSpec
+from mlflow.types.schema import AnyType, Array
 
 from people import checkpoints, systems
+from people.raw_input import KINDS, Kind, Recorded, recorded
 from people.storage import file_digest
+from people.training.system import Shapes
 from stages.registration import descriptions, lineage, model_card, onnx_export
 from stages.registration.champions import ERRORS
 from stages.shared import tracking
 
 WRAPPER = "stages.shared.mlflow_model"  # its file is logged, not imported: the import would set this process's model
 LIBRARY = Path(checkpoints.__file__).parent
-REQUIREMENTS = ("torch", "torchvision", "numpy", "pandas", "jaxtyping", "mlflow")
+REQUIREMENTS = ("torch", "torchvision", "numpy", "pandas", "scipy", "opencv-python-headless", "jaxtyping", "mlflow")
 MAX_EXAMPLE_BYTES = 100_000  # of an input example as JSON; a model with larger inputs has none
 CARD_FILE, ONNX_FOLDER = "model_card.md", "onnx"  # beside the checkpoint
 
@@ -63,15 +67,17 @@ def register(
     run_tags |= {"stage": "register", "system": system, "process": tracking.process()}
     run_tags |= {tracking.PARENT_TAG: training.info.run_id} if training else {}
     title = f"{system}, the {selected['selected']} checkpoint {sha256[:8]} registered"
-    record, signature = lineage.record(system, selected, reads, metrics), signature_of(checkpoint)
+    record, served = lineage.record(system, selected, reads, metrics), served_as(checkpoint, reads)
     with TemporaryDirectory() as folder:
         files = written(record, checkpoint, Path(folder))
         with mlflow.start_run(experiment_id=experiment_id, run_name=title, tags=run_tags), warnings.catch_warnings():
             warnings.filterwarnings("ignore", ".*input example")  # of large inputs the signature suffices
-            model_id, uri = log_model(system, checkpoint, sha256, files, signature)
+            model_id, uri = log_model(system, checkpoint, sha256, files, served)
             mlflow.log_metrics({f"test.{name}": value for name, value in metrics.items()}, model_id=model_id)
     version = mlflow.register_model(uri, system, tags=facts)
-    client.update_registered_model(system, descriptions.of_model(system, signature, experiment_id))
+    client.update_registered_model(
+        system, descriptions.of_model(system, served.inputs, served.signature, served.raw, experiment_id)
+    )
     text = descriptions.shortened(model_card.short(record, str(version.version)))
     client.update_model_version(system, str(version.version), text)
     return version
@@ -92,33 +98,60 @@ def training_run(client: mlflow.MlflowClient, experiment_id: str, sha256: str) -
     return next(iter(client.search_runs([experiment_id], query, order_by=["attributes.start_time DESC"], max_results=1)), None)
 
 
-def log_model(system: str, checkpoint: Path, sha256: str, files: dict[str, Path], signature: ModelSignature) -> tuple[str, str]:
+class Served(NamedTuple):
+    """What a version is asked and answers: the shapes of prepared arrays, how raw pictures are prepared, and what they are."""
+
+    inputs: Shapes
+    recorded: Recorded
+    raw: Kind | None
+    signature: ModelSignature
+
+
+def served_as(checkpoint: Path, reads: Mapping[str, Path]) -> Served:
+    """What the model of a checkpoint is asked and answers; `reads`: the stores from which it was trained, by slot."""
+    network, entries = checkpoints.load(checkpoint)
+    inputs, outputs = systems.find(entries["system"], "serving").shapes(network, entries["spec"])
+    how = recorded(entries["system"], reads, entries["config"]["data"])
+    raw = KINDS[how.slots["frames"]["kind"]] if how.slots else None
+    return Served(inputs, how, raw, signature_of(inputs, outputs, raw))
+
+
+def signature_of(inputs: Shapes, outputs: Shapes, raw: Kind | None) -> ModelSignature:
+    """The names of the arrays in either form, none of which MLflow requires by itself, and the shapes of the outputs.
+
+    The model checks what comes, as a signature of tensors would require all of them. Of any lists of this type MLflow makes
+    arrays, which its refusals show abbreviated; lists it would write into them with all their pixels.
+    """
+    asked = [ColSpec(Array(AnyType()), name, required=False) for name in (*inputs, *(raw.names if raw else ()))]
+    answered = [TensorSpec(np.dtype(np.float32), shape, name) for name, shape in outputs.items()]
+    return ModelSignature(Schema([*asked]), Schema([*answered]))
+
+
+def log_model(system: str, checkpoint: Path, sha256: str, files: Mapping[str, Path], served: Served) -> tuple[str, str]:
     """Log the model to the active run: its id and its URI. MLflow puts each file under its own name into its `artifacts`."""
+    how = served.recorded
     model = mlflow.pyfunc.log_model(
         name=system,
         python_model=str(source_file(WRAPPER)),
         # of a path, MLflow would read %, ? and # as parts of a URI
-        artifacts={name: file.absolute().as_uri() for name, file in {"checkpoint": checkpoint, **files}.items()},
+        artifacts={name: file.absolute().as_uri() for name, file in {"checkpoint": checkpoint, **how.files, **files}.items()},
         code_paths=[str(LIBRARY)],
-        model_config={"checkpoint_sha256": sha256},
-        signature=signature,
-        input_example=input_example(signature),
+        model_config={
+            "checkpoint_sha256": sha256,
+            "prepared_by": how.slots,
+            "files_sha256": {name: file_digest(file) for name, file in how.files.items()},
+        },
+        metadata={"inputs": descriptions.of_inputs(served.inputs, served.raw)},
+        signature=served.signature,
+        input_example=input_example(served.inputs),
         pip_requirements=[f"{name}=={installed(name)}" for name in REQUIREMENTS],
     )
     return str(model.model_id), model.model_uri
 
 
-def signature_of(checkpoint: Path) -> ModelSignature:
-    """Names and shapes of the model's inputs and outputs."""
-    network, entries = checkpoints.load(checkpoint)
-    shapes = systems.find(entries["system"], "serving").shapes(network, entries["spec"])
-    inputs, outputs = ([TensorSpec(np.dtype(np.float32), shape, name) for name, shape in named.items()] for named in shapes)
-    return ModelSignature(Schema([*inputs]), Schema([*outputs]))
-
-
-def input_example(signature: ModelSignature) -> Any:
-    """Zeros in the shapes of the inputs, a single sample; None where they are large. It is nobody's data."""
-    zeros = {name: np.zeros(shape, np.float32) for name, shape in descriptions.example_shapes(signature).items()}
+def input_example(inputs: Shapes) -> Any:
+    """Zeros in the shapes of the prepared arrays, a single sample; None where they are large. It is nobody's data."""
+    zeros = {name: np.zeros(shape, np.float32) for name, shape in descriptions.example_shapes(inputs).items()}
     size = len(json.dumps({name: values.tolist() for name, values in zeros.items()}))
     return zeros if size <= MAX_EXAMPLE_BYTES else None
 

@@ -46,7 +46,7 @@ def test_the_store_has_the_clips_and_frames_of_the_silhouettes_and_what_the_fram
     pd.testing.assert_frame_equal(store.clips, found.clips)
     np.testing.assert_array_equal(store.field("frame"), found.field("frame"))
     facts = {"dataset": "casiab", "size_hw": [48, 24], "method": "layout", "soft": False, "silhouettes": found.digest}
-    facts["silhouettes_iou"] = None
+    facts |= {"silhouettes_iou": None, "pretreatment": "scaled", "silhouettes_size_hw": [64, 44]}
     assert store.meta == facts
     x0, y0, x1, y1 = store.field("box").T
     np.testing.assert_array_equal(np.stack([y0, y1]), found.field("box").T[[1, 3]])

@@ -44,6 +44,7 @@ def test_the_pose_store_has_the_clips_and_frames_of_the_silhouette_store(picture
     assert store.meta["silhouettes"] == pictures.digest
     assert store.meta["teacher"] == "truth"
     assert store.meta["student"]["frames"] == 60
+    assert Config(**store.meta["student_settings"], weights="") == Config(**BLOCK)
     assert 0 <= store.meta["oks"] <= 1
     assert set(store.meta["oks_by_condition"]) == {"nm", "bg", "cl"}
 

@@ -16,10 +16,12 @@ import mlflow
 import numpy as np
 import psutil
 import pytest
+import raw_requests
 import small_checkpoints
 from servers import free_port
 
-from people import checkpoints, systems
+from people import checkpoints, model_input, systems
+from people.raw_input import Preparation
 from people.storage import file_digest
 from stages.registration import onnx_export, versions
 
@@ -36,6 +38,8 @@ class Served:
         self.system, self.checkpoint, self.address = system, checkpoint, address
         self.network, self.entries = checkpoints.load(checkpoint)
         self.serving: Any = systems.find(system, "serving")
+        how = raw_requests.recorded(system, checkpoint.parent)
+        self.preparation = Preparation(self.network, self.entries, how.slots, how.files)
 
     def arrays(self, samples: int, seed: int = 0) -> dict[str, np.ndarray]:
         """Random arrays that it may be asked, with few digits so that the request is short."""
@@ -46,6 +50,9 @@ class Served:
 
     def expected(self, arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         return self.serving.predict(self.network, self.entries["statistics"], arrays)
+
+    def expected_of_raw(self, raw: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        return self.preparation.answers(model_input.pictures(raw, self.preparation.names))
 
     def ask(self, inputs: Any) -> tuple[int, Any]:
         """Status and answer of a request."""
@@ -80,16 +87,9 @@ def served(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 
 def log(system: str, checkpoint: Path) -> str:
-    """Log the model as `register` does, without what it carries beside the checkpoint."""
-    return mlflow.pyfunc.log_model(
-        name=system,
-        python_model=str(versions.source_file(versions.WRAPPER)),
-        artifacts={"checkpoint": checkpoint.as_uri()},
-        code_paths=[str(versions.LIBRARY)],
-        model_config={"checkpoint_sha256": file_digest(checkpoint)},
-        signature=versions.signature_of(checkpoint),
-        pip_requirements=["mlflow"],
-    ).model_uri
+    """Log the model as `register` does, without what else it carries."""
+    served = raw_requests.served(system, checkpoint, checkpoint.parent)
+    return versions.log_model(system, checkpoint, file_digest(checkpoint), {}, served)[1]
 
 
 class running:
@@ -160,6 +160,30 @@ def test_the_server_answers_with_the_numbers_of_the_library_and_so_does_onnx_run
         exported = onnx_export.export(served.checkpoint, tmp_path / "onnx")
         assert exported is not None
         assert_near(onnx_export.OnnxModel(exported.path, served.checkpoint).predict(arrays), expected)
+
+
+def test_the_server_answers_raw_pictures_with_the_numbers_of_the_library(served: Served):
+    raw = raw_requests.request(served.system)
+    status, answer = served.ask({name: values.tolist() for name, values in raw.items()})
+    assert status == 200, answer
+    assert_near(answer, served.expected_of_raw(raw))
+
+
+def test_raw_pictures_that_cannot_be_answered_get_status_400_and_the_reason(served: Served):
+    raw = {name: values.tolist() for name, values in raw_requests.request(served.system).items()}
+    first = next(iter(raw))
+    with_nan = [*raw[first][1:], (np.array(raw[first][0]) * np.nan).tolist()]
+    requests = {
+        "an empty list": raw | {first: []},
+        "must have whole numbers from 0 to 255": raw | {first: with_nan},
+        "expected prepared arrays": raw | nested(served.arrays(1)),
+    }
+    requests["inhomogeneous shape"] = raw | {first: [*raw[first], [row[:40] for row in raw[first][0]]]}  # MLflow's words
+    for words, inputs in requests.items():
+        status, answer = served.ask(inputs)
+        assert status == 400, (words, answer)
+        assert words in json.loads(answer)["message"]
+        assert len(answer) < 20_000, "the pixels are not sent back"
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), -float("inf")])

@@ -35,7 +35,8 @@ def write_workspace(folder: Path, *, training: Block | None = None, search: Bloc
 def write_store(path: Path) -> None:
     draw = np.random.default_rng(5)
     fields = {"flow": Field("int16", (2, HEIGHT, WIDTH)), "box": Field("float32", (4,))}
-    with StoreWriter(path, fields, {"flow_scale": 100}) as store:
+    sizes = {"compute_size_hw": [HEIGHT, WIDTH], "size_hw": [HEIGHT, WIDTH]}
+    with StoreWriter(path, fields, {"dataset": "tumgaid", "flow_scale": 100, "method": "farneback", **sizes}) as store:
         for split, people in SPLITS.items():
             for person in range(people):
                 rhythm, height = draw.uniform(0.3, 1.5), int(draw.integers(10, 30))

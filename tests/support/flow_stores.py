@@ -26,7 +26,9 @@ DATA = data.Config(**DATA_BLOCK)
 def write_store(path: Path, *, subjects: int, elapsed: int = 0, separation: float = 1.0, seed: int = 5) -> Path:
     """Flow of moving noise; `separation` is the strength of each person's pattern in it."""
     generator = np.random.default_rng(seed)
-    with StoreWriter(path, {"flow": Field("int16", (2, 60, 80)), "box": Field("float32", (4,))}, {"flow_scale": 100}) as writer:
+    fields = {"flow": Field("int16", (2, 60, 80)), "box": Field("float32", (4,))}
+    meta = {"dataset": "tumgaid", "flow_scale": 100, "method": "farneback", "compute_size_hw": [60, 80], "size_hw": [60, 80]}
+    with StoreWriter(path, fields, meta) as writer:
         for split in ("train", "validation", "test"):
             for number in range(subjects):
                 pattern = generator.normal(size=(2, 6, 8)).repeat(10, axis=1).repeat(10, axis=2)

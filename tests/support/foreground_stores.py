@@ -17,6 +17,8 @@ FIELDS = {
     "foreground": Field("uint8", (HEIGHT, WIDTH, 3)), "mask": Field("uint8", (HEIGHT, WIDTH)),
     "keypoints": Field("float32", (17, 3)), "box": Field("float32", (4,)), "frame": Field("int32", (1,)),
 }  # fmt: skip
+MADE: dict[str, Any] = {"method": "background", "soft": True, "pretreatment": "scaled"}
+MADE |= {"size_hw": [HEIGHT, WIDTH], "silhouettes_size_hw": [HEIGHT, WIDTH]}
 DATA_BLOCK: dict[str, Any] = {"frames": 5, "size_hw": [HEIGHT, WIDTH]}
 MODEL_BLOCK: dict[str, Any] = {
     "channels": [4, 8, 8], "convolutions": 2, "appearance": 12, "gait": 6, "split": True, "lstm": [8, 8],
@@ -47,7 +49,7 @@ def write_store(
     `labelled`, people have genders and ages (`labels_of`).
     """
     draw, number = np.random.default_rng(seed), 0
-    with StoreWriter(folder / "foregrounds", FIELDS, {"dataset": "fvg", "silhouettes_iou": 0.9}) as writer:
+    with StoreWriter(folder / "foregrounds", FIELDS, {"dataset": "fvg", "silhouettes_iou": 0.9, **MADE}) as writer:
         for split, count in (people or {"train": 4, "validation": 4, "test": 6}).items():
             for person in range(count):
                 width, sway, subject = draw.uniform(1, 3), draw.uniform(0.5, 2), f"{split[0]}{person:02d}"
@@ -67,7 +69,7 @@ def write_casiab_store(
 ) -> dict[str, Path]:
     """The same in CASIA-B's sequences, from several views: three people to train, validate and test each."""
     draw = np.random.default_rng(seed)
-    with StoreWriter(folder / "foregrounds", FIELDS, {"dataset": "casiab", "silhouettes_iou": None}) as writer:
+    with StoreWriter(folder / "foregrounds", FIELDS, {"dataset": "casiab", "silhouettes_iou": None, **MADE}) as writer:
         for split in ("train", "validation", "test"):
             for person in range(3):
                 width, sway, subject = draw.uniform(1, 3), draw.uniform(0.5, 2), f"{split[0]}{person:02d}"

@@ -42,7 +42,8 @@ def write_store(
 ) -> dict[str, Path]:
     """The store that reid reads: two photos a camera; `junk` and `distractors` a split, `unknown` the share of labels."""
     draw = np.random.default_rng(seed)
-    with StoreWriter(folder / "crops", {"image": Field("uint8", (*size_hw, 3))}, {"dataset": "market1501"}) as writer:
+    meta = {"dataset": "market1501", "size_hw": size_hw}
+    with StoreWriter(folder / "crops", {"image": Field("uint8", (*size_hw, 3))}, meta) as writer:
         for split, count in (people or {"train": 6, "validation": 4, "test": 4}).items():
             for person in range(count):
                 classes = {name: int(draw.integers(len(values))) for name, values in ATTRIBUTES.items()}

@@ -21,6 +21,7 @@ MODEL_BLOCK: dict[str, Any] = {
     "start": "per_strip",
 }  # fmt: skip
 DATA = data.Config(**DATA_BLOCK)
+MADE = {"method": "background", "soft": False, "pretreatment": "scaled", "size_hw": [HEIGHT, WIDTH]}
 
 
 def write_stores(
@@ -41,10 +42,11 @@ def write_stores(
     """
     draw, number = np.random.default_rng(seed), 0
     fields = {"silhouette": Field("uint8", (HEIGHT, WIDTH)), "box": Field("float32", (4,)), "frame": Field("int32", (1,))}
-    facts = {"dataset": "casiab", "iou": 0.9, "iou_by_condition": {"nm": 0.9}}
+    facts = {"dataset": "casiab", "iou": 0.9, "iou_by_condition": {"nm": 0.9}, **MADE}
+    posed = {"dataset": "casiab", "oks": 0.6, "student_settings": {}}
     with (
         StoreWriter(folder / "silhouettes", fields, facts) as silhouettes,
-        StoreWriter(folder / "poses", {"keypoints": Field("float32", (17, 3))}, {"oks": 0.6}) as poses,
+        StoreWriter(folder / "poses", {"keypoints": Field("float32", (17, 3))}, posed) as poses,
     ):
         for split, people in (subjects or {"train": 4, "validation": 3, "test": 4}).items():
             for person in range(people):

@@ -42,8 +42,9 @@ def write(
     Running statistics of BatchNorm are random, so that a graph without them would be noticed.
     """
     blocks = {part: load("params.yaml")["systems"][system][part] for part in ("data", "model", "objective")}
-    small = load("stages/profiles/small.yaml")["systems"][system].get("model", {})
-    blocks["model"] = merged(merged(blocks["model"], small), model or {})
+    small = load("stages/profiles/small.yaml")["systems"][system]
+    blocks["data"] = merged(blocks["data"], small.get("data", {}))
+    blocks["model"] = merged(merged(blocks["model"], small.get("model", {})), model or {})
     own = tasks or list(build(systems.find(system, "objective").Config, blocks["objective"]).tasks)
     full = {"subjects": PEOPLE, **SPECS[system], "tasks": own, **(spec or {})}
     torch.manual_seed(seed)

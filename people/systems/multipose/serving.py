@@ -50,6 +50,11 @@ def predict(network: nn.Module, statistics: Statistics, arrays: dict[str, np.nda
     return filled
 
 
+def of_photos(photos_rgb: Sequence[UInt8[np.ndarray, "height width 3"]]) -> dict[str, np.ndarray]:
+    """What `predict` takes, of photos of one size."""
+    return {"image": np.stack(photos_rgb).astype(np.float32) / 255}
+
+
 def people(network: nn.Module, statistics: Statistics, image_rgb: UInt8[np.ndarray, "_ _ 3"]) -> list[dict[str, Any]]:
     """The people in one picture as annotations of COCO's format, best first: "bbox" (left, top, width, height), "keypoints"
     (x, y and 2 where the joint was found, else 0), "num_keypoints", "area" of the box, "score", and if activities are told
