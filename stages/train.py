@@ -6,7 +6,6 @@ writes data/models/<system>/: checkpoint.pt, history.csv, summary.json. Killed a
 the last whole epoch; the curves are in MLflow as they grow.
 """
 
-import argparse
 import json
 from pathlib import Path
 
@@ -16,11 +15,11 @@ from people.training.train_config import launch, resolve_precision
 from stages.shared import tracking
 from stages.shared.problem import Trainings, write_model
 from stages.shared.progress import Bar
-from stages.shared.project import output, params, remove, state
+from stages.shared.project import argument_parser, output, params, remove, state
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument("system", help="one of the systems in params.yaml")
     name = parser.parse_args().system
     trainings, seed = Trainings(name), params("seed")

@@ -15,7 +15,8 @@ class Bar:
 
     def __init__(self, epochs: int, name: str, *, shown: bool = True) -> None:
         self.name = name
-        self.bar = tqdm(total=epochs, desc=name, disable=not shown, mininterval=1.0, bar_format=FORMAT)
+        hidden = {} if shown else {"disable": True}  # where nothing is said, stages/__init__.py decides
+        self.bar = tqdm(total=epochs, desc=name, mininterval=1.0, bar_format=FORMAT, **hidden)
 
     def __enter__(self) -> "Bar":
         return self
