@@ -1,7 +1,7 @@
 """The command `people`: every command of the project under one name, run in the project's folder.
 
-Each is a module that `python -m` runs as well, with the same arguments. The code is that of the folder in which it is typed, not
-that of the folder from which it was installed.
+Each is a module that `python -m` runs as well, with the same arguments. The code is that of the folder in which it is typed,
+not that of the folder from which it was installed.
 """
 
 import difflib
@@ -24,7 +24,7 @@ class Command(NamedTuple):
 GROUPS = {
     "the pipeline": {
         "run": Command("stages.command.run", "everything that is not done yet, from rendered people to the report"),
-        "demo": Command("stages.command.demo", "the same on the smallest sizes, in a copy: minutes, and nothing of yours changes"),
+        "demo": Command("stages.command.demo", "the same on the smallest sizes, in a copy: nothing of yours changes"),
         "configure": Command("stages.configure", "change params.yaml by name, or lay a profile over it"),
         "tune": Command("stages.tune", "search the weights of a system's objective; several processes share the trials"),
         "doctor": Command("stages.command.doctor", "whether this machine and this folder are ready, and what to do if not"),
