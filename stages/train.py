@@ -8,6 +8,7 @@ the last whole epoch; the curves are in MLflow as they grow.
 
 import json
 from pathlib import Path
+from typing import Any
 
 from people.storage import file_digest
 from people.training import loop
@@ -48,15 +49,22 @@ def main() -> None:
         run.log_convergence(epoch.history)
         run.tag(checkpoint__sha256=file_digest(Path("data/models", name, "checkpoint.pt")))
     remove(folder)
+    best = epoch.best
+    score = best["validation"]["score"]
+    print(f"{name}: best epoch {epoch_number(phases, best)} of {epoch.number}, validation score {score:.4f}")
+
+
+def epoch_number(phases: list[loop.Training], best: dict[str, Any]) -> int:
+    """The number of the best epoch, counted through all phases."""
+    return sum(phase.config.epochs for phase in phases[:-1]) + best["epoch"]
 
 
 def summary(phases: list[loop.Training], epoch: loop.Epoch) -> dict[str, object]:
     """What was trained on how much, and the validation of the epoch that is kept, numbered through all phases."""
     problem, config = phases[-1]
-    before = sum(phase.config.epochs for phase in phases[:-1])
     return {
         "system": problem.system,
-        "best_epoch": before + epoch.best["epoch"],
+        "best_epoch": epoch_number(phases, epoch.best),
         "epochs": epoch.number,
         **epoch.best["validation"],
         "samples": {"train": len(problem.train), "validation": len(problem.validation)},

@@ -19,6 +19,7 @@ from stages.command.screen import Screen, roughly
 from stages.shared.project import argument_parser, params, state
 
 LOG = "run.log"
+WORTH_MEASURING_S = 30.0  # a run that is shorter is not worth the seconds that measuring the machine takes
 
 
 def main() -> None:
@@ -60,7 +61,9 @@ def announce(planned: plan.Plan, screen: Screen) -> dict[str, float]:
         screen.line(f"nothing to do{done}")
         return {}
     settings = params()
-    estimates = estimate.seconds(planned.to_run, settings, estimate.measure())
+    estimates = estimate.seconds(planned.to_run, settings)
+    if sum(estimates.values()) > WORTH_MEASURING_S:
+        estimates = estimate.seconds(planned.to_run, settings, estimate.measure())
     stages = f"{len(planned.to_run)} stage{'s' * (len(planned.to_run) > 1)} to run{done}"
     screen.line(f"{stages}: {roughly(sum(estimates.values()))} on this machine, if it has nothing else to do")
     official = [key for key, block in settings.get("datasets", {}).items() if block.get("source") == "official"]
