@@ -25,7 +25,8 @@ def main() -> None:
     argument_parser(__doc__).parse_args()
     folder = state("demo").resolve()
     copy_project(folder)
-    own = {name: value for name, value in environment().items() if name not in SERVERS}
+    own = {"OMP_NUM_THREADS": "1"}  # networks this small are no faster on several, and slower beside other work
+    own |= {name: value for name, value in environment().items() if name not in SERVERS}
     if not (folder / ".git").exists():
         subprocess.run(["git", "init", "--quiet"], cwd=folder, env=own, check=True)
     configure = [sys.executable, "-m", "stages.configure", "--profile", "small"]

@@ -27,10 +27,49 @@ STEP_S, FRAME_S, CORES, THREADS = 0.070, 0.0078, 2, 2  # of the reference machin
 SCALING = 0.7  # a training on n threads is n ** SCALING times as fast: small networks gain little from many
 MOST_THREADS = 8  # and nothing from more
 FIXED_S = 4.0  # to start a stage and to hash its outputs
-UNKNOWN = Measured(10.0, 1.0)  # a stage that is not in the table
+UNKNOWN_S = 10.0  # of a stage that is not in the table, whatever its size
 RENDERING = ("ingest", "validate", "flow", "silhouettes", "crops", "foregrounds", "scenes")  # on all cores, without training
+TRAINING = ("train", "compare", "tune")  # whose sizes are counted alike, in what a training takes
 
-REFERENCE: dict[str, Measured] = {}
+REFERENCE = {
+    "ingest@tumgaid": Measured(28, 2.831e07),
+    "ingest@casiab": Measured(19, 1.204e07),
+    "ingest@market1501": Measured(13, 4.393e07),
+    "ingest@fvg": Measured(16, 8.921e06),
+    "ingest@coco": Measured(11, 2.611e07),
+    "validate@tumgaid": Measured(3, 2304),
+    "validate@casiab": Measured(2, 2240),
+    "validate@market1501": Measured(1, 1200),
+    "validate@fvg": Measured(2, 1056),
+    "validate@coco": Measured(1, 340),
+    "flow@tumgaid": Measured(20, 1.106e07),
+    "silhouettes@casiab": Measured(13, 6.308e06),
+    "silhouettes@fvg": Measured(9, 2.163e06),
+    "poses@casiab": Measured(20, 2240),
+    "crops@market1501": Measured(2, 9.83e06),
+    "foregrounds@fvg": Measured(6, 2.163e06),
+    "scenes@coco": Measured(3, 1.469e07),
+    "train@dmt": Measured(72, 4.293e12),
+    "train@gaittake": Measured(27, 9.602e10),
+    "train@reid": Measured(22, 1.027e12),
+    "train@gaitnet": Measured(80, 1.711e12),
+    "train@multipose": Measured(60, 7.701e09),
+    "evaluate@dmt": Measured(10, 7.454e09),
+    "evaluate@gaittake": Measured(6, 2e08),
+    "evaluate@reid": Measured(6, 2.228e09),
+    "evaluate@gaitnet": Measured(8, 8.556e09),
+    "evaluate@multipose": Measured(14, 2.621e07),
+    "register@dmt": Measured(3, 1),
+    "register@gaittake": Measured(3, 1),
+    "register@reid": Measured(3, 1),
+    "register@gaitnet": Measured(3, 1),
+    "register@multipose": Measured(3, 1),
+    "report@dmt": Measured(2, 1),
+    "report@gaittake": Measured(2, 1),
+    "report@reid": Measured(2, 1),
+    "report@gaitnet": Measured(2, 1),
+    "report@multipose": Measured(2, 1),
+}
 
 
 def seconds(stages: Iterable[str], params: Block, speed: Mapping[str, float] | None = None) -> dict[str, float]:
@@ -42,10 +81,10 @@ def seconds(stages: Iterable[str], params: Block, speed: Mapping[str, float] | N
         training = speed["step_s"] / STEP_S * (THREADS / min(speed["threads"], MOST_THREADS)) ** SCALING
     estimates = {}
     for stage in stages:
-        kind = stage.partition("@")[0]
-        measured = REFERENCE.get(stage) or REFERENCE.get(kind) or UNKNOWN
-        factor = core * CORES / cores if kind in RENDERING else training
-        estimates[stage] = FIXED_S * core + measured.seconds * size(stage, params) / measured.size * factor
+        kind, _, key = stage.partition("@")
+        measured = REFERENCE.get(f"train@{key}" if kind in TRAINING else stage)
+        own_s = measured.seconds * size(stage, params) / measured.size if measured else UNKNOWN_S
+        estimates[stage] = FIXED_S * core + own_s * (core * CORES / cores if kind in RENDERING else training)
     return estimates
 
 

@@ -43,6 +43,7 @@ class Reader:
         self.lines: list[str] = []
         self.since_s = 0.0
         self.is_cached = False
+        self.is_first = False  # whether no line has come of the stage
 
     def line(self, text: str, at_s: float) -> Outcome | None:
         """Take a line that came at this time; the outcome of the stage that it ends."""
@@ -51,8 +52,9 @@ class Reader:
             ended = self._end(at_s, has_failed=True)
         elif begun or UNCHANGED.match(text) or LOCK_WRITTEN.match(text):
             ended = self._end(at_s)
-        elif self.stage and not (text.startswith("> ") and not self.lines):
+        elif self.stage and not (self.is_first and text.startswith("> ")):  # the stage's command
             self.lines.append(text)
+        self.is_first = begun is not None
         if begun:
             self.stage, self.since_s, self.is_cached = begun["stage"], at_s, bool(CACHED.match(text))
         return ended

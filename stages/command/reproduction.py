@@ -76,6 +76,8 @@ class Reproduction:
             running = self.reader.stage
             if outcome := self.reader.line(text.text, text.at_s):
                 self._ended(outcome)
+                if outcome.has_failed:
+                    self.screen.line(text.text)
             if outcome or self.reader.stage != running:
                 self.bar = ""
             elif not self.reader.stage and text.text.startswith(("ERROR:", "WARNING:")):
@@ -152,11 +154,12 @@ def lines_of(outcome: Outcome, count: str) -> list[str]:
     if outcome.has_failed:
         return ["", *outcome.lines, "", f"{count} {outcome.stage}  failed after {duration(outcome.seconds)}"]
     key = outcome.stage.partition("@")[2]
-    own = [line.removeprefix(f"{key}: ") for line in outcome.lines if key and line.startswith((f"{key}: ", "data/"))]
-    made = own or [line for line in outcome.lines if line.strip()][-1:]
+    lines = [line.removeprefix(f"{key}: ") for line in outcome.lines]
+    own = [line for line in outcome.lines if key and line.startswith((f"{key}: ", "data/"))]
+    made = [line.removeprefix(f"{key}: ") for line in own] or [line for line in lines if line.strip()][-1:]
     if outcome.stage.startswith("evaluate@") and (entry := headlines.first(key)):
         made = [*made, headlines.sentence(entry)]
-    made += [line for line in outcome.lines if SHOWN in line.lower() and line not in made]
+    made += [line for line in lines if SHOWN in line.lower() and line not in made]
     taken = "from the cache" if outcome.is_cached else duration(outcome.seconds)
     first, *more = made or [""]
     head = f"{count} {outcome.stage:<22} {taken:>14}  "

@@ -19,7 +19,7 @@ from stages.command.screen import Screen, roughly
 from stages.shared.project import argument_parser, params, state
 
 LOG = "run.log"
-WORTH_MEASURING_S = 30.0  # a run that is shorter is not worth the seconds that measuring the machine takes
+WORTH_MEASURING_S = 60.0  # a run that is shorter is not worth the seconds that measuring the machine takes
 
 
 def main() -> None:

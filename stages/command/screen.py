@@ -5,6 +5,7 @@ import sys
 from typing import TextIO
 
 PREFIX_COLUMNS = 28  # before a stage's own bar: how many stages are done, and the time left
+DAYS_S = 48 * 3600.0
 CLEAR = "\r\033[K"
 
 
@@ -52,6 +53,8 @@ def duration(seconds: float) -> str:
 
 def roughly(seconds: float) -> str:
     """An estimate in words that claim no more than it knows: about 40 s, about 12 minutes, about 3 hours."""
+    if seconds > DAYS_S:
+        return "days: sizes that are meant for a GPU or many machines"
     if seconds < 90:
         return f"about {max(10, 10 * round(seconds / 10))} s"
     if seconds < 90 * 60:
