@@ -8,8 +8,10 @@ A second call does only what the code of the project has changed since.
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stages.command.plan import environment
@@ -32,19 +34,17 @@ def main() -> None:
     configure = [sys.executable, "-m", "stages.configure", "--profile", "small"]
     subprocess.run(configure, cwd=folder, env=own, check=True, stdout=subprocess.DEVNULL)
     print(f"a demonstration on the smallest sizes, in {os.path.relpath(folder)}", flush=True)
-    process = subprocess.Popen([sys.executable, "-m", "stages.command.run"], cwd=folder, env=own)
-    code = ended(process)
+    code = passing_signals_on([sys.executable, "-m", "stages.command.run"], folder, own)
     print(f"\nto remove the demonstration: rm -r {os.path.relpath(folder)}")
     sys.exit(code)
 
 
-def ended(process: "subprocess.Popen[bytes]") -> int:
-    """The exit code of the run, which gets the terminal's Ctrl-C itself, and the other signals from here."""
-    while True:
-        try:
-            return process.wait()
-        except KeyboardInterrupt:
-            continue
+def passing_signals_on(command: Sequence[str], folder: Path, variables: Mapping[str, str]) -> int:
+    """Run a command, which gets the signals that ask this one to end: its exit code."""
+    process = subprocess.Popen(command, cwd=folder, env=variables, start_new_session=True)  # Ctrl-C comes here alone
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: process.send_signal(number))
+    return process.wait()
 
 
 def copy_project(folder: Path) -> None:
