@@ -32,7 +32,8 @@ def main() -> None:
     if not (folder / ".git").exists():
         subprocess.run(["git", "init", "--quiet"], cwd=folder, env=own, check=True)
     configure = [sys.executable, "-m", "stages.configure", "--profile", "small"]
-    subprocess.run(configure, cwd=folder, env=own, check=True, stdout=subprocess.DEVNULL)
+    if code := subprocess.run(configure, cwd=folder, env=own, stdout=subprocess.DEVNULL).returncode:
+        sys.exit(code)
     print(f"a demonstration on the smallest sizes, in {os.path.relpath(folder)}", flush=True)
     code = passing_signals_on([sys.executable, "-m", "stages.command.run"], folder, own)
     print(f"\nto remove the demonstration: rm -r {os.path.relpath(folder)}")

@@ -157,3 +157,14 @@ def test_an_installed_project_has_the_command_and_leaves_other_folders_alone(roo
     (other / "stages/__main__.py").write_text("import sys\nprint('other', sys.argv[1:])\n")
     done = subprocess.run([script, "run", "x"], cwd=other, capture_output=True, text=True, check=True)
     assert done.stdout == "other ['run', 'x']\n"
+
+
+def test_make_lists_every_target_with_its_text(root: Path):
+    makefile = (root / "Makefile").read_text()
+    targets = re.search(r"(?m)^\.PHONY: (.*)$", makefile)
+    assert targets is not None
+    listed = subprocess.run(["make", "--no-print-directory"], cwd=root, capture_output=True, text=True, check=True).stdout
+    for target in targets[1].split():
+        text = re.search(rf"(?m)^{target}:.*?## (.+)$", makefile)
+        assert text is not None, target
+        assert re.search(rf"(?m)^  {target} +{re.escape(text[1])}$", listed), target
