@@ -19,7 +19,6 @@ from stages.command.screen import Screen, duration, roughly
 STOPPED_WITHIN_S = 30.0  # after Ctrl-C, before stages are killed
 CORRECTED_AFTER_S = 30.0  # of stages as estimated, whose true time then corrects what is left
 REPORTS = Path("data/report")
-SHOWN = "warning"  # lines with this word are shown, whatever else a stage prints
 
 
 class Stopped(BaseException):
@@ -154,16 +153,26 @@ def lines_of(outcome: Outcome, count: str) -> list[str]:
     if outcome.has_failed:
         return ["", *outcome.lines, "", f"{count} {outcome.stage}  failed after {duration(outcome.seconds)}"]
     key = outcome.stage.partition("@")[2]
-    lines = [line.removeprefix(f"{key}: ") for line in outcome.lines]
-    own = [line for line in outcome.lines if key and line.startswith((f"{key}: ", "data/"))]
-    made = [line.removeprefix(f"{key}: ") for line in own] or [line for line in lines if line.strip()][-1:]
+    made = results(outcome.lines, key) or [line for line in outcome.lines if line.strip()][-1:]
     if outcome.stage.startswith("evaluate@") and (entry := headlines.first(key)):
         made = [*made, headlines.sentence(entry)]
-    made += [line for line in lines if SHOWN in line.lower() and line not in made]
     taken = "from the cache" if outcome.is_cached else duration(outcome.seconds)
     first, *more = made or [""]
     head = f"{count} {outcome.stage:<22} {taken:>14}  "
     return [f"{head}{first}".rstrip(), *(" " * len(head) + line for line in more)]
+
+
+def results(lines: Sequence[str], key: str) -> list[str]:
+    """The lines that a stage says of itself: those that begin with its key, with a path in data/, or with a warning, and indented
+    ones that continue such a line.
+    """
+    kept: list[str] = []
+    is_own = False
+    for line in lines:
+        is_own = line.lower().startswith((f"{key}: ", "data/", "warning: ")) or (is_own and line.startswith("  "))
+        if is_own:
+            kept.append(line.removeprefix(f"{key}: "))
+    return kept
 
 
 def stop(child: "subprocess.Popen[bytes]") -> None:

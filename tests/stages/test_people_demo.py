@@ -34,7 +34,7 @@ def project(tmp_path: Path) -> Path:
 def demo(project: Path) -> subprocess.CompletedProcess[str]:
     variables = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:1", "OPTUNA_STORAGE": "sqlite:////nowhere/optuna.db"}
     command = [sys.executable, "-m", "stages", "demo"]
-    return subprocess.run(command, cwd=project, env={**os.environ, **variables}, capture_output=True, text=True, timeout=100)
+    return subprocess.run(command, cwd=project, env={**os.environ, **variables}, capture_output=True, text=True, timeout=600)
 
 
 def test_a_demonstration_leaves_the_project_as_it_is(project: Path):
