@@ -62,7 +62,7 @@ def main() -> None:
             table.to_csv(written / "curves.csv", index=False)
             areas(table).to_csv(written / "areas.csv", index=False)
         remove(folder)
-        print(f"{name}: {', '.join(phases)} compared over {settings['epochs']} epochs each, seeds: {len(seeds)}")
+        print(f"{name}: {', '.join(phases)} compared; epochs: {settings['epochs']}, seeds: {len(seeds)}")
 
 
 def logged(
