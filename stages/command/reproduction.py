@@ -163,7 +163,7 @@ def lines_of(outcome: Outcome, count: str) -> list[str]:
 
 
 def results(lines: Sequence[str], key: str) -> list[str]:
-    """The lines that a stage says of itself: that begin with its key, a path in data/ or `Warning:`, and indented ones after them."""
+    """The lines that a stage says of itself: by its key, a path in data/ or `Warning:`, and indented ones after them."""
     kept: list[str] = []
     is_own = False
     for line in lines:
