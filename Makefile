@@ -14,17 +14,29 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 endif
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: run real identify test test-all torture check serve dashboard environment clean
+.DEFAULT_GOAL := help
+.PHONY: help run demo doctor report real identify test test-all torture check serve dashboard environment clean
 
-run: $(READY) ## the whole pipeline, from rendered people to the registered model
-	dvc repro
-	@python -m stages.report --where
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  %-12s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@echo "With the environment active (. $(BIN)/activate), \`people --help\` lists the commands of the project."
+
+run: $(READY) ## the whole pipeline, from rendered people to the registered model: people run (FLAGS="report@dmt")
+	@people run $(FLAGS)
+
+demo: $(READY) ## the same on the smallest sizes, in a copy of the project: a few minutes
+	@people demo
+
+doctor: $(READY) ## whether this machine and this folder are ready, and what to do if not
+	@people doctor
+
+report: $(READY) ## open the report in a browser
+	@people report --open
 
 real: $(READY) ## the same on recordings of real walks: make real ARCHIVE=path/to/kinect-gait.tar.xz [MOTION=kinectgait]
 	@test -n "$(ARCHIVE)" || { echo "make real wants ARCHIVE=path/to/kinect-gait.tar.xz (or a folder with its contents)"; exit 2; }
 	python -m stages.configure --profile real $(foreach dataset,tumgaid casiab market1501 fvg coco,--set datasets.$(dataset).source=$(or $(MOTION),kinectgait) --set "datasets.$(dataset).archive=$(ARCHIVE)")
-	dvc repro
-	@python -m stages.report --where
+	@people run
 
 identify: $(READY) ## the people in a video of your own: make identify VIDEO=path/to/video.mp4 [GALLERY=name] (or a folder of images, a camera)
 	@test -n "$(VIDEO)" || { echo "make identify wants VIDEO=path/to/video.mp4, a folder of images, or a camera's address"; exit 2; }
@@ -51,13 +63,14 @@ serve: $(READY) ## Prefect, MLflow, Optuna dashboard and a worker on 127.0.0.1: 
 dashboard: $(READY) ## the Optuna dashboard on the studies of this project, http://127.0.0.1:8080
 	@python -m stages.dashboard $(FLAGS)
 
-environment: $(READY)
+environment: $(READY) ## Python's packages in .venv, and the command people there
 
-$(READY): requirements.txt
+$(READY): requirements.txt pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(f'Python 3.11 or newer is needed, this is {sys.version.split()[0]}; name another one with PYTHON=...' if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.txt
 	$(BIN)/python -m pipelines.plots_page
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@
 
 clean: ## what the pipeline made, not the environment: a fresh start

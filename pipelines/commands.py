@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO
 
 DIE_WITH_PARENT = "PEOPLE_DIE_WITH_PARENT"  # stages ask the system for the same: see stages/__init__.py
+PROGRESS = "PEOPLE_PROGRESS"  # stages draw their bars, though not on a terminal: see stages/__init__.py
 FLOW_RUN = "PEOPLE_FLOW_RUN"  # read by stages/registration/lineage.py
 PROGRESS_INTERVAL_S = 15.0  # a progress bar redraws itself every second: too often for a log
 MAX_MESSAGE_LINES = 40
@@ -49,7 +50,7 @@ def run(command: Sequence[str], log: Callable[[str], object]) -> list[str]:
     The command dies when this process does, and is ended when waiting for it is interrupted, or when `log` raises. A failure
     is `Retryable` or `Failed`, with the last lines.
     """
-    environment = {**os.environ, DIE_WITH_PARENT: "1", "PYTHONUNBUFFERED": "1", **flow_run()}
+    environment = {**os.environ, DIE_WITH_PARENT: "1", PROGRESS: "1", "PYTHONUNBUFFERED": "1", **flow_run()}
     environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{environment.get('PATH', '')}"
     child = subprocess.Popen(
         command,

@@ -36,7 +36,9 @@ HEARTBEAT_S = 30  # the automation sets a run to Crashed after 100 s without one
 
 def main() -> None:
     ports = {"prefect": 4200, "mlflow": 5000, "optuna": 8080}
-    parser = argparse.ArgumentParser(prog="make serve", description=(__doc__ or "").splitlines()[0])
+    summary, _, epilog = (__doc__ or "").partition("\n\n")
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="make serve", description=summary, epilog=epilog, formatter_class=style)
     for name, port in ports.items():
         parser.add_argument(f"--{name}-port", type=int, default=port, help=f"default {port}")
     parser.add_argument("--limit", type=int, default=2, help="flow runs that the worker runs at the same time; default 2")

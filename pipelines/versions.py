@@ -1,9 +1,9 @@
 """Versions: results and inputs of successful flow runs, kept as git commits without a branch, and restored by name.
 
-    python -m pipelines.versions                 the versions, newest first
-    python -m pipelines.versions show NAME       one of them
-    python -m pipelines.versions compare A B     what changed: parameters, inputs, metrics
-    python -m pipelines.versions restore NAME    its params.yaml, dvc.lock, data and models into this workspace
+    people versions                 the versions, newest first
+    people versions show NAME       one of them
+    people versions compare A B     what changed: parameters, inputs, metrics
+    people versions restore NAME    its params.yaml, dvc.lock, data and models into this workspace
 
 A version is a git commit under refs/versions/: the commit that was checked out, with the run's params.yaml and dvc.lock;
 its message holds the fields of `Version` as JSON. A branch and a tag can name it too.
@@ -223,7 +223,9 @@ def digest(path: Path, kind: str = "md5") -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    summary, _, epilog = (__doc__ or "").partition("\n\n")
+    style = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(description=summary, epilog=epilog, formatter_class=style)
     verbs = parser.add_subparsers(dest="verb")
     for verb, names in (("list", ()), ("show", ("name",)), ("compare", ("old", "new")), ("restore", ("name",))):
         subparser = verbs.add_parser(verb)

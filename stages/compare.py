@@ -10,7 +10,6 @@ of an error that it does not have: that of a task which its network lacks, and t
 started again it goes on where it was.
 """
 
-import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,14 @@ from people.training.validation_errors import COMBINED
 from stages.shared import tracking
 from stages.shared.problem import Trainings
 from stages.shared.progress import Bar
-from stages.shared.project import ERROR, output, params, remove, state
+from stages.shared.project import ERROR, argument_parser, output, params, remove, state
 
 FULL = "all"
 CHANGED = ("data", "model", "objective")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument("system", help="one of the systems in params.yaml")
     name = parser.parse_args().system
     settings, seed, trainings = params("systems", name, "compare"), params("seed"), Trainings(name)
@@ -66,6 +65,7 @@ def main() -> None:
         with output(Path("data/plots", name, "convergence.csv")) as file:
             plotted(table).to_csv(file, index=False)
         remove(folder)
+        print(f"{name}: {', '.join(phases)} compared; epochs: {settings['epochs']}, seeds: {len(seeds)}")
 
 
 def logged(

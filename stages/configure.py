@@ -2,12 +2,11 @@
 
 What does not exist is refused, but for the whole block of a dataset that people/datasets has: a profile adds it below `add`.
 
-python -m stages.configure --profile paper
-python -m stages.configure --profile real --set datasets.tumgaid.archive=/data/kinect-gait.tar.xz
-python -m stages.configure --from data/studies/dmt/best.yaml
+    people configure --profile paper
+    people configure --profile real --set datasets.tumgaid.archive=/data/kinect-gait.tar.xz
+    people configure --from data/studies/dmt/best.yaml
 """
 
-import argparse
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -23,7 +22,7 @@ from ruamel.yaml.error import YAMLError
 from people import datasets
 from people.storage import write_atomic
 from stages.shared.param_blocks import check_changed, nearest
-from stages.shared.project import PARAMS, on_one_line, round_trip
+from stages.shared.project import PARAMS, argument_parser, on_one_line, round_trip
 
 PROFILES = Path(__file__).parent / "profiles"
 BLOCKS_PER_DATASET = ("datasets", "validate", "flow", "silhouettes", "poses", "crops", "foregrounds", "scenes")
@@ -47,7 +46,7 @@ RENAMED = {
 
 def main() -> None:
     profiles = sorted(path.stem for path in PROFILES.glob("*.yaml"))
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument("--profile", action="append", default=[], choices=profiles, help="a set of values in stages/profiles/")
     parser.add_argument(
         "--set", action="append", default=[], metavar="KEY=VALUE", help="one value, e.g. systems.dmt.training.epochs=30"

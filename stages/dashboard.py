@@ -1,11 +1,10 @@
 """Open the Optuna dashboard on the project's studies.
 
-    python -m stages.dashboard [--port 8080] [--open]
+    people dashboard [--port 8080] [--open]
 
 prints the address of each study and serves them on 127.0.0.1 until Ctrl-C. They are those at OPTUNA_STORAGE, or in .state/.
 """
 
-import argparse
 import json
 import os
 import socket
@@ -23,7 +22,7 @@ from optuna.storages import BaseStorage
 from stages.search.dashboard import ARTIFACTS
 from stages.search.slots import FINISHED
 from stages.search.storage import JOURNAL, open_storage
-from stages.shared.project import optuna_storage, state
+from stages.shared.project import argument_parser, optuna_storage, state
 from stages.shared.tracking import interruptible
 
 HOST = "127.0.0.1"
@@ -31,7 +30,7 @@ READY_WITHIN_S = 60
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument("--port", type=int, default=8080, help="default 8080")
     parser.add_argument("--open", action="store_true", help="open it in a browser")
     arguments = parser.parse_args()

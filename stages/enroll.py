@@ -1,19 +1,18 @@
 """Put a person into a gallery, with which `identify` compares people; every recording needs the person's consent.
 
-    python -m stages.enroll staff "Ada Lovelace" --consent "signed form 12 of 2026-11-02" --video ada.mp4
-    python -m stages.enroll staff "Ada Lovelace" --consent "..." --video gate.mp4 --track 3
-    python -m stages.enroll staff "Ada Lovelace" --consent "..." --video folder-of-clips
-    python -m stages.enroll staff "person 001" --consent "..." --subject casiab/001
-    python -m stages.enroll staff --refresh
+    people enroll staff "Ada Lovelace" --consent "signed form 12 of 2026-11-02" --video ada.mp4
+    people enroll staff "Ada Lovelace" --consent "..." --video gate.mp4 --track 3
+    people enroll staff "Ada Lovelace" --consent "..." --video folder-of-clips
+    people enroll staff "person 001" --consent "..." --subject casiab/001
+    people enroll staff --refresh
 
 A video shows the person alone, or --track says which of its tracks is the person: the number that `identify` gives. A folder
 holds videos, or folders of images, of the person; a folder of images is one recording. A subject of a dataset is taken from its
 stores. What the systems of `identify` read is kept in data/galleries/<gallery>, with embeddings by the registered champions;
 --refresh embeds everybody again after a champion has changed. `dvc add` records each version of the gallery, and
-`python -m stages.forget` takes a person out of all of them.
+`people forget` takes a person out of all of them.
 """
 
-import argparse
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
@@ -35,7 +34,7 @@ from stages.identification.answers import Champion
 from stages.identification.detectors import detector
 from stages.identification.following import Config, Person, Progress
 from stages.identification.galleries import Embedding, Gallery, Origin, StoredFeatures
-from stages.shared.project import params
+from stages.shared.project import argument_parser, params
 
 CLIPS = 8  # of a dataset's subject
 
@@ -48,7 +47,7 @@ class Shown(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument("gallery", help="the gallery's name; a new one is made")
     parser.add_argument("name", nargs="?", help="the person's name; more recordings are added to those of the same name")
     parser.add_argument("--consent", help="what the person has consented to, and where that is kept")

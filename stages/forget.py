@@ -1,19 +1,19 @@
 """Take a person out of a gallery, out of the pages that name the person, and out of DVC's cache of all versions.
 
-    python -m stages.forget staff "Ada Lovelace"
+    people forget staff "Ada Lovelace"
 
 What cannot be reached from here is named: DVC remotes, other clones, and videos that show the person.
 """
 
-import argparse
 import sys
 
 from stages.identification import forgetting
 from stages.identification.galleries import Gallery
+from stages.shared.project import argument_parser
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument("gallery", help="the gallery's name")
     parser.add_argument("name", help="the person's name")
     arguments = parser.parse_args()

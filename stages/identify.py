@@ -1,8 +1,8 @@
 """People in a video: found, followed, and described by the trained systems.
 
-    python -m stages.identify video.mp4
-    python -m stages.identify video.mp4 --gallery staff
-    python -m stages.identify rtsp://camera/stream --out identified/door
+    people identify video.mp4
+    people identify video.mp4 --gallery staff
+    people identify rtsp://camera/stream --out identified/door
 
 The source is a video file, a folder of images, or a camera's address. Into the folder --out go tracks.csv and tracks.parquet
 (one row a track), boxes.parquet (one row a person a frame), annotated.mp4, and index.html, one page with a card for every
@@ -11,7 +11,6 @@ each track gets the name of the nearest person there, or is unknown; candidates.
 Ctrl-C ends with what there is.
 """
 
-import argparse
 import math
 import re
 import signal
@@ -36,13 +35,13 @@ from stages.identification.detectors import detector
 from stages.identification.following import Config, Person, Progress
 from stages.identification.galleries import Gallery
 from stages.identification.matching import Matcher
-from stages.shared.project import params, remove
+from stages.shared.project import argument_parser, params, remove
 
 SLOWER = 0.1  # than a dataset's clips: a source of fewer frames a second is told to be slow
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument("source", help="a video file, a folder of images, or a camera's address")
     parser.add_argument("--out", type=Path, help="the folder to write to (identified/<name of the source>)")
     parser.add_argument("--gallery", help="the people to compare with: a gallery made by stages.enroll")

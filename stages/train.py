@@ -7,9 +7,9 @@ writes data/models/<system>/: checkpoint.pt, history.csv, summary.json; and data
 the last whole epoch; the curves are in MLflow as they grow.
 """
 
-import argparse
 import json
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
@@ -19,13 +19,13 @@ from people.training.train_config import launch, resolve_precision
 from stages.shared import tracking
 from stages.shared.problem import Trainings, write_model
 from stages.shared.progress import Bar
-from stages.shared.project import output, params, remove, state
+from stages.shared.project import argument_parser, output, params, remove, state
 
 ERROR = "error/"  # before the names of errors in history.csv
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument("system", help="one of the systems in params.yaml")
     name = parser.parse_args().system
     trainings, seed = Trainings(name), params("seed")
@@ -56,6 +56,14 @@ def main() -> None:
         run.log_convergence(epoch.history)
         run.tag(checkpoint__sha256=file_digest(Path("data/models", name, "checkpoint.pt")))
     remove(folder)
+    best = epoch.best
+    score = best["validation"]["score"]
+    print(f"{name}: best epoch {epoch_number(phases, best)} of {epoch.number}, validation score {score:.4f}")
+
+
+def epoch_number(phases: list[loop.Training], best: dict[str, Any]) -> int:
+    """The number of the best epoch, counted through all phases."""
+    return sum(phase.config.epochs for phase in phases[:-1]) + best["epoch"]
 
 
 def plotted(history: pd.DataFrame) -> pd.DataFrame:
@@ -74,10 +82,9 @@ def plotted(history: pd.DataFrame) -> pd.DataFrame:
 def summary(phases: list[loop.Training], epoch: loop.Epoch) -> dict[str, object]:
     """What was trained on how much, and the validation of the epoch that is kept, numbered through all phases."""
     problem, config = phases[-1]
-    before = sum(phase.config.epochs for phase in phases[:-1])
     return {
         "system": problem.system,
-        "best_epoch": before + epoch.best["epoch"],
+        "best_epoch": epoch_number(phases, epoch.best),
         "epochs": epoch.number,
         **epoch.best["validation"],
         "samples": {"train": len(problem.train), "validation": len(problem.validation)},

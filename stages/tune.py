@@ -1,6 +1,6 @@
 """Search the weights and margins of a system's objective: an Optuna study of trials on validation people.
 
-    python -m stages.tune dmt [--trials-only]
+    people tune dmt [--trials-only]
 
 writes data/studies/<system>/: trials.csv, importance.csv, best.yaml (the chosen weights), params.patch (the same as a change of
 params.yaml), finals.csv and finals/: those weights trained to the end, and others beside them.
@@ -10,7 +10,6 @@ trial whose process is killed resumes from its last complete epoch. A finished s
 new one.
 """
 
-import argparse
 import hashlib
 import math
 import warnings
@@ -41,13 +40,13 @@ from stages.search.storage import open_storage
 from stages.shared import tracking
 from stages.shared.problem import Trainings, write_model
 from stages.shared.progress import Bar
-from stages.shared.project import ERROR, file_lock, output, params, remove, state
+from stages.shared.project import ERROR, argument_parser, file_lock, output, params, remove, state
 
 
 def main() -> None:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)  # names of objectives, heartbeats
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument("system", help="one of the systems in params.yaml")
     parser.add_argument("--trials-only", action="store_true", help="run trials until all are done, write no result")
     arguments = parser.parse_args()

@@ -1,5 +1,6 @@
 """Progress of a training on the terminal."""
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 from tqdm import tqdm
@@ -15,7 +16,8 @@ class Bar:
 
     def __init__(self, epochs: int, name: str, *, shown: bool = True) -> None:
         self.name = name
-        self.bar = tqdm(total=epochs, desc=name, disable=not shown, mininterval=1.0, bar_format=FORMAT)
+        drawn = partial(tqdm, total=epochs, desc=name, mininterval=1.0, bar_format=FORMAT)
+        self.bar = drawn() if shown else drawn(disable=True)  # where nothing is said, stages/__init__.py decides
 
     def __enter__(self) -> "Bar":
         return self

@@ -14,6 +14,7 @@ from ruamel.yaml.comments import CommentedMap, CommentedSeq
 
 PARAMS = Path("params.yaml")
 EXPERIMENTS = (".dvc", "tmp", "exps")  # the folder in which DVC runs experiments in copies of the workspace
+COMMAND = "PEOPLE_COMMAND"  # under which name a command of `people` was called: stages/__main__.py
 ERROR = "error_"  # prefix of the columns of validation errors in curves.csv
 
 
@@ -55,9 +56,23 @@ def on_one_line(value: Any) -> Any:
     return line
 
 
+def argument_parser(document: str | None) -> argparse.ArgumentParser:
+    """A command's parser, whose help shows the first line of the module's docstring, and the rest of it below the options.
+
+    It goes by the name that `people` has given it in `PEOPLE_COMMAND`, or else by that of its file.
+    """
+    first, _, rest = (document or "").strip().partition("\n")
+    return argparse.ArgumentParser(
+        prog=os.environ.pop(COMMAND, None),
+        description=first,
+        epilog=rest.strip("\n"),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
 def argument(name: str, description: str | None) -> str:
     """The single argument of a stage's command, with its help; `description`: the docstring of the stage."""
-    parser = argparse.ArgumentParser(description=(description or "").strip().splitlines()[0])
+    parser = argument_parser(description)
     parser.add_argument(name, help=f"one of the {name}s in params.yaml")
     return vars(parser.parse_args())[name]
 

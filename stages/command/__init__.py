@@ -1,0 +1,1 @@
+"""What the command `people` does beside the stages: a whole run, a demonstration, a look at the machine."""

@@ -1,0 +1,169 @@
+"""About how long stages take on this machine: seconds on a reference machine, times the sizes in params.yaml, times its speed.
+
+The reference is two cores of an AMD EPYC with AVX-512 BF16 and nothing else to do. A stage takes some seconds to begin
+(`FIXED_S`) and the rest in proportion to its size; a size has no unit, only its ratio to the reference's matters.
+"""
+
+import json
+import math
+import subprocess
+import sys
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from stages.command.plan import environment
+
+Block = Mapping[str, Any]
+
+
+class Measured(NamedTuple):
+    """A stage on the reference machine: the seconds that its size takes, beside the fixed ones, and that size."""
+
+    seconds: float
+    size: float
+
+
+STEP_S, FRAME_S, CORES, THREADS = 0.070, 0.0078, 2, 2  # of the reference machine: `stages.command.calibration`
+SCALING = 0.7  # a training on n threads is n ** SCALING times as fast: small networks gain little from many
+MOST_THREADS = 8  # and nothing from more
+FIXED_S = 4.0  # to start a stage and to hash its outputs
+UNKNOWN_S = 10.0  # of a stage that is not in the table, whatever its size
+RENDERING = ("ingest", "validate", "flow", "silhouettes", "crops", "foregrounds", "scenes")  # on all cores, without training
+TRAINING = ("train", "compare", "tune")  # whose sizes are counted alike, in what a training takes
+
+REFERENCE = {
+    "ingest@tumgaid": Measured(28, 2.831e07),
+    "ingest@casiab": Measured(19, 1.204e07),
+    "ingest@market1501": Measured(13, 4.393e07),
+    "ingest@fvg": Measured(16, 8.921e06),
+    "ingest@coco": Measured(11, 2.611e07),
+    "validate@tumgaid": Measured(3, 2304),
+    "validate@casiab": Measured(2, 2240),
+    "validate@market1501": Measured(1, 1200),
+    "validate@fvg": Measured(2, 1056),
+    "validate@coco": Measured(1, 340),
+    "flow@tumgaid": Measured(20, 1.106e07),
+    "silhouettes@casiab": Measured(13, 6.308e06),
+    "silhouettes@fvg": Measured(9, 2.163e06),
+    "poses@casiab": Measured(20, 2240),
+    "crops@market1501": Measured(2, 9.83e06),
+    "foregrounds@fvg": Measured(6, 2.163e06),
+    "scenes@coco": Measured(3, 1.469e07),
+    "train@dmt": Measured(72, 4.293e12),
+    "train@gaittake": Measured(27, 9.602e10),
+    "train@reid": Measured(22, 1.027e12),
+    "train@gaitnet": Measured(80, 1.711e12),
+    "train@multipose": Measured(60, 7.701e09),
+    "evaluate@dmt": Measured(10, 7.454e09),
+    "evaluate@gaittake": Measured(6, 2e08),
+    "evaluate@reid": Measured(6, 2.228e09),
+    "evaluate@gaitnet": Measured(8, 8.556e09),
+    "evaluate@multipose": Measured(14, 2.621e07),
+    "register@dmt": Measured(3, 1),
+    "register@gaittake": Measured(3, 1),
+    "register@reid": Measured(3, 1),
+    "register@gaitnet": Measured(3, 1),
+    "register@multipose": Measured(3, 1),
+    "report@dmt": Measured(2, 1),
+    "report@gaittake": Measured(2, 1),
+    "report@reid": Measured(2, 1),
+    "report@gaitnet": Measured(2, 1),
+    "report@multipose": Measured(2, 1),
+}
+
+
+def seconds(stages: Iterable[str], params: Block, speed: Mapping[str, float] | None = None) -> dict[str, float]:
+    """The seconds of each stage; `speed`: the machine's, as `measure` gives it, or None for the reference machine."""
+    core, training = 1.0, 1.0
+    cores = float(CORES)
+    if speed is not None:
+        core, cores = speed["frame_s"] / FRAME_S, speed["cores"]
+        training = speed["step_s"] / STEP_S * (THREADS / min(speed["threads"], MOST_THREADS)) ** SCALING
+    estimates = {}
+    for stage in stages:
+        kind, _, key = stage.partition("@")
+        measured = REFERENCE.get(f"train@{key}" if kind in TRAINING else stage)
+        own_s = measured.seconds * size(stage, params) / measured.size if measured else UNKNOWN_S
+        estimates[stage] = FIXED_S * core + own_s * (core * CORES / cores if kind in RENDERING else training)
+    return estimates
+
+
+def measure() -> dict[str, float]:
+    """The speed of this machine, measured in a process of its own."""
+    command = [sys.executable, "-m", "stages.command.calibration"]
+    done = subprocess.run(command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if done.returncode:
+        raise ValueError(f"the speed of this machine could not be measured:\n{done.stderr.strip()}")
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def size(stage: str, params: Block) -> float:
+    """The size of a stage by params.yaml; 1 where the stage's blocks are not there."""
+    kind, _, key = stage.partition("@")
+    block = params.get("datasets", {}).get(key)
+    if block is not None:
+        own = (params.get(kind) or {}).get(key) or {}
+        return frames(block) * _pixels_of_frames(kind, block, own)
+    system = params.get("systems", {}).get(key)
+    return _size_of_system(kind, system, params["datasets"][system["dataset"]]) if system else 1.0
+
+
+def _pixels_of_frames(kind: str, block: Block, own: Block) -> float:
+    """The pixels of each frame that a stage computes; 1 for a stage that only reads labels."""
+    if kind == "ingest":
+        return math.prod(block["size_hw"])
+    if kind in ("validate", "poses"):
+        return 1.0
+    return math.prod(own.get("compute_size_hw") or own.get("size_hw") or [1])
+
+
+def frames(block: Block) -> float:
+    """Frames of a rendered dataset, in proportion: people, walks of so many frames, views; or scenes."""
+    if "scenes" in block:
+        return sum(block["scenes"].values())
+    people = sum(count for count in block["subjects"].values() if not isinstance(count, Mapping))
+    seen = len(block.get("views_deg") or []) or block.get("cameras") or 1
+    return people * seen * (1 if "photos_per_camera" in block else block["frames_per_sequence"])
+
+
+def _size_of_system(kind: str, system: Block, dataset: Block) -> float:
+    training = epochs_of_training(system) * _samples(system["training"]["batches"], dataset)
+    if kind == "evaluate":
+        return network(system) * dataset["subjects"]["test"]
+    if kind == "compare":
+        settings = system["compare"]
+        trainings = (1 + len(settings["select"])) * settings["seeds"] * settings["epochs"]
+    elif kind == "tune":
+        search = system["search"]
+        finals = search["finals"]["seeds"] * (1 + len(search["finals"]["also"])) - 1
+        trainings = search["trials"] * search["epochs"] + finals * system["training"]["epochs"]
+    elif kind == "train":
+        trainings = system["training"]["epochs"]
+    else:
+        return 1.0
+    return network(system) * training * trainings / system["training"]["epochs"]
+
+
+def epochs_of_training(system: Block) -> float:
+    """The epochs of a training, over all its phases."""
+    training = system["training"]
+    phases = training.get("phases") or [{}]
+    return sum((phase.get("training") or {}).get("epochs", training["epochs"]) for phase in phases)
+
+
+def _samples(batches: Block, dataset: Block) -> float:
+    """Samples of an epoch."""
+    if "per_epoch" in batches:
+        return batches["per_epoch"] * batches.get("pairs", 1) * batches.get("identities", 1) * batches.get("samples_each", 1)
+    share = dataset["subjects"]["train"] / sum(dataset["subjects"][split] for split in ("train", "validation", "test"))
+    return frames(dataset) * share
+
+
+def network(system: Block) -> float:
+    """What a pass through a system's network costs, in proportion: channels squared, times frames and pixels."""
+    model, data = system["model"], system["data"]
+    channels = model.get("widths") or model.get("channels") or 1
+    squares = sum(each**2 for each in channels) if isinstance(channels, list) else channels**2
+    width = model.get("width", 1) ** 2
+    pixels = math.prod(data.get("size_hw") or [data.get("crop_px") or 1] * 2)
+    return float(squares * width * pixels * data.get("frames", 1))
