@@ -23,7 +23,7 @@ from servers import free_port, postgres
 from pipelines.services import Service, ServiceDown, ServiceGroup, request
 
 ROOT = Path(__file__).parent.parent.parent
-SERVICES = ("prefect", "mlflow", "optuna")
+SERVICES = ("prefect", "mlflow", "optuna", "reports")
 SLEEP_FLOW = """
 import subprocess
 from prefect import flow
@@ -177,7 +177,7 @@ def test_services_listen_on_loopback_alone(team: Running):
 
 
 def test_a_taken_port_is_refused_at_once_with_the_flag_that_changes_it(team: Running, tmp_path: Path):
-    ports = {"prefect": free_port(), "mlflow": team.ports["mlflow"], "optuna": free_port()}
+    ports = {name: free_port() for name in SERVICES} | {"mlflow": team.ports["mlflow"]}
     process = start(tmp_path / "state", ports)
     assert process.wait(timeout=TIMEOUT_S) == 1
     output = (tmp_path / "state" / "output").read_text()

@@ -166,7 +166,9 @@ def test_two_workers_share_the_trainings_and_the_coordinator_computes_none_of_th
     site.set_workers("one", "two")
     both = site.fleet.start("reproduce/fleet")
     site.fleet.completed(both, TIMEOUT_S)
-    done = {(run["name"], machine_of(site, run["id"])) for run in site.sent(both) if run["state"]["type"] == "COMPLETED"}
+    sent = [run for run in site.sent(both) if run["state"]["type"] == "COMPLETED"]
+    assert "train dmt for reproduce dmt on gpu" in {run["name"] for run in sent}
+    done = {(run["parameters"]["name"], machine_of(site, run["id"])) for run in sent}
     assert sorted(name for name, _ in done) == ["compare@dmt", "train@dmt", "tune@dmt"], "each was completed once, by a worker"
     assert {machine for _, machine in done} == {"one", "two"}
     statuses = site.statuses(both)
