@@ -65,7 +65,7 @@ def shown(value: float | None, unit: str) -> str:
     """A figure with its unit, a fraction in %; empty if there is none."""
     if value is None:
         return ""
-    number = f"{100 * value:.1f}" if unit == "%" else f"{value:.3g}"
+    number = f"{100 * value:.1f}" if unit == "%" else f"{value:.4g}"
     return f"{number} {unit}".strip()
 
 
