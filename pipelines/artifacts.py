@@ -113,7 +113,7 @@ def create_metrics_table(name: str, file: Path) -> None:
 
 def create_mlflow_link(name: str, checkpoint: Path, number: int) -> None:
     """A link to the MLflow run that made a checkpoint, the stage's so many-th; only if MLflow is a server."""
-    for address, tags in links.mlflow_runs(name.partition("@")[2], checkpoint):
+    for address, tags in links.trainings(name.partition("@")[2], checkpoint):
         title = tags.get("mlflow.runName") or name
         key = f"{artifact_key(name)}-mlflow-{number}"
         create_link_artifact(address, link_text=f"{title} in MLflow", key=key, description=f"The training {title} in MLflow")

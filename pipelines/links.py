@@ -1,7 +1,6 @@
 """Addresses of what a run made, on the servers that the environment names: reports, runs in MLflow, studies of Optuna."""
 
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -25,24 +24,28 @@ def report(system: str = "") -> str:
     return f"[{title}]({server}/{f'{system}/' if system else ''}index.html)"
 
 
-def mlflow_runs(system: str, checkpoint: Path) -> Iterator[tuple[str, dict[str, str]]]:
+def trainings(system: str, checkpoint: Path) -> list[tuple[str, dict[str, str]]]:
     """The address and the tags of the MLflow run that made a checkpoint, found by its SHA-256; none if MLflow is no server."""
+    return mlflow_runs(system, f"tags.`checkpoint.sha256` = '{versions.digest(checkpoint, 'sha256')}'")
+
+
+def mlflow_runs(system: str, query: str) -> list[tuple[str, dict[str, str]]]:
+    """The address and the tags of the newest MLflow run of a system that the query finds; none if MLflow is no server."""
     server = os.environ.get(MLFLOW_URL, "").rstrip("/")
     if not server.startswith("http"):
-        return
+        return []
     from mlflow import MlflowClient  # the import takes more than a second
     from mlflow.exceptions import MlflowException
 
     client = MlflowClient(server)
-    query = f"tags.`checkpoint.sha256` = '{versions.digest(checkpoint, 'sha256')}'"
     try:
         experiment = client.get_experiment_by_name(system)
-        found = client.search_runs([experiment.experiment_id], query, max_results=1) if experiment else []
+        runs = client.search_runs([experiment.experiment_id], query, max_results=1) if experiment else []
     except MlflowException as error:
-        get_run_logger().warning(f"no link to the run of {checkpoint} in MLflow: {error}")
-        return
-    for run in found:
-        yield f"{server}/#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}", dict(run.data.tags)
+        get_run_logger().warning(f"no link to a run of {system} in MLflow: {error}")
+        return []
+    pages = f"{server}/#/experiments/{experiment.experiment_id if experiment else ''}/runs"
+    return [(f"{pages}/{run.info.run_id}", dict(run.data.tags)) for run in runs]
 
 
 def study(name: str) -> str:
@@ -60,14 +63,14 @@ def study(name: str) -> str:
 
 
 def of_system(system: str) -> list[str]:
-    """Links, in Markdown, to a system's report, its training and its found weights in MLflow, and its study."""
+    """Links, in Markdown, to a system's report, its training and its found weights in MLflow, and its newest study."""
     links = [link] if (link := report(system)) else []
     for checkpoint in sorted(Path("data/models", system).rglob("checkpoint.pt")):
-        links += [f"[training in MLflow]({address})" for address, _ in mlflow_runs(system, checkpoint)]
-    studies: list[str] = []
+        links += [f"[training in MLflow]({address})" for address, _ in trainings(system, checkpoint)]
     for checkpoint in sorted(Path("data/studies", system).rglob("checkpoint.pt")):
-        for address, tags in mlflow_runs(system, checkpoint):
+        for address, tags in trainings(system, checkpoint):
             links.append(f"[training with {tags.get('weights', 'other')} weights in MLflow]({address})")
-            studies.append(tags.get("study", ""))
-    addresses = list(dict.fromkeys(filter(None, map(study, studies))))
-    return [*links, *(f"[search on the Optuna dashboard]({address})" for address in addresses)]
+    for _, tags in mlflow_runs(system, "tags.stage = 'tune'"):
+        if address := study(tags.get("study", "")):
+            links.append(f"[newest search on the Optuna dashboard]({address})")
+    return links

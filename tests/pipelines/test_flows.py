@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -234,10 +235,12 @@ def test_every_stage_runs_once_in_order_independent_ones_in_parallel_and_a_secon
 
 
 def test_only_a_stage_whose_command_runs_is_running(project: Project):
-    wait = project.order("ingest-one", "wait")
+    waits = {name: project.order(name.replace(" ", "-"), "wait") for name in ("ingest one", "ingest two")}
     run = project.fleet.start("reproduce/local")
-    project.fleet.until(lambda: project.began("ingest-one"), TIMEOUT_S, run)
-    expected = {"ingest one": "Running", "ingest two": "AwaitingConcurrencySlot"}
+    project.fleet.until(lambda: project.journal(), TIMEOUT_S, run)
+    first = project.journal()[0][0].replace("-", " ")
+    second = next(name for name in waits if name != first)
+    expected = {first: "Running", second: "AwaitingConcurrencySlot"}
     expected |= {f"{kind} {key}": "Pending" for kind in ("train", "evaluate") for key in ("one", "two")}
 
     def states() -> dict[str, str]:
@@ -249,12 +252,15 @@ def test_only_a_stage_whose_command_runs_is_running(project: Project):
     waited_s = 3.0
     time.sleep(waited_s)
     assert states() == expected
-    wait.unlink()
+    for wait in waits.values():
+        wait.unlink()
     project.fleet.completed(run)
+    project.fleet.until(lambda: set(states().values()) == {"Completed"}, TIMEOUT_S, run)
     tasks = project.fleet.tasks(run)
-    assert {task["state"]["name"] for task in tasks.values()} == {"Completed"}
-    assert tasks["ingest one"]["total_run_time"] > waited_s
-    assert tasks["ingest one"]["end_time"] <= tasks["ingest two"]["start_time"]
+    assert tasks[first]["total_run_time"] > waited_s
+    assert tasks[first]["end_time"] <= tasks[second]["end_time"]
+    began, ended = (datetime.fromisoformat(tasks[name][at]) for name, at in ((second, "start_time"), (first, "end_time")))
+    assert began >= ended - timedelta(seconds=1), "a task has begun when its command has, not when it began to wait"
 
 
 def test_a_flow_of_one_kind_runs_what_that_kind_needs_and_tries_a_killed_stage_again(project: Project):

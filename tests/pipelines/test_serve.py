@@ -180,7 +180,7 @@ def test_results_link_to_the_report_to_the_training_in_mlflow_and_to_the_study(
     experiment = client.create_experiment("nobody")
     study = optuna.create_study(storage=team.environment["OPTUNA_STORAGE"], study_name="nobody on nothing, 2 trials")
     runs = []
-    for folder, tags in (("models", {}), ("studies", {"weights": "found", "study": study.study_name})):
+    for folder, tags in (("models", {}), ("studies", {"stage": "tune", "weights": "found", "study": study.study_name})):
         checkpoint = tmp_path / "data" / folder / "nobody/checkpoint.pt"
         checkpoint.parent.mkdir(parents=True)
         checkpoint.write_text(folder)
@@ -191,7 +191,7 @@ def test_results_link_to_the_report_to_the_training_in_mlflow_and_to_the_study(
     assert links.of_system("nobody") == [
         f"[training in MLflow]({runs_page}/{runs[0]})",
         f"[training with found weights in MLflow]({runs_page}/{runs[1]})",
-        f"[search on the Optuna dashboard](http://127.0.0.1:{team.ports['optuna']}/dashboard/studies/{number})",
+        f"[newest search on the Optuna dashboard](http://127.0.0.1:{team.ports['optuna']}/dashboard/studies/{number})",
     ]
 
 
