@@ -49,16 +49,17 @@ def create_results(stages: Sequence[str], version: Version) -> None:
 
 
 def headline_table(file: Path) -> list[str]:
-    """A system's main figures in Markdown, each beside its baseline; no lines without the file."""
+    """A system's main figures in Markdown beside their baselines, which are named below; no lines without the file."""
     if not file.is_file():
         return []
-    rows = ["| figure | value | interval | baseline | |", "|---|---:|---:|---:|---|"]
-    for entry in json.loads(file.read_text()):
+    entries = json.loads(file.read_text())
+    rows = ["| figure | value | interval | baseline | better than it |", "|---|---:|---:|---:|---|"]
+    for entry in entries:
         value, low, high, baseline = (shown(entry[name], entry["unit"]) for name in ("value", "low", "high", "baseline"))
         interval = f"{low} to {high}" if low and high else ""
-        cells = [entry["title"], f"**{value}**", interval, baseline, remark(entry)]
-        rows.append(f"| {' | '.join(cells)} |")
-    return rows
+        rows.append(f"| {' | '.join([entry['title'], f'**{value}**', interval, baseline, verdict(entry)])} |")
+    named = [f"- {entry['title']}: {entry['baseline_title']}" for entry in entries if entry["baseline_title"]]
+    return [*rows, *(["", "Baselines:", "", *named] if named else [])]
 
 
 def shown(value: float | None, unit: str) -> str:
@@ -69,13 +70,12 @@ def shown(value: float | None, unit: str) -> str:
     return f"{number} {unit}".strip()
 
 
-def remark(entry: Mapping[str, Any]) -> str:
-    """Whether a figure is better than its baseline, and what that is."""
+def verdict(entry: Mapping[str, Any]) -> str:
+    """Whether a figure is better than its baseline: `yes` or `no`; empty without a baseline."""
     if entry["baseline"] is None:
-        return f"{entry['better']} is better"
+        return ""
     gain = entry["value"] - entry["baseline"]
-    word = "better than" if gain * (1 if entry["better"] == "higher" else -1) > 0 else "not better than"
-    return f"{word} {entry['baseline_title'] or 'the baseline'}"
+    return "yes" if gain * (1 if entry["better"] == "higher" else -1) > 0 else "no"
 
 
 def create_stage_artifacts(name: str) -> None:

@@ -9,6 +9,7 @@ from prefect import get_run_logger
 from pipelines import versions
 from pipelines.services import DASHBOARD_URL, REPORTS, REPORTS_URL, request
 
+TRAINING_PAGE = "?workflowType=machine_learning"  # without it MLflow opens its pages for language models
 MLFLOW_URL = "MLFLOW_TRACKING_URI"  # of a server, or of a database, which has no pages
 
 
@@ -45,7 +46,7 @@ def mlflow_runs(system: str, query: str) -> list[tuple[str, dict[str, str]]]:
         get_run_logger().warning(f"no link to a run of {system} in MLflow: {error}")
         return []
     pages = f"{server}/#/experiments/{experiment.experiment_id if experiment else ''}/runs"
-    return [(f"{pages}/{run.info.run_id}", dict(run.data.tags)) for run in runs]
+    return [(f"{pages}/{run.info.run_id}{TRAINING_PAGE}", dict(run.data.tags)) for run in runs]
 
 
 def study(name: str) -> str:

@@ -10,7 +10,7 @@ from ruamel.yaml import YAML
 
 from pipelines import graph
 
-GENERATED = re.compile(r"[a-z]+-[a-z]+")  # Prefect's name for a run that was given none
+GENERATED = re.compile(r"[a-z0-9]+(-[a-z0-9]+)+")  # of a run that was given no name, by Prefect's server or in its form
 NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten")
 
 

@@ -32,9 +32,13 @@ def test_figures_stand_beside_their_baselines_with_units_and_intervals(folder: P
     file = folder / "headline.json"
     file.write_text(json.dumps(HEADLINE))
     assert artifacts.headline_table(file)[2:] == [
-        "| Rank-1, normal walk | **85.4 %** | 75.0 % to 95.0 % | 50.0 % | better than nearest neighbour |",
-        "| Age, mean error | **9.64 years** |  | 9.2 years | not better than the baseline |",
-        "| Clips a second | **1200** |  |  | higher is better |",
+        "| Rank-1, normal walk | **85.4 %** | 75.0 % to 95.0 % | 50.0 % | yes |",
+        "| Age, mean error | **9.64 years** |  | 9.2 years | no |",
+        "| Clips a second | **1200** |  |  |  |",
+        "",
+        "Baselines:",
+        "",
+        "- Rank-1, normal walk: nearest neighbour",
     ]
 
 

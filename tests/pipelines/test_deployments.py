@@ -107,3 +107,13 @@ def test_a_flow_run_is_named_by_what_it_does(
     monkeypatch.chdir(ROOT)
     options = RunOptions.model_validate(parameters.get("options", {}))
     assert names.title(flow, {"systems": [], **parameters, "options": options}) == expected
+
+
+@pytest.mark.parametrize("name", ["early-otter", "delta-toki-k", "9-canis-majoris"])
+def test_names_that_prefect_makes_up_are_replaced(name: str):
+    assert names.GENERATED.fullmatch(name)
+
+
+@pytest.mark.parametrize("name", ["before the talk", "Friday", "reproduce all five"])
+def test_names_that_a_person_gave_stay(name: str):
+    assert not names.GENERATED.fullmatch(name)

@@ -189,8 +189,8 @@ def test_results_link_to_the_report_to_the_training_in_mlflow_and_to_the_study(
     runs_page = f"{team.environment[links.MLFLOW_URL]}/#/experiments/{experiment}/runs"
     number = study._storage.get_study_id_from_name(study.study_name)
     assert links.of_system("nobody") == [
-        f"[training in MLflow]({runs_page}/{runs[0]})",
-        f"[training with found weights in MLflow]({runs_page}/{runs[1]})",
+        f"[training in MLflow]({runs_page}/{runs[0]}{links.TRAINING_PAGE})",
+        f"[training with found weights in MLflow]({runs_page}/{runs[1]}{links.TRAINING_PAGE})",
         f"[newest search on the Optuna dashboard](http://127.0.0.1:{team.ports['optuna']}/dashboard/studies/{number})",
     ]
 
