@@ -7,6 +7,7 @@ from typing import Any
 
 from prefect.runtime import flow_run
 from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipelines import graph
 
@@ -48,10 +49,14 @@ def identification_title() -> str:
 
 
 def everything() -> str:
-    """`all five`, by the number of systems in params.yaml."""
-    file = graph.PARAMS
-    content = YAML(typ="safe", pure=True).load(file) if file.is_file() else {}
-    systems = (content or {}).get("systems") or {}
+    """`all five`, by the number of systems in params.yaml; `everything` where it has none or is damaged, which the run reports."""
+    try:
+        content = YAML(typ="safe", pure=True).load(graph.PARAMS)
+    except (OSError, UnicodeDecodeError, YAMLError):
+        content = None
+    systems = content.get("systems") if isinstance(content, dict) else None
+    if not isinstance(systems, dict):
+        return "everything"
     if len(systems) < 2:
         return next(iter(systems), "everything")
     return f"all {NUMBERS[len(systems)] if len(systems) < len(NUMBERS) else len(systems)}"

@@ -117,3 +117,21 @@ def test_names_that_prefect_makes_up_are_replaced(name: str):
 @pytest.mark.parametrize("name", ["before the talk", "Friday", "reproduce all five"])
 def test_names_that_a_person_gave_stay(name: str):
     assert not names.GENERATED.fullmatch(name)
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("systems: {dmt: 1}", "dmt"),
+        ("systems: {dmt: 1, reid: 2}", "all two"),
+        (f"systems: {{{', '.join(f's{number}: 1' for number in range(12))}}}", "all 12"),
+        ("weight: 1", "everything"),
+        ("systems: [", "everything"),
+        ("", "everything"),
+    ],
+)
+def test_a_run_of_everything_counts_the_systems(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, content: str, expected: str):
+    monkeypatch.chdir(tmp_path)
+    assert names.everything() == "everything"
+    (tmp_path / "params.yaml").write_text(content)
+    assert names.everything() == expected
