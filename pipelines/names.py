@@ -49,7 +49,7 @@ def identification_title() -> str:
 
 
 def everything() -> str:
-    """`all five`, by the number of systems in params.yaml; `everything` where it has none or is damaged, which the run reports."""
+    """`all five`, by the number of systems in params.yaml; `everything` where it names none or is damaged: the run says so."""
     try:
         content = YAML(typ="safe", pure=True).load(graph.PARAMS)
     except (OSError, UnicodeDecodeError, YAMLError):
