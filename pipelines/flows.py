@@ -1,9 +1,9 @@
 """The flows that users deploy: they run a part of DVC's graph, here or on workers, and record a version of the result."""
 
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager
 from threading import Semaphore
-from typing import Annotated, Any
+from typing import Any
 
 from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
@@ -12,41 +12,20 @@ from prefect.futures import PrefectFuture
 from prefect.runtime import flow_run
 from prefect.states import Failed
 from prefect.task_runners import ThreadPoolTaskRunner
-from pydantic import BaseModel, ConfigDict, Field
 
-from pipelines import artifacts, commands, graph, versions, work, workspace
+from pipelines import artifacts, commands, graph, names, states, versions, work, workspace
+from pipelines.parameters import MAX_THREADS, Key, RunOptions, Trials, Workers
 from pipelines.work import Outcome
 
 TUNE = "tune"
 MAX_REASON_CHARS = 300
-MAX_THREADS = 64  # of a run, for the tasks that wait for child processes and for workers
 
-Key = Annotated[str, Field(pattern=f"^{graph.KEY}$")]
-Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 ._-]*$")]
-Trials = Annotated[int, Field(ge=0)]
-Workers = Annotated[int, Field(ge=1, le=MAX_THREADS)]
+Systems = Sequence[Key]
 Result = list[Outcome] | State[Any]
-
-
-class RunOptions(BaseModel):
-    """Where stages run, when they are tried again, and the branch and tag of the version."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    pools: dict[Name, Name] = Field(
-        default={}, description="stage to work pool, such as train: gpu; other stages run in the flow's workspace"
-    )
-    side_by_side: int = Field(default=1, ge=1, description="how many stages at a time run in the flow's own workspace")
-    attempts_after_s: list[float] = Field(
-        default=[5, 20, 60, 120], description="waits before each further attempt at a stage whose failure is retryable"
-    )
-    branch: str = Field(default="", description="a branch to which the version is added as a commit; none by default")
-    tag: str = Field(default="", description="a tag that names the version; none by default")
-    publish: bool = Field(default=False, description="push the version, its branch and its tag to the git remote origin")
-
 
 # A run that fails cancels what it sent.
 COORDINATOR: Any = {
+    "flow_run_name": names.flow_run_title,
     "task_runner": ThreadPoolTaskRunner(max_workers=MAX_THREADS),
     "on_cancellation": [work.cancel_sent],
     "on_failure": [work.cancel_sent],
@@ -55,40 +34,66 @@ COORDINATOR: Any = {
 
 
 @flow(**COORDINATOR)
-def reproduce(systems: Sequence[Key] = (), options: RunOptions = RunOptions()) -> Result:  # noqa: B008 - it is frozen
-    """Bring the whole graph up to date, or the part of it that belongs to these systems with all that it needs."""
+def reproduce(systems: Systems = (), options: RunOptions = RunOptions()) -> Result:  # noqa: B008 - it is frozen
+    """Bring the whole graph up to date, or the part of it that belongs to these systems with all that it needs.
+
+    Args:
+        systems: Names of systems in params.yaml, such as dmt and gaittake; none: all of them.
+        options: Where stages run, how many at a time, when they are tried again, and the names of the version.
+    """
     return run_stages((), systems, options)
 
 
 @flow(**COORDINATOR)
-def train(systems: Sequence[Key] = (), options: RunOptions = RunOptions()) -> Result:  # noqa: B008
-    """Train these systems, or all of them, on up-to-date data."""
+def train(systems: Systems = (), options: RunOptions = RunOptions()) -> Result:  # noqa: B008 - it is frozen
+    """Train these systems, or all of them, on up-to-date data.
+
+    Args:
+        systems: Names of systems in params.yaml, such as dmt and gaittake; none: all of them.
+        options: Where stages run, how many at a time, when they are tried again, and the names of the version.
+    """
     return run_stages(("train",), systems, options)
 
 
 @flow(**COORDINATOR)
-def evaluate(systems: Sequence[Key] = (), options: RunOptions = RunOptions()) -> Result:  # noqa: B008
-    """Evaluate these systems, or all of them, after training and tuning what has changed."""
+def evaluate(systems: Systems = (), options: RunOptions = RunOptions()) -> Result:  # noqa: B008 - it is frozen
+    """Evaluate these systems, or all of them, after training and tuning what has changed.
+
+    Args:
+        systems: Names of systems in params.yaml, such as dmt and gaittake; none: all of them.
+        options: Where stages run, how many at a time, when they are tried again, and the names of the version.
+    """
     return run_stages(("evaluate",), systems, options)
 
 
 @flow(**COORDINATOR)
-def register(systems: Sequence[Key] = (), options: RunOptions = RunOptions()) -> Result:  # noqa: B008
-    """Register the best checkpoints of these systems, or of all of them."""
+def register(systems: Systems = (), options: RunOptions = RunOptions()) -> Result:  # noqa: B008 - it is frozen
+    """Register the best checkpoints of these systems, or of all of them.
+
+    Args:
+        systems: Names of systems in params.yaml, such as dmt and gaittake; none: all of them.
+        options: Where stages run, how many at a time, when they are tried again, and the names of the version.
+    """
     return run_stages(("register",), systems, options)
 
 
 @flow(**COORDINATOR)
 def tune(
-    systems: Sequence[Key] = (),
+    systems: Systems = (),
     trials: Trials = 0,
     workers: Workers = 1,
     options: RunOptions = RunOptions(),  # noqa: B008
 ) -> Result:
-    """Search the task weights of these systems, or of all, with `trials` trials (0: as in params.yaml) by `workers` workers.
+    """Search the task weights of these systems, or of all of them.
 
-    A number of trials is written to params.yaml. The workers are runs on the pool that `options.pools` names for `tune`, or
-    processes in this workspace; they share each study at OPTUNA_STORAGE.
+    The workers are runs on the pool that `options.pools` names for `tune`, or processes in this workspace; they share
+    each study at OPTUNA_STORAGE.
+
+    Args:
+        systems: Names of systems in params.yaml, such as dmt and gaittake; none: all of them.
+        trials: How many weights are tried in each search; it is written to params.yaml. 0: as many as params.yaml says.
+        workers: How many processes share the trials of each search.
+        options: Where stages run, how many at a time, when they are tried again, and the names of the version.
     """
     try:
         return run_search(systems, trials, workers, options)
@@ -99,7 +104,7 @@ def tune(
 def run_search(systems: Sequence[str], trials: int, workers: int, options: RunOptions) -> list[Outcome]:
     """Search with so many trials and workers, and record the resulting version."""
     log = get_run_logger().info
-    with workspace.locked(log):
+    with turn_in_workspace():
         order = graph.read()
         selected = graph.select(order, (TUNE,), systems)
         searches = [name for name in selected if name.startswith(f"{TUNE}@")]
@@ -114,13 +119,18 @@ def run_search(systems: Sequence[str], trials: int, workers: int, options: RunOp
 def run_stages(stages: Sequence[str], systems: Sequence[str], options: RunOptions) -> Result:
     """Run these stages of these systems with all that they need, and record the resulting version."""
     try:
-        with workspace.locked(get_run_logger().info):
+        with turn_in_workspace():
             order = graph.read()
             outcomes = run_in_order(order, graph.select(order, stages, systems), options)
             record_version(outcomes, options)
         return outcomes
     except commands.Failed as error:
         return failed(error)
+
+
+def turn_in_workspace() -> AbstractContextManager[None]:
+    """Hold the workspace; the run is AwaitingWorkspace while another one works there."""
+    return workspace.locked(get_run_logger().info, on_wait=states.await_workspace, on_turn=states.resume_flow_run)
 
 
 def failed(error: commands.Failed) -> State[Any]:
@@ -134,21 +144,21 @@ def run_in_order(
     order: graph.Graph, selected: Sequence[str], options: RunOptions, helpers: Mapping[str, int] | None = None
 ) -> list[Outcome]:
     """Run every selected stage after its upstream stages, independent ones in parallel; `Failed` names those that failed."""
-    if unknown := sorted(set(options.pools) - {name.partition("@")[0] for name in order}):
+    pools = options.pools.named()
+    if unknown := sorted(pools.keys() - {name.partition("@")[0] for name in order}):
         raise commands.Failed(f"options.pools names {', '.join(unknown)}, which is not a stage of dvc.yaml")
     versions.check_names(options.branch, options.tag)
-    stale, local_slots, attempts_after_s = workspace.stale_stages(), Semaphore(options.side_by_side), options.attempts_after_s
-    retries = work.retry_options(attempts_after_s)
-    stage_task, helper_task = work.stage.with_options(**retries), work.help_with_trials.with_options(**retries)
+    stale, places, attempts_after_s = workspace.stale_stages(), Semaphore(options.side_by_side), options.attempts_after_s
     futures: dict[str, PrefectFuture[Outcome]] = {}
     helper_futures: list[tuple[str, PrefectFuture[None]]] = []
     for name in selected:
         before: Any = {upstream: futures[upstream] for upstream in order[name]}  # Prefect waits for them and passes results
-        pool = options.pools.get(name.partition("@")[0], "")
-        slot = nullcontext() if pool else local_slots
-        futures[name] = stage_task.submit(name, pool, order[name], name in stale, before, slot, attempts_after_s)
+        pool, title = pools.get(name.partition("@")[0], ""), names.stage_title(name)
+        stage = work.stage.with_options(**work.task_options(title, attempts_after_s))
+        futures[name] = stage.submit(name, pool, order[name], name in stale, before, places, attempts_after_s)
+        helper = work.help_with_trials.with_options(**work.task_options(f"help {title}", attempts_after_s))
         for _ in range((helpers or {}).get(name, 0)):
-            helper_futures.append((name, helper_task.submit(name, pool, order[name], name in stale, before)))
+            helper_futures.append((name, helper.submit(name, pool, order[name], name in stale, before)))
     for future in (*futures.values(), *(future for _, future in helper_futures)):
         future.wait()
     for name, future in helper_futures:
@@ -167,16 +177,16 @@ def record_version(outcomes: Sequence[Outcome], options: RunOptions) -> None:
     """Push data and run cache to the DVC remote, record the version, and create the run's artifacts."""
     log = get_run_logger().info
     if workspace.has_remote():
-        push.with_options(**work.retry_options(options.attempts_after_s))()
+        push.with_options(**work.task_options("push", options.attempts_after_s))()
     else:
         log("DVC has no default remote: data and run cache stay on this machine")
     previous = next(iter(versions.list_versions()), None)
-    names = {"branch": options.branch, "tag": options.tag}
-    version = versions.record(str(flow_run.name), **names, publish=options.publish, log=log)
+    refs = {"branch": options.branch, "tag": options.tag}
+    version = versions.record(str(flow_run.name), **refs, publish=options.publish, log=log)
     artifacts.create_run_artifacts(outcomes, version, previous)
 
 
-@task(retry_condition_fn=work.is_retryable, task_run_name="push", cache_policy=NO_CACHE)
+@task(retry_condition_fn=work.is_retryable, cache_policy=NO_CACHE)
 def push() -> None:
     """Push data and run cache to the DVC remote."""
     workspace.push([], get_run_logger().info)

@@ -1,5 +1,6 @@
 """The graph of the stages, as DVC reads it from dvc.yaml; there is no second list."""
 
+import difflib
 import os
 import re
 from collections.abc import Collection, Mapping
@@ -57,7 +58,11 @@ def select(graph: Graph, stages: Collection[str] = (), systems: Collection[str] 
         ("systems", systems, {name.partition("@")[2] for name in graph}),
     ):
         if unknown := sorted(set(names) - existing):
-            raise commands.Failed(f"{label} {', '.join(unknown)}: not in dvc.yaml, which has {', '.join(sorted(existing))}")
+            nearest = [near for name in unknown for near in difflib.get_close_matches(name, existing, n=1)]
+            hint = f"; did you mean {', '.join(nearest)}?" if nearest else ""
+            raise commands.Failed(
+                f"{label} {', '.join(unknown)}: not in dvc.yaml, which has {', '.join(sorted(filter(None, existing)))}{hint}"
+            )
     selected = {name for name in graph if _matches(name, stages, 0) and _matches(name, systems, 2)}
     if not selected:
         raise commands.Failed(

@@ -10,8 +10,9 @@ from prefect.client.schemas.objects import State
 from prefect.runtime import flow_run
 from pydantic import Field
 
-from pipelines import commands
+from pipelines import commands, names
 from pipelines.flows import failed
+from pipelines.parameters import Seconds
 
 MAX_PATH_CHARS = 4096
 RESULTS = "results.json"  # as stages/identify.py writes it
@@ -20,15 +21,19 @@ Text = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f]*$", max_length=MAX_PATH_
 GalleryName = Annotated[str, Field(pattern=r"^([A-Za-z0-9_][A-Za-z0-9_-]{0,99})?$")]
 
 
-@flow
-def identify(video: Text, gallery: GalleryName = "", out: Text = "", seconds: float = 0.0) -> str | State[Any]:
+@flow(flow_run_name=names.identification_title)
+def identify(video: Text, gallery: GalleryName = "", out: Text = "", seconds: Seconds = 0.0) -> str | State[Any]:
     """Find and describe the people in a video file, a folder of images or before a camera, in this workspace.
 
-    With a gallery each track is compared with its people. `out` is a folder (identified/<name of the run> if none is given),
-    `seconds` how much of the source is looked at (0: all of it). The folder's path is returned; a source that ends early
-    fails the run, and what was seen before is there.
+    The path of the folder with the results is returned. A source that ends early fails the run; what was seen before is there.
+
+    Args:
+        video: A video file, a folder of images, or the address of a camera, as the worker's machine reaches it.
+        gallery: The gallery of enrolled people with whom each track is compared; empty: people are described, not recognised.
+        out: The folder for the results; empty: a new one in identified/.
+        seconds: How much of the source is looked at; 0: all of it.
     """
-    folder = Path(out or f"identified/{flow_run.name}")
+    folder = Path(out or f"identified/{flow_run.id}")
     options = [
         f"--out={folder}",
         *([f"--gallery={gallery}"] if gallery else []),

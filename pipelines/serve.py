@@ -1,9 +1,9 @@
-"""The servers of a team on one machine: Prefect with its deployments, MLflow, Optuna dashboard, a CPU worker, on 127.0.0.1.
+"""The servers of a team on one machine: Prefect with its deployments, MLflow, Optuna dashboard, reports, a CPU worker.
 
-python -m pipelines.serve [--prefect-port 4200] [--mlflow-port 5000] [--optuna-port 8080] [--limit 2]
+python -m pipelines.serve [--prefect-port 4200] [--mlflow-port 5000] [--optuna-port 8080] [--reports-port 8090] [--limit 2]
 
-State is in `.state/` (or the folder PEOPLE_STATE), in SQLite, or in PostgreSQL if DATABASE_URL is set. Ctrl-C or SIGTERM stops
-all services; if one ends by itself, the others are stopped too.
+All listen on 127.0.0.1. State is in `.state/` (or the folder PEOPLE_STATE), in SQLite, or in PostgreSQL if DATABASE_URL is
+set. Ctrl-C or SIGTERM stops all services; if one ends by itself, the others are stopped too.
 """
 
 import argparse
@@ -18,14 +18,16 @@ import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 from ruamel.yaml import YAML
 
 from pipelines import databases, lost_runs
 from pipelines.databases import Databases
-from pipelines.services import LOG_TAIL_LINES, Service, ServiceDown, ServiceGroup, request
+from pipelines.services import DASHBOARD_URL, LOG_TAIL_LINES, REPORTS, REPORTS_URL, Service, ServiceDown, ServiceGroup, request
 
 HOST = "127.0.0.1"
 POOL = "cpu"
@@ -35,7 +37,7 @@ HEARTBEAT_S = 30  # the automation sets a run to Crashed after 100 s without one
 
 
 def main() -> None:
-    ports = {"prefect": 4200, "mlflow": 5000, "optuna": 8080}
+    ports = {"prefect": 4200, "mlflow": 5000, "optuna": 8080, "reports": 8090}
     summary, _, epilog = (__doc__ or "").partition("\n\n")
     style = argparse.RawDescriptionHelpFormatter
     parser = argparse.ArgumentParser(prog="make serve", description=summary, epilog=epilog, formatter_class=style)
@@ -88,6 +90,8 @@ def client_environment(ports: Mapping[str, int], addresses: Databases) -> dict[s
         "PREFECT_API_URL": f"http://{HOST}:{ports['prefect']}/api",
         "MLFLOW_TRACKING_URI": f"http://{HOST}:{ports['mlflow']}",
         "OPTUNA_STORAGE": addresses.optuna,
+        DASHBOARD_URL: f"http://{HOST}:{ports['optuna']}",
+        REPORTS_URL: f"http://{HOST}:{ports['reports']}",
         "PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_S),
     }
     if login := os.environ.get("PREFECT_SERVER_API_AUTH_STRING"):
@@ -96,7 +100,7 @@ def client_environment(ports: Mapping[str, int], addresses: Databases) -> dict[s
 
 
 def servers(folder: Path, ports: Mapping[str, int], addresses: Databases, environment: Mapping[str, str]) -> list[Service]:
-    """The three servers. Addresses of databases, which hold a password, are on no command line: other users can read those."""
+    """The four servers. Addresses of databases, which hold a password, are on no command line: other users can read those."""
     urls = {name: f"http://{HOST}:{port}" for name, port in ports.items()}
     listen = {name: ("--host", HOST, "--port", str(port)) for name, port in ports.items()}
     prefect = {"PREFECT_HOME": str((folder / "prefect").resolve()), "PREFECT_SERVER_DATABASE_CONNECTION_URL": addresses.prefect}
@@ -131,7 +135,29 @@ def servers(folder: Path, ports: Mapping[str, int], addresses: Databases, enviro
             f"GET {urls['optuna']}/api/studies",
             lambda: "study_summaries" in request(f"{urls['optuna']}/api/studies"),
         ),
+        Service(
+            "reports",
+            [sys.executable, "-m", "http.server", "--bind", HOST, str(ports["reports"])]
+            + ["--directory", str(Path(workspace(), REPORTS))],
+            environment,
+            f"GET {urls['reports']}",
+            lambda: answers(urls["reports"]),
+        ),
     ]
+
+
+def workspace() -> str:
+    """The folder in which coordinators work."""
+    return os.environ.get("PEOPLE_WORKSPACE", str(Path.cwd()))
+
+
+def answers(url: str) -> bool:
+    """Whether a server answers, if only that it has no such page yet."""
+    try:
+        request(url)
+    except HTTPError as error:
+        return error.code == HTTPStatus.NOT_FOUND
+    return True
 
 
 def worker(folder: Path, limit: int, environment: Mapping[str, str]) -> Service:
@@ -153,7 +179,7 @@ def worker(folder: Path, limit: int, environment: Mapping[str, str]) -> Service:
             **environment,
             "PREFECT_HOME": str((folder / "prefect").resolve()),
             "PREFECT_WORKER_QUERY_SECONDS": "2",
-            "PEOPLE_WORKSPACE": os.environ.get("PEOPLE_WORKSPACE", str(Path.cwd())),
+            "PEOPLE_WORKSPACE": workspace(),
             "PEOPLE_REPOSITORY": os.environ.get("PEOPLE_REPOSITORY", Path.cwd().as_uri()),
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}",
         },
@@ -242,6 +268,7 @@ def table(ports: Mapping[str, int], addresses: Databases, limit: int) -> str:
     rows = [("what", "address", "database")]
     names = {"prefect": "Prefect server", "mlflow": "MLflow server", "optuna": "Optuna dashboard"}
     rows += [(label, f"http://{HOST}:{ports[name]}", addresses.redacted(name)) for name, label in names.items()]
+    rows += [("Reports", f"http://{HOST}:{ports['reports']}", "")]
     rows += [("Prefect worker", f"pool {POOL}, {limit} runs at a time", "")]
     widths = [max(len(row[column]) for row in rows) for column in range(3)]
     return "\n".join("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows)

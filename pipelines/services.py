@@ -26,6 +26,9 @@ SHUTDOWN_TIMEOUT_S = 30.0
 REQUEST_TIMEOUT_S = 5.0
 POLL_S = 0.3
 LOG_TAIL_LINES = 20
+REPORTS = Path("data/report")
+REPORTS_URL = "PEOPLE_REPORTS_URL"  # where that folder is served
+DASHBOARD_URL = "OPTUNA_DASHBOARD_URL"
 _NO_PROXY = urllib.request.build_opener(urllib.request.ProxyHandler({}))  # a proxy cannot reach this machine's loopback
 
 

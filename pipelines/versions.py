@@ -16,13 +16,14 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from pipelines import commands, graph, workspace
+from ruamel.yaml import YAML
+
+from pipelines import commands, differences, graph, workspace
 
 REFS = "refs/versions"
 VERSIONED = ("params.yaml", "dvc.lock")
@@ -102,7 +103,7 @@ def describe(name: str, flow_run: str) -> Version:
     """The version of the workspace's present state."""
     records = graph.read_lock()
     metrics = {
-        path.as_posix(): flatten(json.loads(path.read_text()))
+        path.as_posix(): differences.numbers(json.loads(path.read_text()))
         for stage in records.values()
         for path in graph.metrics(stage)
         if path.is_file()
@@ -196,24 +197,9 @@ def metric_changes(old: Version | None, new: Version) -> list[dict[str, Any]]:
     for file, values in new.metrics.items():
         before = old.metrics.get(file, {}) if old else {}
         for name, value in values.items():
-            rows.append({"file": Path(file).stem, "metric": name, "value": value, "change": change(before.get(name), value)})
+            change = differences.change(before.get(name), value)
+            rows.append({"file": Path(file).stem, "metric": name, "value": value, "change": change})
     return rows
-
-
-def change(before: float | None, now: float) -> float | None:
-    """The difference `now - before`; None without a number before."""
-    return None if before is None else now - before
-
-
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
-    """The numbers of nested blocks, by dotted names."""
-    flat: dict[str, float] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif isinstance(value, (int, float)) and not isinstance(value, bool):
-            flat[f"{prefix}{key}"] = value
-    return flat
 
 
 def digest(path: Path, kind: str = "md5") -> str:
@@ -255,15 +241,22 @@ def table(versions: list[Version]) -> list[str]:
 
 
 def comparison(old: Version, new: Version) -> list[str]:
-    """The differences between two versions, as lines of text."""
+    """The differences between two versions, as lines of text: every parameter, stage and metric by its whole name."""
     lines = [f"commit {old.commit[:10]} -> {new.commit[:10]}" if old.commit != new.commit else f"commit {new.commit[:10]}"]
-    diff = workspace.query("git", "diff", "--unified=0", f"{REFS}/{old.name}", f"{REFS}/{new.name}", "--", "params.yaml") or ""
-    lines += [line for line in diff.splitlines() if re.match(r"[+-](?![+-])", line)]
+    lines += differences.parameter_changes(parameters(old), parameters(new))
     for stage in sorted(old.outs.keys() | new.outs.keys()):
         if old.outs.get(stage) != new.outs.get(stage):
-            lines.append(f"{stage}: other results" if stage in old.outs and stage in new.outs else f"{stage}: only in one")
-    changed = [row for row in metric_changes(old, new) if row["change"]]
-    return lines + [f"{row['file']}  {row['metric']}  {row['value']:.4f}  ({row['change']:+.4f})" for row in changed]
+            only = old.name if stage not in new.outs else new.name if stage not in old.outs else ""
+            lines.append(f"{stage}: only in {only}" if only else f"{stage}: other results")
+    for file in sorted(old.metrics.keys() | new.metrics.keys()):
+        lines += differences.metric_changes(Path(file).stem, old.metrics.get(file, {}), new.metrics.get(file, {}))
+    return lines
+
+
+def parameters(version: Version) -> dict[str, Any]:
+    """The values of a version's params.yaml by dotted keys; lists are values."""
+    text = workspace.git("show", f"{REFS}/{version.name}:params.yaml")
+    return differences.leaves(YAML(typ="safe", pure=True).load(text) or {})
 
 
 if __name__ == "__main__":

@@ -4,9 +4,10 @@ import os
 import re
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from threading import Semaphore
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -17,10 +18,11 @@ from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterTags
 from prefect.client.schemas.objects import FlowRun, State
 from prefect.deployments import run_deployment
 from prefect.runtime import flow_run, task_run
-from prefect.states import Cancelling
+from prefect.states import Cancelling, Running
 from pydantic import Field
 
-from pipelines import artifacts, commands, graph, workspace
+from pipelines import artifacts, commands, graph, names, states, workspace
+from pipelines.parameters import Inputs
 
 UP_TO_DATE = "up to date"
 POLL_S = 2.0
@@ -28,6 +30,7 @@ MAX_ADDRESS_CHARS = 4096
 STATE = Path.home() / ".local/state/people-in-video"  # of a worker without PEOPLE_STATE
 StageName = Annotated[str, Field(pattern=f"^{graph.STAGE_NAME}$")]
 SENT_BY = "sent-by:"  # prefix of the tag of the runs that a coordinator sent to workers
+SENT_TITLES = {"stage": "", "trials": "trials of "}  # by kind, before the stage, in the names of these runs
 
 
 @dataclass(frozen=True)
@@ -40,23 +43,14 @@ class Outcome:
     seconds: float
 
 
-@dataclass(frozen=True)
-class Inputs:
-    """What a worker needs for a stage: repository, commit, params.yaml, and the records in dvc.lock of the stages before it."""
-
-    repository: str
-    commit: str
-    params: str
-    lock: dict[str, Any]
-
-    def check(self) -> None:
-        """Raise `Failed` for a commit that is no SHA-1 or SHA-256, or for what is no address or no name of a stage."""
-        if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", self.commit):
-            raise commands.Failed(f"{self.commit!r} is no full name of a commit; a coordinator sends 40 hexadecimal digits")
-        if not self.repository.isprintable() or len(self.repository) > MAX_ADDRESS_CHARS:
-            raise commands.Failed(f"{self.repository[:MAX_ADDRESS_CHARS]!r} is no address of a git repository")
-        if unknown := [name for name in self.lock if not re.fullmatch(graph.STAGE_NAME, name)]:
-            raise commands.Failed(f"{unknown[0]!r} is no name of a stage")
+def check(inputs: Inputs) -> None:
+    """Raise `Failed` for a commit that is no SHA-1 or SHA-256, or for what is no address or no name of a stage."""
+    if not re.fullmatch(r"[0-9a-f]{40}|[0-9a-f]{64}", inputs.commit):
+        raise commands.Failed(f"{inputs.commit!r} is no full name of a commit; a coordinator sends 40 hexadecimal digits")
+    if not inputs.repository.isprintable() or len(inputs.repository) > MAX_ADDRESS_CHARS:
+        raise commands.Failed(f"{inputs.repository[:MAX_ADDRESS_CHARS]!r} is no address of a git repository")
+    if unknown := [name for name in inputs.lock if not re.fullmatch(graph.STAGE_NAME, name)]:
+        raise commands.Failed(f"{unknown[0]!r} is no name of a stage")
 
 
 def is_retryable(_task: object, _run: object, state: State[Any]) -> bool:
@@ -70,32 +64,32 @@ def is_retryable(_task: object, _run: object, state: State[Any]) -> bool:
     return False
 
 
-def retry_options(attempts_after_s: Sequence[float]) -> dict[str, Any]:
-    """A task's options for further attempts after these waits."""
-    return {"retries": len(attempts_after_s), "retry_delay_seconds": list(attempts_after_s)}
+def task_options(title: str, attempts_after_s: Sequence[float]) -> dict[str, Any]:
+    """A task's options: its name, with some characters more while it is Pending, and further attempts after these waits."""
+    retries = {"retries": len(attempts_after_s), "retry_delay_seconds": list(attempts_after_s)}
+    return {"name": title, "task_run_name": title, **retries}
 
 
-@task(retry_condition_fn=is_retryable, task_run_name="{name}", cache_policy=NO_CACHE)
+@task(retry_condition_fn=is_retryable, cache_policy=NO_CACHE)
 def stage(
     name: str,
     pool: str,
     upstream: Sequence[str],
     stale: bool,
     before: Mapping[str, Outcome],
-    slot: AbstractContextManager[Any],
+    places: Semaphore,
     attempts_after_s: Sequence[float],
 ) -> Outcome:
-    """Bring one stage up to date: on a worker of the pool, or, if that is empty, in this workspace while holding the slot."""
+    """Bring one stage up to date: on a worker of the pool, or, if that is empty, in this workspace while holding a place."""
     if is_unchanged(stale, before):
         return Outcome(name, UP_TO_DATE, "here", 0.0)
-    log = get_run_logger().info
-    with slot:
+    with nullcontext() if pool else states.place_among(places):
         started_s = time.monotonic()
         if pool:
             send("stage", name, pool, upstream)
             status, where = fetch_with_retries(name, attempts_after_s), f"pool {pool}"
         else:
-            status, where = workspace.reproduce(name, log, pull=workspace.has_remote()), "here"
+            status, where = workspace.reproduce(name, get_run_logger().info, pull=workspace.has_remote()), "here"
     if status != UP_TO_DATE:
         artifacts.create_stage_artifacts(name)
     return Outcome(name, status, where, time.monotonic() - started_s)
@@ -104,18 +98,18 @@ def stage(
 def fetch_with_retries(name: str, attempts_after_s: Sequence[float]) -> str:
     """Fetch the result of a stage that a worker has run. Retries repeat the fetching alone, not the worker's run."""
     try:
-        return fetch_result.with_options(**retry_options(attempts_after_s))(name)
+        return fetch_result.with_options(**task_options(f"fetch {names.stage_title(name)}", attempts_after_s))(name)
     except commands.Retryable as error:
         raise commands.Failed(f"{name} was run by a worker, and every attempt to fetch its result failed: {error}") from error
 
 
-@task(retry_condition_fn=is_retryable, task_run_name="fetch {name}", cache_policy=NO_CACHE)
+@task(retry_condition_fn=is_retryable, cache_policy=NO_CACHE)
 def fetch_result(name: str) -> str:
     """Restore a stage's result from the run cache of the remote."""
     return workspace.reproduce(name, get_run_logger().info, pull=True, may_run=False)
 
 
-@task(retry_condition_fn=is_retryable, task_run_name="help {name}", cache_policy=NO_CACHE)
+@task(retry_condition_fn=is_retryable, cache_policy=NO_CACHE)
 def help_with_trials(name: str, pool: str, upstream: Sequence[str], stale: bool, before: Mapping[str, Outcome]) -> None:
     """One more process for the trials of a tuning stage: on a worker of the pool, or, if that is empty, in this workspace."""
     if is_unchanged(stale, before):
@@ -161,8 +155,8 @@ def send(kind: str, name: str, pool: str, upstream: Sequence[str]) -> None:
     with get_client(sync_client=True) as client:
         sent: Any = run_deployment(
             f"{kind}/{pool}",
-            parameters={"name": name, "inputs": vars(inputs)},
-            flow_run_name=f"{name} for {flow_run.name}",
+            parameters={"name": name, "inputs": inputs.model_dump()},
+            flow_run_name=f"{SENT_TITLES[kind]}{names.stage_title(name)} for {flow_run.name}",
             tags=[f"{SENT_BY}{flow_run.id}"],
             idempotency_key=f"{task_run.id}-{task_run.run_count}",  # a request whose response is lost is sent again
             timeout=0,
@@ -173,12 +167,17 @@ def send(kind: str, name: str, pool: str, upstream: Sequence[str]) -> None:
 def wait_for_run(client: SyncPrefectClient, sent: FlowRun, name: str, pool: str) -> None:
     """Wait until the worker's run has ended; `Retryable` if it crashed or failed retryably, else `Failed`."""
     log, last_state = get_run_logger().info, ""
+    states.await_worker(pool)
+    waits = True
     while True:
         run = client.read_flow_run(sent.id)
         assert run.state is not None
         if run.state.name != last_state:
             last_state = str(run.state.name)
             log(f"{name} on pool {pool}: {last_state.lower()} ({run.name})")
+        if waits and not (run.state.is_scheduled() or run.state.is_pending()):
+            states.show(Running())
+            waits = False
         if run.state.is_final():
             break
         time.sleep(POLL_S)
@@ -203,22 +202,32 @@ def runs_sent_by(client: SyncPrefectClient, coordinator: UUID) -> list[FlowRun]:
     return client.read_flow_runs(flow_run_filter=FlowRunFilter(tags=tags))
 
 
-@flow(name="stage", flow_run_name="{name}", retries=0)
-def stage_on_worker(name: StageName, inputs: dict[str, Any]) -> dict[str, Any]:
-    """Run one stage in this clone of the project and push its outputs; the coordinator fetches them."""
+@flow(name="stage", retries=0)
+def stage_on_worker(name: StageName, inputs: Inputs) -> dict[str, Any]:
+    """Run one stage in this clone of the project and push its outputs; the coordinator fetches them.
+
+    Args:
+        name: The stage, as dvc.yaml names it, such as train@dmt.
+        inputs: What the stage needs; a coordinator fills it in.
+    """
     log = get_run_logger().info
-    prepare_clone(Inputs(**inputs), log)
+    prepare_clone(inputs, log)
     workspace.reproduce(name, log, pull=True)
     workspace.push([name], log)
     return {"outs": graph.read_lock()[name]["outs"]}
 
 
-@flow(name="trials", flow_run_name="{name}", retries=0)
-def trials_on_worker(name: StageName, inputs: dict[str, Any]) -> None:
-    """Run trials of a tuning stage's study until all are done; the run of the stage itself writes the result."""
-    log, stage_inputs = get_run_logger().info, Inputs(**inputs)
-    prepare_clone(stage_inputs, log)
-    commands.run([*workspace.DVC, "pull", *stage_inputs.lock], log)
+@flow(name="trials", retries=0)
+def trials_on_worker(name: StageName, inputs: Inputs) -> None:
+    """Run trials of a tuning stage's study until all are done; the run of the stage itself writes the result.
+
+    Args:
+        name: The tuning stage, as dvc.yaml names it, such as tune@dmt.
+        inputs: What the stage needs; a coordinator fills it in.
+    """
+    log = get_run_logger().info
+    prepare_clone(inputs, log)
+    commands.run([*workspace.DVC, "pull", *inputs.lock], log)
     run_trials(name, log)
 
 
@@ -228,7 +237,7 @@ def prepare_clone(inputs: Inputs, log: workspace.Log) -> None:
     The clone is removed when the run ends. Checkpoints of unfinished trainings and DVC's cache stay on the machine, in
     `PEOPLE_STATE` and `PEOPLE_CACHE`, for the next attempt and the next stage.
     """
-    inputs.check()
+    check(inputs)
     if workspace.query("git", "cat-file", "-e", inputs.commit) is None:
         commands.run(["git", "fetch", "--quiet", "--", inputs.repository, inputs.commit], log)
     commands.run(["git", "checkout", "--quiet", "--force", "--detach", inputs.commit, "--"], log)

@@ -28,23 +28,31 @@ def state(*parts: str) -> Path:
 
 
 @contextmanager
-def locked(log: Log) -> Iterator[None]:
-    """Hold the lock of this workspace, waiting for other flow runs; the system releases it if the process is killed."""
+def locked(log: Log, on_wait: Callable[[], object], on_turn: Callable[[], object]) -> Iterator[None]:
+    """Hold the lock of this workspace, waiting for other flow runs; the system releases it if the process is killed.
+
+    `on_wait` is called once if another run has it, and `on_turn` when it has been waited for.
+    """
     if not Path("dvc.yaml").is_file():
         raise commands.Failed(f"no dvc.yaml in {Path.cwd()}: a flow works in the project's root folder")
     lock = Path(".dvc/tmp/flow.lock")
     lock.parent.mkdir(exist_ok=True)
     with lock.open("w") as file:
-        waiting_since_s, next_log_s = time.monotonic(), 0.0
+        waiting_since_s, next_log_s, waited = time.monotonic(), 0.0, False
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
             except BlockingIOError:
+                if not waited:
+                    on_wait()
+                    waited = True
                 if time.monotonic() >= next_log_s:
                     log(f"another flow run works in {Path.cwd()}: waiting, {time.monotonic() - waiting_since_s:.0f} s so far")
                     next_log_s = time.monotonic() + WAIT_LOG_INTERVAL_S
                 time.sleep(0.5)
+        if waited:
+            on_turn()
         yield
 
 

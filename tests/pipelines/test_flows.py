@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -9,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.error import HTTPError
@@ -222,7 +224,8 @@ def test_every_stage_runs_once_in_order_independent_ones_in_parallel_and_a_secon
     for key in ("one", "two"):
         assert ended.index(f"ingest-{key}") < ended.index(f"train-{key}") < ended.index(f"evaluate-{key}")
     assert "train-one is at work" in project.fleet.log(first)
-    assert {"ingest@one", "train@two", "evaluate@one"} <= set(project.fleet.tasks(first))
+    assert {"ingest one", "train two", "evaluate one"} <= set(project.fleet.tasks(first))
+    assert project.fleet.request(f"flow_runs/{first}")["name"] == "reproduce everything"
     lock = (project.folder / "dvc.lock").read_bytes()
     second = project.run()
     project.fleet.completed(second)
@@ -231,12 +234,41 @@ def test_every_stage_runs_once_in_order_independent_ones_in_parallel_and_a_secon
     assert project.is_up_to_date()
 
 
+def test_only_a_stage_whose_command_runs_is_running(project: Project):
+    waits = {name: project.order(name.replace(" ", "-"), "wait") for name in ("ingest one", "ingest two")}
+    run = project.fleet.start("reproduce/local")
+    project.fleet.until(lambda: project.journal(), TIMEOUT_S, run)
+    first = project.journal()[0][0].replace("-", " ")
+    second = next(name for name in waits if name != first)
+    expected = {first: "Running", second: "AwaitingConcurrencySlot"}
+    expected |= {f"{kind} {key}": "Pending" for kind in ("train", "evaluate") for key in ("one", "two")}
+
+    def states() -> dict[str, str]:
+        """The state of each task; Prefect adds three characters to the name of a Pending one."""
+        tasks = project.fleet.tasks(run).items()
+        return {re.sub(r"-\w{3}$", "", name): task["state"]["name"] for name, task in tasks}
+
+    project.fleet.until(lambda: states() == expected, TIMEOUT_S, run)
+    waited_s = 3.0
+    time.sleep(waited_s)
+    assert states() == expected
+    for wait in waits.values():
+        wait.unlink()
+    project.fleet.completed(run)
+    project.fleet.until(lambda: set(states().values()) == {"Completed"}, TIMEOUT_S, run)
+    tasks = project.fleet.tasks(run)
+    assert tasks[first]["total_run_time"] > waited_s
+    assert tasks[first]["end_time"] <= tasks[second]["end_time"]
+    began, ended = (datetime.fromisoformat(tasks[name][at]) for name, at in ((second, "start_time"), (first, "end_time")))
+    assert began >= ended - timedelta(seconds=1), "a task has begun when its command has, not when it began to wait"
+
+
 def test_a_flow_of_one_kind_runs_what_that_kind_needs_and_tries_a_killed_stage_again(project: Project):
     project.order("train-two", "killed")
     run = project.run("train/local", systems=["two"], options={"attempts_after_s": [1]})
     project.fleet.completed(run)
     assert [name for name, what, *_ in project.journal() if what == "ended"] == ["ingest-two", "train-two"]
-    assert project.began("train-two") == project.fleet.tasks(run)["train@two"]["run_count"] == 2
+    assert project.began("train-two") == project.fleet.tasks(run)["train two"]["run_count"] == 2
     assert json.loads(project.dvc("status", "--json", "train@two")) == {}
 
 
@@ -272,7 +304,9 @@ def test_two_runs_at_the_same_time_take_turns_in_one_workspace(project: Project)
     project.fleet.until(lambda: project.began("train-one"), TIMEOUT_S, first)
     second = project.fleet.start("reproduce/local")
     project.fleet.until(lambda: "another flow run works in" in project.fleet.log(second), TIMEOUT_S, second)
+    assert project.fleet.request(f"flow_runs/{second}")["state"]["name"] == "AwaitingWorkspace"
     wait.unlink()
+    project.fleet.until(lambda: project.fleet.state(second) in ("RUNNING", "COMPLETED"), TIMEOUT_S, second)
     project.fleet.completed(first)
     project.fleet.completed(second)
     assert len(project.journal()) == 12
@@ -332,7 +366,7 @@ def test_a_run_is_recorded_as_a_version_and_shows_how_its_metrics_changed(projec
     came = {row["stage"]: row["came"] for row in json.loads(project.fleet.artifacts(second)["stages"]["data"])}
     assert came["train@one"] == "up to date"
     assert came["evaluate@one"] == "ran"
-    names = [project.fleet.request(f"flow_runs/{run}")["name"] for run in (second, first)]
+    assert {project.fleet.request(f"flow_runs/{run}")["name"] for run in (second, first)} == {"reproduce everything"}
     listed = subprocess.run(
         ["python", "-m", "pipelines.versions"],
         cwd=project.folder,
@@ -341,12 +375,14 @@ def test_a_run_is_recorded_as_a_version_and_shows_how_its_metrics_changed(projec
         text=True,
         check=True,
     )
-    assert [line.split()[0] for line in listed.stdout.splitlines()] == names
+    assert [line.split()[0] for line in listed.stdout.splitlines()] == ["reproduce-everything-2", "reproduce-everything"]
     tagged = subprocess.run(["git", "show", "v2:params.yaml"], cwd=project.folder, capture_output=True, text=True, check=True)
     assert tagged.stdout == "weight: 1.5"
 
 
-@pytest.mark.parametrize("options", [{"side_by_side": 0}, {"tags": "v1"}])
+@pytest.mark.parametrize(
+    "options", [{"side_by_side": 0}, {"tags": "v1"}, {"pools": {"trian": "gpu"}}, {"pools": {"train": "x"}}]
+)
 def test_invalid_options_are_refused(project: Project, options: dict[str, Any]):
     deployment = project.fleet.request("deployments/name/reproduce/local")
     with pytest.raises(HTTPError, match=r"409|422"):
@@ -354,9 +390,9 @@ def test_invalid_options_are_refused(project: Project, options: dict[str, Any]):
 
 
 def test_a_pool_for_a_stage_that_does_not_exist_is_refused(project: Project):
-    run = project.run(options={"pools": {"trian": "gpu"}})
+    run = project.run(options={"pools": {"crops": "gpu"}})
     assert project.fleet.state(run) == "FAILED"
-    assert "trian" in project.fleet.message(run)
+    assert "options.pools names crops, which is not a stage of dvc.yaml" in project.fleet.message(run)
     assert project.journal() == []
 
 

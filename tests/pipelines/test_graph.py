@@ -6,7 +6,8 @@ import pytest
 
 from pipelines import graph
 from pipelines.commands import Failed
-from pipelines.work import Inputs
+from pipelines.parameters import Inputs
+from pipelines.work import check
 
 DOT = """strict digraph {
 "report@dmt";
@@ -40,6 +41,11 @@ def test_a_selection_has_what_it_needs_and_nothing_else():
 def test_names_that_are_not_in_dvc_yaml_are_refused_with_those_that_are(stages: list[str], systems: list[str]):
     with pytest.raises(Failed, match=r"train|dmt"):
         graph.select(graph.parse(DOT), stages, [*systems])
+
+
+def test_a_misspelt_system_is_refused_with_the_nearest_name():
+    with pytest.raises(Failed, match=r"systems dtm: not in dvc\.yaml, which has dmt, .*; did you mean dmt\?"):
+        graph.select(graph.parse(DOT), [], ["dtm"])
 
 
 def test_a_folder_without_stages_is_refused():
@@ -78,6 +84,6 @@ def test_a_key_that_a_shell_would_not_take_as_a_word_is_refused_before_any_comma
 )
 def test_what_is_sent_to_a_worker_is_checked_before_git_and_dvc_get_it(changes: dict, reason: str):
     valid = {"repository": "file:///srv/people", "commit": "0" * 40, "params": "", "lock": {"flow@tumgaid": {}, "pack": {}}}
-    Inputs(**valid).check()
+    check(Inputs(**valid))
     with pytest.raises(Failed, match=reason):
-        Inputs(**(valid | changes)).check()
+        check(Inputs(**(valid | changes)))

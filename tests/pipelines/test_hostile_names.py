@@ -14,9 +14,9 @@ from foreach import foreach_blocks
 from pydantic import ValidationError
 from ruamel.yaml import YAML
 
-from pipelines import commands, flows, graph, identify, versions, workspace
+from pipelines import commands, flows, graph, identify, versions, work, workspace
 from pipelines.commands import Failed
-from pipelines.work import Inputs
+from pipelines.parameters import Inputs, RunOptions
 
 ROOT = Path(__file__).parent.parent.parent
 HOSTILE = {
@@ -111,11 +111,10 @@ def test_systems_and_pools_of_a_run(folder: Path, name: str):
     for flow in (flows.reproduce, flows.train, flows.tune, flows.evaluate, flows.register):
         with pytest.raises(Exception, match=r"should match pattern|pattern"):
             flow.validate_parameters({"systems": [HOSTILE[name]]})
-    if name != "spaces":  # the name of a pool may have them
-        with pytest.raises(ValidationError, match="should match pattern"):
-            flows.RunOptions(pools={"train": HOSTILE[name]})
-        with pytest.raises(ValidationError, match="should match pattern"):
-            flows.RunOptions(pools={HOSTILE[name]: "gpu"})
+    with pytest.raises(ValidationError, match="should be 'here', 'cpu' or 'gpu'"):
+        RunOptions.model_validate({"pools": {"train": HOSTILE[name]}})
+    with pytest.raises(ValidationError, match="not permitted"):
+        RunOptions.model_validate({"pools": {HOSTILE[name]: "gpu"}})
     assert files(folder) == []
 
 
@@ -168,13 +167,11 @@ def test_what_is_sent_to_a_worker(name: str, change: Callable[[str], dict[str, A
     if name == "very long" and "commit" not in change(""):
         return  # a long word is the name of a stage that does not exist
     with pytest.raises(Failed, match=r"is no full name of a commit|is no name of a stage"):
-        Inputs(**(valid | change(HOSTILE[name]))).check()
+        work.check(Inputs(**(valid | change(HOSTILE[name]))))
 
 
 @pytest.mark.parametrize("repository", [*HOSTILE.values(), SUBSTITUTION, "ext::sh -c touch% executed"])
 def test_repositories_that_are_sent_to_a_worker_execute_nothing(folder: Path, repository: str):
-    from pipelines import work
-
     inputs = Inputs(repository=repository, commit="0" * 40, params="", lock={})
     with pytest.raises(Failed):
         work.prepare_clone(inputs, lambda _: None)

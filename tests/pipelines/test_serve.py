@@ -1,5 +1,6 @@
 """`make serve` with real processes: its services, its error messages, and that no process is left afterwards."""
 
+import hashlib
 import os
 import signal
 import sqlite3
@@ -12,6 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.error import HTTPError
 
 import optuna
 import psutil
@@ -20,10 +22,11 @@ import pytest
 from mlflow import MlflowClient
 from servers import free_port, postgres
 
+from pipelines import links
 from pipelines.services import Service, ServiceDown, ServiceGroup, request
 
 ROOT = Path(__file__).parent.parent.parent
-SERVICES = ("prefect", "mlflow", "optuna")
+SERVICES = ("prefect", "mlflow", "optuna", "reports")
 SLEEP_FLOW = """
 import subprocess
 from prefect import flow
@@ -154,7 +157,7 @@ def test_another_terminal_reaches_all_services_and_their_state_is_that_of_the_st
     assert team.environment["OPTUNA_STORAGE"] == f"sqlite:///{team.folder / 'optuna.db'}"
     optuna.create_study(storage=team.environment["OPTUNA_STORAGE"], study_name="of the team")
     studies = request(f"http://127.0.0.1:{team.ports['optuna']}/api/studies")["study_summaries"]
-    assert [study["study_name"] for study in studies] == ["of the team"]
+    assert "of the team" in [study["study_name"] for study in studies]
     workers = team.prefect("work_pools/cpu/workers/filter", {})
     assert [worker["status"] for worker in workers] == ["ONLINE"]
     assert {pool["name"]: pool["type"] for pool in team.prefect("work_pools/filter", {})} == {
@@ -163,6 +166,33 @@ def test_another_terminal_reaches_all_services_and_their_state_is_that_of_the_st
     }
     assert len(team.prefect("deployments/filter", {})) == 13
     assert (team.folder / "prefect" / "prefect.db").is_file()
+
+
+def test_results_link_to_the_report_to_the_training_in_mlflow_and_to_the_study(
+    team: Running, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    for name in (links.REPORTS_URL, links.DASHBOARD_URL, links.MLFLOW_URL):
+        monkeypatch.setenv(name, team.environment[name])
+    with pytest.raises(HTTPError, match="404"):
+        request(f"{team.environment[links.REPORTS_URL]}/nobody/index.html")
+    client = MlflowClient(team.environment[links.MLFLOW_URL])
+    experiment = client.create_experiment("nobody")
+    study = optuna.create_study(storage=team.environment["OPTUNA_STORAGE"], study_name="nobody on nothing, 2 trials")
+    runs = []
+    for folder, tags in (("models", {}), ("studies", {"stage": "tune", "weights": "found", "study": study.study_name})):
+        checkpoint = tmp_path / "data" / folder / "nobody/checkpoint.pt"
+        checkpoint.parent.mkdir(parents=True)
+        checkpoint.write_text(folder)
+        digest = hashlib.sha256(folder.encode()).hexdigest()
+        runs.append(client.create_run(experiment, tags={"checkpoint.sha256": digest, **tags}).info.run_id)
+    runs_page = f"{team.environment[links.MLFLOW_URL]}/#/experiments/{experiment}/runs"
+    number = study._storage.get_study_id_from_name(study.study_name)
+    assert links.of_system("nobody") == [
+        f"[training in MLflow]({runs_page}/{runs[0]}{links.TRAINING_PAGE})",
+        f"[training with found weights in MLflow]({runs_page}/{runs[1]}{links.TRAINING_PAGE})",
+        f"[newest search on the Optuna dashboard](http://127.0.0.1:{team.ports['optuna']}/dashboard/studies/{number})",
+    ]
 
 
 def test_services_listen_on_loopback_alone(team: Running):
@@ -177,7 +207,7 @@ def test_services_listen_on_loopback_alone(team: Running):
 
 
 def test_a_taken_port_is_refused_at_once_with_the_flag_that_changes_it(team: Running, tmp_path: Path):
-    ports = {"prefect": free_port(), "mlflow": team.ports["mlflow"], "optuna": free_port()}
+    ports = {name: free_port() for name in SERVICES} | {"mlflow": team.ports["mlflow"]}
     process = start(tmp_path / "state", ports)
     assert process.wait(timeout=TIMEOUT_S) == 1
     output = (tmp_path / "state" / "output").read_text()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from pipelines import versions, workspace
+from pipelines import differences, versions, workspace
 from pipelines.commands import Failed
 
 DVC_YAML = """
@@ -144,10 +144,35 @@ def test_a_comparison_names_parameters_stages_and_metrics_that_changed(project: 
     old = versions.record("old")
     reproduce(2)
     lines = versions.comparison(old, versions.record("new"))
-    assert "-amount: 1  # kept" in lines
-    assert "+amount: 2  # kept" in lines
-    assert "evaluate: other results" in lines
-    assert any("rank_1  0.2000  (+0.1000)" in line for line in lines)
+    assert lines[1:] == [
+        "amount: 1 -> 2",
+        "evaluate: other results",
+        "one.rank_1: 0.1000 -> 0.2000 (+0.1000)",
+        "one.parts.N: 1.0000 -> 2.0000 (+1.0000)",
+    ]
+
+
+def test_parameters_of_two_systems_that_have_the_same_name_are_told_apart():
+    old = {"systems": {"dmt": {"search": {"trials": 2, "ranges": {}}}, "reid": {"search": {"trials": 2}}}, "seed": 1}
+    new = {
+        "systems": {"dmt": {"search": {"trials": 4, "ranges": {"age": [0, 1]}}}, "reid": {"search": {"trials": 3}}},
+        "note": "a",
+    }
+    assert differences.parameter_changes(differences.leaves(old), differences.leaves(new)) == [
+        "systems.dmt.search.trials: 2 -> 4",
+        "systems.dmt.search.ranges.age: none -> [0, 1]",
+        "systems.reid.search.trials: 2 -> 3",
+        'note: none -> "a"',
+        "systems.dmt.search.ranges: {} -> none",
+        "seed: 1 -> none",
+    ]
+
+
+def test_metrics_that_only_one_version_has_are_listed():
+    assert differences.metric_changes("dmt", {"a": 1, "b": 2}, {"a": 1, "c": 0.5}) == [
+        "dmt.c: none -> 0.5000",
+        "dmt.b: 2.0000 -> none",
+    ]
 
 
 def test_parameters_that_are_in_no_version_are_backed_up(project: Path):

@@ -166,7 +166,9 @@ def test_two_workers_share_the_trainings_and_the_coordinator_computes_none_of_th
     site.set_workers("one", "two")
     both = site.fleet.start("reproduce/fleet")
     site.fleet.completed(both, TIMEOUT_S)
-    done = {(run["name"], machine_of(site, run["id"])) for run in site.sent(both) if run["state"]["type"] == "COMPLETED"}
+    sent = [run for run in site.sent(both) if run["state"]["type"] == "COMPLETED"]
+    assert "train dmt for reproduce dmt on gpu" in {run["name"] for run in sent}
+    done = {(run["parameters"]["name"], machine_of(site, run["id"])) for run in sent}
     assert sorted(name for name, _ in done) == ["compare@dmt", "train@dmt", "tune@dmt"], "each was completed once, by a worker"
     assert {machine for _, machine in done} == {"one", "two"}
     statuses = site.statuses(both)
@@ -228,10 +230,18 @@ def start_time(run: dict[str, Any]) -> str:
     return run["start_time"]
 
 
-def test_cancelling_the_coordinator_ends_the_training_on_the_worker(site: Site):
+def test_a_sent_stage_runs_when_a_worker_does_and_cancelling_the_coordinator_ends_it_there(site: Site):
     site.set(systems__dmt__training__epochs=5000)
-    site.set_workers("two")
+    site.set_workers()
     run = site.fleet.start("train/fleet", options={"pools": SENT})
+
+    def state() -> str:
+        task = site.fleet.tasks(run).get("train dmt")
+        return task["state"]["name"] if task else ""
+
+    site.fleet.until(lambda: state() == "AwaitingWorker", TIMEOUT_S, run)
+    site.set_workers("two")
+    site.fleet.until(lambda: state() == "Running", TIMEOUT_S, run)
     checkpoints = site.folder / "two/state/checkpoints/train/dmt"
     site.fleet.until(lambda: list(checkpoints.glob("*/state.pt")), TIMEOUT_S, run)
     assert trainings("two")
