@@ -1,5 +1,6 @@
 """docs/extending.md does what it says: its blocks, laid into a copy of the project, train and keep the contracts."""
 
+import json
 import os
 import re
 import shutil
@@ -19,8 +20,8 @@ from ruamel.yaml import YAML
 
 BLOCK = re.compile(r"(?:^`(?P<file>[\w./]+)`:\n\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 JUDGE = (
-    "from pathlib import Path; from stages.evaluate import judge;"
-    "print(judge('colours', Path('data/models/colours/checkpoint.pt'), 1).metrics)"
+    "import json; from pathlib import Path; from stages.evaluate import judge;"
+    "print(json.dumps(judge('colours', Path('data/models/colours/checkpoint.pt'), 1).metrics))"
 )
 
 
@@ -84,9 +85,9 @@ def test_a_system_a_loss_and_a_metric(project: Path):
     assert "train/distance" not in history
     lay(project, "A loss")
     assert (train(project)["train/distance"] > 0).all()
-    before = eval(run([sys.executable, "-c", JUDGE], project).stdout.splitlines()[-1])
+    before = json.loads(run([sys.executable, "-c", JUDGE], project).stdout.splitlines()[-1])
     lay(project, "A metric")
-    after = eval(run([sys.executable, "-c", JUDGE], project).stdout.splitlines()[-1])
+    after = json.loads(run([sys.executable, "-c", JUDGE], project).stdout.splitlines()[-1])
     assert 0 < before["retrieval.official.map"] <= 1
     assert set(after) - set(before) == {"retrieval.official.rank_1", "retrieval.paper.rank_1"}
     assert {name: after[name] for name in before} == before
