@@ -75,7 +75,7 @@ def add(results: Results, answers: Sequence[Answer], labels: Sequence[str], pict
     }
     for name, found in chosen.items():
         if found:
-            shown = [found[index] for index in spread(np.arange(len(found)), SHOWN)]
+            shown = [found[int(index)] for index in spread(np.arange(len(found)), SHOWN)]
             tiles = [_tile(answer, labels[answer.probe], name == RIGHT, picture) for answer in shown]
             lines = math.ceil(len(tiles) / max(1, WIDEST_PX // tiles[0].shape[1]))
             results.pictures[name] = plots.tiled(tiles, math.ceil(len(tiles) / lines))

@@ -33,10 +33,10 @@ def training(history: pd.DataFrame) -> dict[str, list[Markup]]:
 
 def names(history: pd.DataFrame, prefix: str) -> list[str]:
     """What is behind a prefix of the columns that have any value."""
-    return [name.removeprefix(prefix) for name in history if name.startswith(prefix) and history[name].notna().any()]
+    return [name.removeprefix(prefix) for name in history if name.startswith(prefix) and len(history[name].dropna())]
 
 
-def changes(values: pd.Series) -> bool:
+def changes(values: Any) -> bool:
     """Whether a weight is not the same in all epochs."""
     known = values.dropna().to_numpy(float)
     return bool(len(known)) and known.max() > known.min()
@@ -47,7 +47,7 @@ def errors(history: pd.DataFrame) -> list[Markup]:
     panels = []
     for name in names(history, "error/"):
         lines = [line(history, f"error/{name}", "validation", VALIDATION)]
-        if f"train_error/{name}" in history and history[f"train_error/{name}"].notna().any():
+        if f"train_error/{name}" in history and len(history[f"train_error/{name}"].dropna()):
             lines.append(line(history, f"train_error/{name}", "training", TRAINING))
         title = titles.plain(titles.error(name))
         alt = f"Error of {titles.error(name)} over epochs: {', '.join(summary(each) for each in lines)}."
@@ -65,7 +65,7 @@ def one(history: pd.DataFrame, name: str, style: int, what: str) -> Markup:
 
 def line(history: pd.DataFrame, column: str, name: str, style: int) -> Line:
     """A column over epochs, those without a value left out."""
-    known = history[["epoch", column]].dropna()
+    known = history.dropna(subset=[column])
     return Line(name, known["epoch"].to_numpy(float), known[column].to_numpy(float), style)
 
 
@@ -86,13 +86,13 @@ def comparison(curves: pd.DataFrame, styles: Mapping[str, int]) -> list[Markup]:
     Nothing where there is one epoch alone.
     """
     panels: list[Markup] = []
-    if curves["epoch"].nunique() == 1:
+    if len(np.unique(curves["epoch"])) == 1:
         return panels  # points, which the table has
     for error in [name for name in curves if name.startswith(ERROR)]:
         lines = []
         for variant, runs in curves.dropna(subset=error).groupby("variant", sort=False):
             seeds = runs.pivot_table(index="epoch", columns="seed", values=error)
-            low, high = (seeds.min(axis=1).to_numpy(), seeds.max(axis=1).to_numpy()) if seeds.shape[1] > 1 else (None, None)
+            low, high = (np.asarray(seeds).min(axis=1), np.asarray(seeds).max(axis=1)) if seeds.shape[1] > 1 else (None, None)
             epochs, mean = seeds.index.to_numpy(float), seeds.mean(axis=1).to_numpy(float)
             lines.append(Line(titles.variant(str(variant)), epochs, mean, styles[str(variant)], low, high))
         task = titles.error(error.removeprefix(ERROR))
@@ -112,7 +112,7 @@ def variants(folder: Path) -> pd.DataFrame:
             area = areas.loc[(areas["variant"] == name) & (areas["error"] == error), "area"]
             end = last.loc[last["variant"] == name, f"{ERROR}{error}"].dropna()
             task = titles.error(error)
-            if curves["epoch"].nunique() > 1:
+            if len(np.unique(curves["epoch"])) > 1:
                 row[f"{task}: area"] = spread(area.to_numpy(float))
             row[f"{task}: last epoch"] = spread(end.to_numpy(float))
         rows.append(row)
@@ -140,7 +140,7 @@ def evaluated(name: str, points: pd.DataFrame) -> list[Markup]:
         return [_evaluated(titles.table(name), "", points, first)]
     parts = points[first].str.split(", ", n=1, expand=True)
     return [
-        _evaluated(titles.table(name), str(each), points.assign(**{first: parts[1]})[parts[0] == each], first)
+        _evaluated(titles.table(name), str(each), points.assign(**{first: parts[1]}).loc[parts[0] == each], first)
         for each in parts[0].unique()
     ]
 
@@ -167,6 +167,6 @@ def _evaluated(name: str, title: str, points: pd.DataFrame, names_column: str) -
     return panel(lines, x=titles.curve(x), y=shown_y, title=titles.condition(title, 0), alt=alt, epochs=whole(points[x]))
 
 
-def whole(values: pd.Series) -> bool:
+def whole(values: Any) -> bool:
     """Whether an axis counts."""
     return bool(np.all(values.to_numpy(float) == np.round(values.to_numpy(float)))) and values.max() > 1

@@ -84,7 +84,7 @@ def animated(frames_bgr: Sequence[np.ndarray], quality: int, frame_ms: int = 100
     """Frames as an animation that loops."""
     animation = cv2.Animation()
     animation.frames = list(frames_bgr)
-    animation.durations = np.full(len(frames_bgr), frame_ms)
+    animation.durations = [frame_ms] * len(frames_bgr)
     _, content = cv2.imencodeanimation(".webp", animation, [cv2.IMWRITE_WEBP_QUALITY, quality])
     height, width = frames_bgr[0].shape[:2]
     return Image(content.tobytes(), ".webp", width, height, webp(frames_bgr[0], quality))

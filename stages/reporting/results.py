@@ -2,7 +2,7 @@
 
 import json
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -166,7 +166,7 @@ def is_percent(frame: pd.DataFrame) -> bool:
     return bool((numbers > 1.5).any(axis=None) or (numbers == 0).all(axis=None))
 
 
-def is_share(values: pd.Series) -> bool:
+def is_share(values: Any) -> bool:
     """Whether all numbers that are known are between 0 and 1."""
     known = values.dropna()
     return bool(len(known)) and pd.api.types.is_numeric_dtype(known) and bool(known.between(0, 1).all())

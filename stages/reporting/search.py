@@ -33,7 +33,7 @@ def section(folder: Path, change_text: Any) -> dict[str, Any]:
     return {
         "trial": best["trial"],
         "count": len(trials),
-        "pruned": int((trials["state"] == PRUNED).sum()),
+        "pruned": int(np.count_nonzero(trials["state"] == PRUNED)),
         "weights": best["weights"],
         "values": ", ".join(f"{titles.error(name)} {value:.4g}" for name, value in best["values"].items()),
         "objective": change_text(best["objective"]),
@@ -129,7 +129,7 @@ def contour(trials: pd.DataFrame, first: str, second: str) -> Markup | None:
     figure, axes = empty(3.4)
     x, y = np.asarray(known[first], float), np.asarray(known[second], float)
     triangles = Triangulation(points_xy[:, 0], points_xy[:, 1]).triangles
-    surface = axes.tricontourf(x, y, triangles, np.asarray(known["merit"], float), levels=12, cmap="viridis")
+    surface = axes.tricontourf(Triangulation(x, y, triangles), np.asarray(known["merit"], float), levels=12, cmap="viridis")
     axes.plot(x, y, "o", ms=3.5, color="white", mec="black", mew=0.6)
     figure.colorbar(surface, label="merit")
     axes.set(xlabel=titles.words(first), ylabel=titles.words(second))

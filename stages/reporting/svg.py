@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib
 import numpy as np
@@ -25,7 +25,7 @@ COLOURS = {TEXT: "--text", FAINT: "--faint", GRID: "--grid"} | {
     placeholder: f"--series-{number}" for number, placeholder in enumerate(SERIES)
 }
 DASHES = ("-", (0, (5, 2)), (0, (1.5, 1.5)))  # of lines beyond the number of colours
-STYLE = {
+STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "font.size": 10,
     "axes.titlesize": 10.5,

@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from stages.reporting import curves, facts, headline, images, people, search, svg, tables, titles
@@ -121,8 +122,8 @@ def learning_section(data: Path, system: str, compare: dict[str, Any]) -> dict[s
             titles.variant(name): (styles[name] % len(svg.SERIES), facts.changes(compare["variants"].get(name, {})))
             for name in points["variant"].unique()
         },
-        "variant_epochs": int(points["epoch"].max()),
-        "seeds": int(points["seed"].nunique()),
+        "variant_epochs": int(np.max(points["epoch"])),
+        "seeds": len(np.unique(points["seed"])),
     }
 
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from html import escape
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -108,7 +109,7 @@ def interval(low: float, high: float, places: int = 1) -> str:
     return "" if np.isnan(low) or np.isnan(high) else f"{number(low, places)} {DASH} {number(high, places)}"
 
 
-def is_empty(values: pd.Series) -> bool:
+def is_empty(values: Any) -> bool:
     """Whether a column says nothing at all."""
     return bool(len(values)) and all(pd.isna(value) or str(value).strip() == "" for value in values)
 
