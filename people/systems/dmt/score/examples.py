@@ -39,7 +39,7 @@ def add(
     def picture(clip: int) -> plots.Picture:
         maps = flow_px(np.array([middle[clip]]))[0].unflatten(0, (-1, 2)).numpy()
         chosen = np.linspace(0, len(maps) - 1, min(FRAMES_SHOWN, len(maps))).round().astype(int)
-        return np.concatenate([plots.enlarged(plots.flow_colours(maps[frame], full_px), ENLARGED) for frame in chosen], axis=1)
+        return np.concatenate([plots.flow_colours(maps[frame], full_px) for frame in chosen], axis=1)
 
     answers.add(results, found, [f"{subject}, {name}" for subject, name in zip(subjects, names, strict=True)], picture)
     results.animations[WALKS] = np.stack(
