@@ -133,8 +133,10 @@ def points(curves: pd.DataFrame) -> pd.DataFrame:
 
 def plotted(curves: pd.DataFrame) -> pd.DataFrame:
     """The curves as DVC draws them, panel, series, epoch and value: each error of each variant, the mean over seeds."""
-    means = points(curves).groupby(["error", "variant", "epoch"], sort=False)["height"].mean().reset_index(name="value")
-    return means.assign(panel="error, " + means["error"], series=means["variant"])[["panel", "series", "epoch", "value"]]
+    names = ["error", "variant", "epoch"]
+    means = points(curves).groupby(names, sort=False, as_index=False)["height"].mean()
+    panels = "error, " + means["error"]
+    return pd.DataFrame({"panel": panels, "series": means["variant"], "epoch": means["epoch"], "value": means["height"]})
 
 
 def area(errors: Sequence[float]) -> float:

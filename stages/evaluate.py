@@ -167,8 +167,8 @@ def bars(headline: Sequence[Entry]) -> pd.DataFrame:
     for entry in headline:
         factor, unit = (100, "%") if entry["unit"] == "%" else (1, entry["unit"])
         panel = f"{entry['title']}, {unit}" if unit else entry["title"]
-        ours = {name: None if entry[name] is None else factor * entry[name] for name in ("value", "low", "high")}
-        rows.append({"panel": panel, "series": "ours", **ours})
+        low, high = (None if bound is None else factor * bound for bound in (entry["low"], entry["high"]))
+        rows.append({"panel": panel, "series": "ours", "value": factor * entry["value"], "low": low, "high": high})
         if entry["baseline"] is not None:
             rows.append({"panel": panel, "series": "baseline", "value": factor * entry["baseline"]})
     return pd.DataFrame(rows, columns=["panel", "series", "value", "low", "high"])
@@ -177,7 +177,9 @@ def bars(headline: Sequence[Entry]) -> pd.DataFrame:
 def rank_curves(curves: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The curves of cumulative match among these as DVC draws them: panel, series, rank and value."""
     return {
-        name: curve.melt("rank", var_name="series").assign(panel=name.replace("_", " "))[["panel", "series", "rank", "value"]]
+        name: curve.melt("rank", var_name="series")
+        .assign(panel=name.replace("_", " "))
+        .filter(["panel", "series", "rank", "value"])
         for name, curve in curves.items()
         if "rank" in curve
     }
