@@ -134,7 +134,7 @@ def points(curves: pd.DataFrame) -> pd.DataFrame:
 def plotted(curves: pd.DataFrame) -> pd.DataFrame:
     """The curves as DVC draws them, panel, series, epoch and value: each error of each variant, the mean over seeds."""
     names = ["error", "variant", "epoch"]
-    means = points(curves).groupby(names, sort=False, as_index=False)["height"].mean()
+    means = pd.DataFrame(points(curves).groupby(names, sort=False).agg({"height": "mean"})).reset_index()
     panels = "error, " + means["error"]
     return pd.DataFrame({"panel": panels, "series": means["variant"], "epoch": means["epoch"], "value": means["height"]})
 
