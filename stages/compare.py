@@ -133,8 +133,9 @@ def points(curves: pd.DataFrame) -> pd.DataFrame:
 
 def plotted(curves: pd.DataFrame) -> pd.DataFrame:
     """The curves as DVC draws them, panel, series, epoch and value: each error of each variant, the mean over seeds."""
-    means = points(curves).groupby(["error", "variant", "epoch"], sort=False)["height"].mean().reset_index(name="value")
-    return means.assign(panel="error, " + means["error"], series=means["variant"])[["panel", "series", "epoch", "value"]]
+    means = points(curves).groupby(["error", "variant", "epoch"], sort=False)[["height"]].mean().reset_index()
+    named = means.assign(panel="error, " + means["error"], series=means["variant"], value=means["height"])
+    return pd.DataFrame(named, columns=["panel", "series", "epoch", "value"])
 
 
 def area(errors: Sequence[float]) -> float:
