@@ -167,8 +167,9 @@ def bars(headline: Sequence[Entry]) -> pd.DataFrame:
     for entry in headline:
         factor, unit = (100, "%") if entry["unit"] == "%" else (1, entry["unit"])
         panel = f"{entry['title']}, {unit}" if unit else entry["title"]
-        low, high = (None if bound is None else factor * bound for bound in (entry["low"], entry["high"]))
-        rows.append({"panel": panel, "series": "ours", "value": factor * entry["value"], "low": low, "high": high})
+        numbers = {"value": entry["value"], "low": entry["low"], "high": entry["high"]}
+        ours = {name: None if number is None else factor * number for name, number in numbers.items()}
+        rows.append({"panel": panel, "series": "ours", **ours})
         if entry["baseline"] is not None:
             rows.append({"panel": panel, "series": "baseline", "value": factor * entry["baseline"]})
     return pd.DataFrame(rows, columns=["panel", "series", "value", "low", "high"])
@@ -176,10 +177,9 @@ def bars(headline: Sequence[Entry]) -> pd.DataFrame:
 
 def rank_curves(curves: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """The curves of cumulative match among these as DVC draws them: panel, series, rank and value."""
+    columns = ["panel", "series", "rank", "value"]
     return {
-        name: curve.melt("rank", var_name="series")
-        .assign(panel=name.replace("_", " "))
-        .filter(["panel", "series", "rank", "value"])
+        name: pd.DataFrame(curve.melt("rank", var_name="series").assign(panel=name.replace("_", " ")), columns=columns)
         for name, curve in curves.items()
         if "rank" in curve
     }
