@@ -10,7 +10,6 @@ of an error that it does not have: that of a task which its network lacks, and t
 started again it goes on where it was.
 """
 
-import argparse
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,14 +24,14 @@ from people.training.validation_errors import COMBINED
 from stages.shared import tracking
 from stages.shared.problem import Trainings
 from stages.shared.progress import Bar
-from stages.shared.project import ERROR, output, params, remove, state
+from stages.shared.project import ERROR, argument_parser, output, params, remove, state
 
 FULL = "all"
 CHANGED = ("data", "model", "objective")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser = argument_parser(__doc__)
     parser.add_argument("system", help="one of the systems in params.yaml")
     name = parser.parse_args().system
     settings, seed, trainings = params("systems", name, "compare"), params("seed"), Trainings(name)
@@ -66,6 +65,7 @@ def main() -> None:
         with output(Path("data/plots", name, "convergence.csv")) as file:
             plotted(table).to_csv(file, index=False)
         remove(folder)
+        print(f"{name}: {', '.join(phases)} compared; epochs: {settings['epochs']}, seeds: {len(seeds)}")
 
 
 def logged(
@@ -133,9 +133,10 @@ def points(curves: pd.DataFrame) -> pd.DataFrame:
 
 def plotted(curves: pd.DataFrame) -> pd.DataFrame:
     """The curves as DVC draws them, panel, series, epoch and value: each error of each variant, the mean over seeds."""
-    means = points(curves).groupby(["error", "variant", "epoch"], sort=False)[["height"]].mean().reset_index()
-    named = means.assign(panel="error, " + means["error"], series=means["variant"], value=means["height"])
-    return pd.DataFrame(named, columns=["panel", "series", "epoch", "value"])
+    names = ["error", "variant", "epoch"]
+    means = pd.DataFrame(points(curves).groupby(names, sort=False).agg({"height": "mean"})).reset_index()
+    panels = "error, " + means["error"]
+    return pd.DataFrame({"panel": panels, "series": means["variant"], "epoch": means["epoch"], "value": means["height"]})
 
 
 def area(errors: Sequence[float]) -> float:
