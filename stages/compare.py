@@ -133,8 +133,9 @@ def points(curves: pd.DataFrame) -> pd.DataFrame:
 
 def plotted(curves: pd.DataFrame) -> pd.DataFrame:
     """The curves as DVC draws them, panel, series, epoch and value: each error of each variant, the mean over seeds."""
-    means = points(curves).groupby(["error", "variant", "epoch"], sort=False)[["height"]].mean().reset_index()
-    named = means.assign(panel="error, " + means["error"], series=means["variant"], value=means["height"])
+    named = points(curves).rename(columns={"variant": "series", "height": "value"})
+    named["panel"] = "error, " + named["error"]
+    named = named.groupby(["panel", "series", "epoch"], sort=False)["value"].apply(np.mean).reset_index()
     return pd.DataFrame(named, columns=["panel", "series", "epoch", "value"])
 
 
