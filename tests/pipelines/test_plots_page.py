@@ -85,7 +85,7 @@ def test_a_page_draws_every_plot_without_a_network(project: Path, command: str, 
     with chromium() as browser:
         browser.get(page.as_uri())
         deadline = time.monotonic() + DRAWN_WITHIN_S
-        while len(browser.find_elements("css selector", ".vega-embed > canvas, .vega-embed > svg")) < 4:
+        while len(browser.find_elements("css selector", "svg.marks")) < 4:
             assert time.monotonic() < deadline, browser.get_log("browser")
             time.sleep(0.2)
         assert [entry for entry in browser.get_log("browser") if entry["level"] == "SEVERE"] == []
