@@ -24,6 +24,7 @@ from same_batches import assert_same
 
 from people import datasets, systems
 from people.evaluation import ImageSet, PhotoSet
+from people.raw_input import Preparation
 from people.records import Scene
 from people.synth.motion import parametric
 from people.synth.render import render
@@ -165,8 +166,9 @@ def served(built: Built, monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.setattr(mlflow.models, "set_model", lambda _: None)  # what the module's import would set in this process
     served = importlib.import_module("stages.shared.mlflow_model").ServedCheckpoint()
     served.network, served.serving = built.network().eval(), systems.find(built.name, "serving")
-    served.checkpoint = {"statistics": built.statistics}
+    served.checkpoint = {"system": built.name, "statistics": built.statistics}
     inputs, _ = served.serving.shapes(served.network, built.spec)
+    served.shapes, served.preparation = inputs, Preparation(served.network, served.checkpoint, {}, {})
     draw = np.random.default_rng(0)
     shapes = {name: (3, *(WHERE_FREE if size < 0 else size for size in shape[1:])) for name, shape in inputs.items()}
     return served, {name: draw.random(shape, np.float32) for name, shape in shapes.items()}

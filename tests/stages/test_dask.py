@@ -245,6 +245,18 @@ def test_an_address_without_a_scheduler_is_named_within_seconds(tmp_path: Path, 
         pass
 
 
+HIDDEN = """
+import sys
+
+class Hidden:
+    def find_spec(self, name, path=None, target=None):
+        if name.partition(".")[0] in ("people", "stages"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Hidden())
+"""
+
+
 def test_workers_that_could_give_another_result_are_refused_with_the_reason(
     tmp_path: Path, root: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -256,9 +268,12 @@ def test_workers_that_could_give_another_result_are_refused_with_the_reason(
             copy = modified / path.relative_to(root)
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes() + (b"\n" if path.name == "records.py" else b""))
+    elsewhere = tmp_path / "elsewhere"  # an environment in which the project was not installed
+    elsewhere.mkdir()
+    (elsewhere / "sitecustomize.py").write_text(HIDDEN)
     refused = {
         "expected workers, within 5 s none joined": None,
-        "No module named 'stages'": ("--nthreads", "1", "/nowhere"),
+        "No module named 'stages'": ("--nthreads", "1", str(elsewhere)),
         "with other source code": ("--nthreads", "1", str(modified)),
         "start it with --nthreads 1": ("--nthreads", "2", str(root)),
     }
