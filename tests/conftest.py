@@ -15,7 +15,7 @@ from ruamel.yaml import YAML
 from xdist.scheduler import LoadScopeScheduling
 
 ROOT = Path(__file__).parent.parent
-OF_SMALL_RUN = ("test_contracts.py", "test_documents.py", "test_pipeline.py", "test_toy_systems.py")
+OF_SMALL_RUN = ("test_contracts.py", "test_documents.py", "test_galleries.py", "test_pipeline.py", "test_toy_systems.py")
 _hook = install_import_hook("people", "beartype.beartype")
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # or each process that a test starts compiles the libraries for seconds

@@ -2,9 +2,15 @@
 
 import sys
 
-from conftest import ROOT, run
+from conftest import OF_SMALL_RUN, ROOT, run
 
 
 def test_the_tests_run_without_xdist_too():
     command = [sys.executable, "-m", "pytest", "-p", "no:xdist", "--collect-only", "tests/stages/test_configure.py"]
     assert "test_configure.py::" in run(command, ROOT).stdout
+
+
+def test_every_file_that_needs_the_small_run_shares_it():
+    files = {path.name for path in ROOT.glob("tests/**/test_*.py") if "(small_run: Path" in path.read_text()}
+    files |= {path.name for path in ROOT.glob("tests/**/test_*.py") if ", small_run: Path" in path.read_text()}
+    assert files - {"test_torture.py"} <= set(OF_SMALL_RUN)

@@ -18,6 +18,7 @@ import pytest
 from conftest import ROOT, run, users_environment, workspace
 from ruamel.yaml import YAML
 
+pytestmark = pytest.mark.servers  # trains in processes of its own, for minutes
 BLOCK = re.compile(r"(?:^`(?P<file>[\w./]+)`:\n\n)?^```(?P<kind>\w*)\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL)
 JUDGE = (
     "import json; from pathlib import Path; from stages.evaluate import judge;"
