@@ -1,5 +1,6 @@
 """How the tests are run."""
 
+import re
 import sys
 
 from conftest import OF_SMALL_RUN, ROOT, run
@@ -11,6 +12,6 @@ def test_the_tests_run_without_xdist_too():
 
 
 def test_every_file_that_needs_the_small_run_shares_it():
-    files = {path.name for path in ROOT.glob("tests/**/test_*.py") if "(small_run: Path" in path.read_text()}
-    files |= {path.name for path in ROOT.glob("tests/**/test_*.py") if ", small_run: Path" in path.read_text()}
-    assert files - {"test_torture.py"} <= set(OF_SMALL_RUN)
+    asks = re.compile(r"def \w+\([^)]*\bsmall_run: Path")
+    files = {path.name for path in ROOT.glob("tests/**/test_*.py") if asks.search(path.read_text())}
+    assert files - {"test_torture.py"} == set(OF_SMALL_RUN)
