@@ -57,12 +57,12 @@ def finished(project: Path) -> Path:
     return project
 
 
-def test_a_new_system_passes_the_contracts(project: Path):
+def test_a_new_system_passes_the_contracts(finished: Path):
     command = [sys.executable, "-m", "pytest", "-q", "tests/test_contracts.py", "-k", " or ".join((*TOYS, "type_checker"))]
     done = subprocess.run(
         [*command, "--deselect", "tests/test_contracts.py::test_a_system_has_every_part_of_the_contract_and_a_readme"],
-        cwd=project,
-        env={**environment(), "PEOPLE_SMALL_RUN": str(project)},
+        cwd=finished,
+        env={**environment(), "PEOPLE_SMALL_RUN": str(finished)},
         capture_output=True,
         text=True,
     )

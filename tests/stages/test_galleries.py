@@ -27,6 +27,7 @@ from stages.identification.galleries import Enrolled, Gallery, Origin, Person, R
 from stages.identification.matching import ALL, UNKNOWN, Matcher
 
 EVIL = "../../\"><script>alert('x')</script>"
+pytestmark = pytest.mark.servers  # dozens of processes that describe videos, for minutes
 CONSENT = "form 1 of 2026-11-02"
 
 
