@@ -17,6 +17,6 @@ class Results:
     metrics: dict[str, float]
     tables: dict[str, pd.DataFrame] = field(default_factory=dict)
     curves: dict[str, pd.DataFrame] = field(default_factory=dict)
-    pictures: dict[str, UInt8[np.ndarray, "height width 3"]] = field(default_factory=dict)
-    animations: dict[str, UInt8[np.ndarray, "frame height width 3"]] = field(default_factory=dict)
+    pictures: dict[str, UInt8[np.ndarray, "_height _width 3"]] = field(default_factory=dict)
+    animations: dict[str, UInt8[np.ndarray, "_frame _height _width 3"]] = field(default_factory=dict)
     captions: dict[str, str] = field(default_factory=dict)
