@@ -95,7 +95,7 @@ def test_evaluating_twice_writes_the_same_bytes_and_prints_the_table(
 
     first = outputs()
     assert outputs() == first
-    assert {Path(name).suffix for name in first} == {".json", ".csv", ".png"}
+    assert {Path(name).suffix for name in first} == {".json", ".csv", ".png", ".webp"}
     assert "Ours-2 (7-NN on PCA-128)" in capsys.readouterr().out
     metrics = json.loads(first["data/metrics/dmt/all.json"])
     assert {"identification.svm.N", "identification.svm.N.low", "gender.accuracy", "age.mae_years", "verification.auc"} <= set(
