@@ -71,11 +71,13 @@ def shown(value: float | None, unit: str) -> str:
 
 
 def verdict(entry: Mapping[str, Any]) -> str:
-    """Whether a figure is better than its baseline: `yes` or `no`; empty without a baseline."""
-    if entry["baseline"] is None:
+    """Whether a figure is better than its baseline: yes, no, or that the baseline is within its interval; empty without one."""
+    if (baseline := entry["baseline"]) is None:
         return ""
-    gain = entry["value"] - entry["baseline"]
-    return "yes" if gain * (1 if entry["better"] == "higher" else -1) > 0 else "no"
+    low, high = (entry["value"] if entry[side] is None else entry[side] for side in ("low", "high"))
+    if low <= baseline <= high:
+        return "equal" if low == high else "within the interval"
+    return "yes" if (baseline < low) == (entry["better"] == "higher") else "no"
 
 
 def create_stage_artifacts(name: str) -> None:

@@ -68,7 +68,7 @@ def print_paths() -> None:
         print(f"\n{system}: report    {Path('data/report', system, 'index.html').resolve()}")
         print(f"{' ' * len(system)}  results   {Path('data/metrics', system).resolve()}  (or: dvc metrics show)")
         print(f"{' ' * len(system)}  model     {Path('data/models', system, 'checkpoint.pt').resolve()}")
-    print("\nsearch of task weights: make serve, then http://127.0.0.1:8080")
+    print("\nsearch of task weights: make dashboard")
 
 
 if __name__ == "__main__":

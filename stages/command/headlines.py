@@ -1,57 +1,38 @@
-"""The headline figures of each system, as `evaluate` leaves them in data/metrics/<system>/headline.json."""
+"""The headline figures of each system on the terminal, as `evaluate` leaves them in data/metrics/<system>/headline.json."""
 
-import json
 from pathlib import Path
-from typing import Any
+
+from stages.reporting import headline
+from stages.reporting.headline import Figure
 
 METRICS = Path("data/metrics")
 
 
-def first(system: str) -> dict[str, Any] | None:
+def first(system: str) -> Figure | None:
     """The main figure of a system; None before its evaluation."""
     file = METRICS / system / "headline.json"
-    entries = json.loads(file.read_text()) if file.is_file() else []
-    return entries[0] if entries else None
-
-
-def sentence(entry: dict[str, Any]) -> str:
-    """A figure on a line: title, value, interval, baseline."""
-    baseline = in_words(entry, "baseline")
-    compared = f"; {entry['baseline_title']}: {baseline}" if baseline and entry["baseline_title"] else ""
-    return f"{entry['title']}: {in_words(entry, 'value')}{interval(entry)}{compared}"
+    return headline.read(file)[0] if file.is_file() else None
 
 
 def table(systems: list[str]) -> list[str]:
     """The main figure of every system that has one, below each other."""
-    entries = [(system, entry) for system in systems if (entry := first(system))]
-    rows = [("system", "figure", "value [interval]", "baseline")]
-    rows += [(system, entry["title"], in_words(entry, "value") + interval(entry), baseline(entry)) for system, entry in entries]
+    rows = [
+        (system, figure.title, in_brackets(figure.shown, figure.shown_interval), baseline(figure))
+        for system in systems
+        if (figure := first(system))
+    ]
+    if not rows:
+        return []
+    rows = [("system", "figure", "value (interval)", "baseline"), *rows]
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    return lines if entries else []
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
 
 
-def baseline(entry: dict[str, Any]) -> str:
+def baseline(figure: Figure) -> str:
     """What another method reaches, and which one."""
-    value = in_words(entry, "baseline")
-    return f"{value} ({entry['baseline_title']})" if value and entry["baseline_title"] else value or "-"
+    return in_brackets(figure.shown_baseline, figure.baseline_title or "") if figure.shown_baseline else "-"
 
 
-def interval(entry: dict[str, Any]) -> str:
-    """The bootstrap interval in brackets, where there is one."""
-    low, high = (number(entry, name) for name in ("low", "high"))
-    return f" [{low}, {high}]" if low and high else ""
-
-
-def in_words(entry: dict[str, Any], name: str) -> str:
-    """A value with its unit; nothing where there is none."""
-    text = number(entry, name)
-    return f"{text} {entry['unit']}".rstrip() if text else ""
-
-
-def number(entry: dict[str, Any], name: str) -> str:
-    """A value without its unit; fractions whose unit is % are shown times 100."""
-    value = entry.get(name)
-    if value is None:
-        return ""
-    return f"{100 * value:.1f}" if entry["unit"] == "%" else f"{value:.3g}"
+def in_brackets(text: str, more: str) -> str:
+    """A text, and more of it in brackets where there is more."""
+    return f"{text} ({more})" if more else text

@@ -37,7 +37,7 @@ class Reproduction:
         self.estimates, self.left = estimates, dict(estimates)
         self.reader, self.bar, self.ended = Reader(), "", 0
         self.expected_s, self.taken_s = 0.0, 0.0  # of the stages that have run
-        self.pages, self.index = pages(), Index()
+        self.pages = pages()
 
     def run(self) -> int:
         """Run it to its end: DVC's exit code.
@@ -60,7 +60,8 @@ class Reproduction:
                 self._take(text)
             code = child.wait()
             self._end_of_output(code)
-            self.index.wait(self.screen)
+            if pages() != self.pages:
+                renew_front_page(self.screen)
             return code
         finally:
             self.screen.clear()
@@ -93,9 +94,6 @@ class Reproduction:
         self.log.write(f"# {outcome.stage}: {outcome.seconds:.1f} s\n")
         for line in lines_of(outcome, self.count):
             self.screen.line(line)
-        if (now := pages()) != self.pages:
-            self.pages = now
-            self.index.renew(self.screen)
 
     def _end_of_output(self, code: int) -> None:
         """Show what a stage had printed that DVC's process did not outlive."""
@@ -118,29 +116,15 @@ class Reproduction:
         self.screen.show(prefix, self.bar or f"{self.reader.stage}  {duration(seconds)}")
 
 
-class Index:
-    """The front page of all reports, made again beside the stages that still run."""
-
-    def __init__(self) -> None:
-        self.process: subprocess.Popen[str] | None = None
-
-    def renew(self, screen: Screen) -> None:
-        """Start to make it, after the one before is made."""
-        self.wait(screen)
-        command = [sys.executable, "-m", "stages.report", "--index"]
-        self.process = subprocess.Popen(
-            command, env=environment(), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-        )
-
-    def wait(self, screen: Screen) -> None:
-        """Wait until it is made; a line says why where it could not be."""
-        if self.process is None:
-            return
-        printed, _ = self.process.communicate()
-        if self.process.returncode:
-            last = (printed.strip().splitlines() or ["no message"])[-1]
-            screen.line(f"warning: {REPORTS / 'index.html'} was not renewed: {last}")
-        self.process = None
+def renew_front_page(screen: Screen) -> None:
+    """Make the front page of all reports again, once more after the stages that ran, which do it themselves: of pages that came
+    from DVC's cache no stage has run. A line says why where it could not be made.
+    """
+    command = [sys.executable, "-m", "stages.report", "--index"]
+    made = subprocess.run(command, env=environment(), stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    if made.returncode:
+        last = ((made.stdout + made.stderr).strip().splitlines() or ["no message"])[-1]
+        screen.line(f"warning: {REPORTS / 'index.html'} was not renewed: {last}")
 
 
 def pages() -> dict[Path, tuple[int, int]]:
@@ -154,8 +138,8 @@ def lines_of(outcome: Outcome, count: str) -> list[str]:
         return ["", *outcome.lines, "", f"{count} {outcome.stage}  failed after {duration(outcome.seconds)}"]
     key = outcome.stage.partition("@")[2]
     made = results(outcome.lines, key) or [line for line in outcome.lines if line.strip()][-1:]
-    if outcome.stage.startswith("evaluate@") and (entry := headlines.first(key)):
-        made = [*made, headlines.sentence(entry)]
+    if outcome.stage.startswith("evaluate@") and (figure := headlines.first(key)):
+        made = [*made, figure.sentence]
     taken = "from the cache" if outcome.is_cached else duration(outcome.seconds)
     first, *more = made or [""]
     head = f"{count} {outcome.stage:<22} {taken:>14}  "

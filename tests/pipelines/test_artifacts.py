@@ -12,6 +12,8 @@ HEADLINE = [
      "baseline_title": "nearest neighbour", "unit": "%", "better": "higher"},
     {"name": "age", "title": "Age, mean error", "value": 9.64, "low": None, "high": None, "baseline": 9.2,
      "baseline_title": None, "unit": "years", "better": "lower"},
+    {"name": "gender", "title": "Gender", "value": 0.6, "low": 0.4, "high": 0.8, "baseline": 0.5, "baseline_title": None,
+     "unit": "%", "better": "higher"},
     {"name": "speed", "title": "Clips a second", "value": 1200.0, "low": None, "high": None, "baseline": None,
      "baseline_title": None, "unit": "", "better": "higher"},
 ]  # fmt: skip
@@ -34,6 +36,7 @@ def test_figures_stand_beside_their_baselines_with_units_and_intervals(folder: P
     assert artifacts.headline_table(file)[2:] == [
         "| Rank-1, normal walk | **85.4 %** | 75.0 % to 95.0 % | 50.0 % | yes |",
         "| Age, mean error | **9.64 years** |  | 9.2 years | no |",
+        "| Gender | **60.0 %** | 40.0 % to 80.0 % | 50.0 % | within the interval |",
         "| Clips a second | **1200** |  |  |  |",
         "",
         "Baselines:",

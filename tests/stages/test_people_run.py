@@ -103,8 +103,8 @@ def test_a_run_says_what_each_stage_made_and_ends_with_the_figures(project: Path
     assert "a table" not in done.stdout
     assert "of a library" not in done.stdout
     assert [line.split() for line in lines[-4:-2]] == [
-        ["system", "figure", "value", "[interval]", "baseline"],
-        ["a", "Rank-1", "85.4", "%", "[75.0,", "95.0]", "50.0", "%", "(nearest", "neighbour)"],
+        ["system", "figure", "value", "(interval)", "baseline"],
+        ["a", "Rank-1", "85.4", "%", "(75.0", "\N{EN DASH}", "95.0)", "50.0", "%", "(nearest", "neighbour)"],
     ]
     assert lines[-1].startswith(f"report: {project}/data/report/index.html")
     assert (project / "data/report/index.html").read_text() == "front page\n", "made once: one page changed once"
@@ -222,7 +222,10 @@ def test_an_evaluation_is_shown_with_its_main_figure(tmp_path: Path, monkeypatch
     outcome = Outcome("evaluate@dmt", ["dmt: the trained checkpoint", "", "a table", " 1 2"], 12.3, False, False)
     first, second = lines_of(outcome, "[1/1]")
     assert first.split() == ["[1/1]", "evaluate@dmt", "12", "s", "the", "trained", "checkpoint"]
-    assert second.strip() == "Rank-1: 85.4 % [75.0, 95.0]; nearest neighbour: 50.0 %"
+    assert (
+        second.strip()
+        == "Rank-1: 85.4\N{NO-BREAK SPACE}% (75.0 \N{EN DASH} 95.0), above the baseline (nearest neighbour: 50.0\N{NO-BREAK SPACE}%)"
+    )
 
 
 def test_durations_and_estimates_in_words():
