@@ -222,10 +222,8 @@ def test_an_evaluation_is_shown_with_its_main_figure(tmp_path: Path, monkeypatch
     outcome = Outcome("evaluate@dmt", ["dmt: the trained checkpoint", "", "a table", " 1 2"], 12.3, False, False)
     first, second = lines_of(outcome, "[1/1]")
     assert first.split() == ["[1/1]", "evaluate@dmt", "12", "s", "the", "trained", "checkpoint"]
-    assert (
-        second.strip()
-        == "Rank-1: 85.4\N{NO-BREAK SPACE}% (75.0 \N{EN DASH} 95.0), above the baseline (nearest neighbour: 50.0\N{NO-BREAK SPACE}%)"
-    )
+    expected = "Rank-1: 85.4 % (75.0 \N{EN DASH} 95.0), above the baseline (nearest neighbour: 50.0 %)"
+    assert second.strip().replace("\N{NO-BREAK SPACE}", " ") == expected
 
 
 def test_durations_and_estimates_in_words():
