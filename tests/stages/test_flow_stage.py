@@ -1,6 +1,7 @@
 """The flow stage: from a dataset's valid clips to one store, complete or not written."""
 
 import contextlib
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -72,11 +73,15 @@ def project(tmp_path: Path, archive: Path, root: Path) -> Iterator[Path]:
         yield tmp_path
 
 
-def stage(root: Path, folder: Path) -> subprocess.CompletedProcess[str]:
+def stage(root: Path, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+    own = ("PEOPLE_PROGRESS", "TQDM_DISABLE")  # who runs the tests may have set them
+    environment = {key: value for key, value in os.environ.items() if key not in own} | environment
     path = (
         f"import sys; sys.path.insert(0, {str(root)!r}); sys.argv = ['flow', 'tumgaid']; from stages.flow import main; main()"
     )
-    return subprocess.run([sys.executable, "-c", path], cwd=folder, capture_output=True, text=True, check=False)
+    return subprocess.run(
+        [sys.executable, "-c", path], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
 
 
 def test_every_clip_has_one_flow_map_less_than_frames_and_a_box_for_each(tmp_path: Path, archive: Path) -> None:
@@ -123,10 +128,16 @@ def test_an_index_without_clips_is_refused(tmp_path: Path, archive: Path) -> Non
 
 
 def test_the_command_writes_the_store_and_reports_what_it_did(project: Path, root: Path) -> None:
-    done = stage(root, project)
+    done = stage(root, project, PEOPLE_PROGRESS="1")
     assert done.returncode == 0, done.stderr
     assert "data/flow/tumgaid: 6 clips, 72 flow maps of 40x30" in done.stdout
     assert "6/6" in done.stderr
+
+
+def test_the_progress_bar_is_not_drawn_where_nobody_reads_it(project: Path, root: Path) -> None:
+    done = stage(root, project)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
     assert len(Store.open(project / "data/flow/tumgaid")) == 6
 
 
