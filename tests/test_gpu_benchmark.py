@@ -16,7 +16,8 @@ from people import systems
 
 ROOT = Path(__file__).parent.parent
 PACKAGES = (
-    "torch", "torchvision", "lightning", "numpy", "pandas", "scipy", "scikit-learn", "opencv-python-headless", "jaxtyping",
+    "torch", "torchvision", "lightning-fabric", "numpy", "pandas", "scipy", "scikit-learn", "opencv-python-headless",
+    "jaxtyping",
 )  # fmt: skip
 REFUSE = """
 import json, re, sys

@@ -3,8 +3,9 @@
 python -m benchmarks.gpu [--out FOLDER] [--systems dmt reid] [--minutes 6]
 python -m benchmarks.gpu --tiny                                                  everything on the CPU, within a minute
 
-It needs torch, torchvision, lightning, numpy, pandas, scipy, scikit-learn, opencv and jaxtyping, and a GPU without --tiny. A
-part that fails is reported and the rest goes on; FOLDER/gpu.json and FOLDER/gpu.md are written after every part.
+It needs torch, torchvision, lightning-fabric, numpy, pandas, scipy, scikit-learn, opencv and jaxtyping,
+and a GPU without --tiny. A part that fails is reported and the rest goes on; FOLDER/gpu.json and FOLDER/gpu.md
+are written after every part.
 """
 
 import argparse

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 
 from people import inference
 from people.inference import Batch

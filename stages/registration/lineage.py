@@ -32,8 +32,8 @@ LOCK, PARAMS, PIPELINE = Path("dvc.lock"), "params.yaml", "dvc.yaml"
 MODELS, STUDIES = Path("data/models"), Path("data/studies")
 FLOW_RUN_VARIABLES = ("PEOPLE_FLOW_RUN", "PREFECT__FLOW_RUN_ID")  # of pipelines.commands, and of a worker of Prefect
 PACKAGES = (
-    "torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "opencv-python-headless", "lightning", "pycocotools",
-    "ai-edge-litert", "dvc", "optuna", "mlflow", "prefect", "onnx", "onnxscript", "onnxruntime",
+    "torch", "torchvision", "numpy", "scipy", "pandas", "scikit-learn", "opencv-python-headless", "lightning-fabric",
+    "pycocotools", "ai-edge-litert", "dvc", "optuna", "mlflow", "prefect", "onnx", "onnxscript", "onnxruntime",
 )  # fmt: skip
 IGNORED = {"__pycache__", ".state", ".venv", ".pytest_cache", ".ruff_cache"}  # as .dvcignore has them
 

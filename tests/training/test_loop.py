@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 import torch
 import toy_system
-from lightning.fabric import Fabric
+from lightning_fabric import Fabric
 from torch import nn
 
 from people.storage import write_atomic
