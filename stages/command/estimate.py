@@ -1,7 +1,8 @@
 """About how long stages take on this machine: seconds on a reference machine, times the sizes in params.yaml, times its speed.
 
 The reference is two cores of an AMD EPYC with AVX-512 BF16 and nothing else to do. A stage takes some seconds to begin
-(`FIXED_S`) and the rest in proportion to its size; a size has no unit, only its ratio to the reference's matters.
+(`FIXED_S`, or `NETWORK_FIXED_S` where PyTorch, MLflow or Optuna are loaded) and the rest in proportion to its size; a size has no
+unit, only its ratio to the reference's matters. `python -m benchmarks.estimate` prints the table after a run of everything.
 """
 
 import json
@@ -27,9 +28,11 @@ STEP_S, FRAME_S, CORES, THREADS = 0.070, 0.0078, 2, 2  # of the reference machin
 SCALING = 0.7  # a training on n threads is n ** SCALING times as fast: small networks gain little from many
 MOST_THREADS = 8  # and nothing from more
 FIXED_S = 4.0  # to start a stage and to hash its outputs
+NETWORK_FIXED_S = 8.0  # the same of a stage in `NETWORK`
 UNKNOWN_S = 10.0  # of a stage that is not in the table, whatever its size
 RENDERING = ("ingest", "validate", "flow", "silhouettes", "crops", "foregrounds", "scenes")  # on all cores, without training
 TRAINING = ("train", "compare", "tune")  # whose sizes are counted alike, in what a training takes
+NETWORK = (*TRAINING, "evaluate", "register")  # which load PyTorch and more
 
 REFERENCE = {
     "ingest@tumgaid": Measured(28, 2.831e07),
@@ -84,8 +87,13 @@ def seconds(stages: Iterable[str], params: Block, speed: Mapping[str, float] | N
         kind, _, key = stage.partition("@")
         measured = REFERENCE.get(f"train@{key}" if kind in TRAINING else stage)
         own_s = measured.seconds * size(stage, params) / measured.size if measured else UNKNOWN_S
-        estimates[stage] = FIXED_S * core + own_s * (core * CORES / cores if kind in RENDERING else training)
+        estimates[stage] = fixed_s(kind) * core + own_s * (core * CORES / cores if kind in RENDERING else training)
     return estimates
+
+
+def fixed_s(kind: str) -> float:
+    """The seconds that a stage takes on the reference machine whatever its size."""
+    return NETWORK_FIXED_S if kind in NETWORK else FIXED_S
 
 
 def measure() -> dict[str, float]:
@@ -135,7 +143,7 @@ def _size_of_system(kind: str, system: Block, dataset: Block) -> float:
         trainings = (1 + len(settings["select"])) * settings["seeds"] * settings["epochs"]
     elif kind == "tune":
         search = system["search"]
-        finals = search["finals"]["seeds"] * (1 + len(search["finals"]["also"])) - 1
+        finals = search["finals"]["seeds"] * (2 + len(search["finals"]["also"])) - 1  # found, params.yaml's: one is `train`'s
         trainings = search["trials"] * search["epochs"] + finals * system["training"]["epochs"]
     elif kind == "train":
         trainings = system["training"]["epochs"]

@@ -8,7 +8,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from stages.command.calibration import measure
-from stages.command.estimate import CORES, FIXED_S, FRAME_S, REFERENCE, STEP_S, THREADS, UNKNOWN_S, seconds, size
+from stages.command.estimate import CORES, FRAME_S, REFERENCE, STEP_S, THREADS, UNKNOWN_S, fixed_s, seconds, size
 
 PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load(Path(__file__).parents[2] / "params.yaml")
 SAME = {"step_s": STEP_S, "frame_s": FRAME_S, "cores": CORES, "threads": THREADS}
@@ -16,7 +16,7 @@ SAME = {"step_s": STEP_S, "frame_s": FRAME_S, "cores": CORES, "threads": THREADS
 
 def own(stage: str, params: dict[str, Any], **speed: float) -> float:
     """The seconds of a stage beside those that each takes to begin."""
-    fixed = FIXED_S * (speed.get("frame_s", FRAME_S) / FRAME_S)
+    fixed = fixed_s(stage.partition("@")[0]) * (speed.get("frame_s", FRAME_S) / FRAME_S)
     return seconds([stage], params, SAME | speed)[stage] - fixed
 
 
@@ -47,10 +47,13 @@ def test_twice_the_size_takes_twice_as_long():
 
 
 def test_a_comparison_and_a_search_take_as_many_epochs_as_they_train():
-    """dmt trains for 12 epochs, compares 2 variants over 2, and searches with 2 trials of 1."""
+    """dmt trains for 12 epochs, compares 2 variants over 2, searches with 2 trials of 1 and trains what it finds to the end."""
     training = own("train@dmt", PARAMS)
     assert own("compare@dmt", PARAMS) == pytest.approx(training * 4 / 12)
-    assert own("tune@dmt", PARAMS) == pytest.approx(training * 2 / 12)
+    assert own("tune@dmt", PARAMS) == pytest.approx(training * (2 + 12) / 12)
+    params = deepcopy(PARAMS)
+    params["systems"]["dmt"]["search"]["finals"] = {"seeds": 3, "also": ["equal"]}  # one of 9 is `train`'s
+    assert own("tune@dmt", params) == pytest.approx(training * (2 + 8 * 12) / 12)
 
 
 def test_a_slower_machine_takes_longer():
