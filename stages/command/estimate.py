@@ -2,7 +2,8 @@
 
 The reference is two cores of an AMD EPYC with AVX-512 BF16 and nothing else to do. A stage takes some seconds to begin
 (`FIXED_S`, or `NETWORK_FIXED_S` where PyTorch, MLflow or Optuna are loaded) and the rest in proportion to its size; a size
-has no unit, only its ratio to the reference's matters. `python -m benchmarks.estimate` prints the table after a run of everything.
+has no unit, only its ratio to the reference's matters. `python -m benchmarks.estimate` prints the table after a run of
+everything.
 """
 
 import json
