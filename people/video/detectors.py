@@ -12,27 +12,32 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float, UInt8
-from torchvision.models import detection
 
 from people.storage import trained_weights
 
 PERSON = 1  # among COCO's classes
-_DETECTORS: dict[str, tuple[Callable[..., Any], Any]] = {
-    "fasterrcnn": (detection.fasterrcnn_resnet50_fpn, detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1),
-    "maskrcnn": (detection.maskrcnn_resnet50_fpn, detection.MaskRCNN_ResNet50_FPN_Weights.COCO_V1),
-    "keypointrcnn": (detection.keypointrcnn_resnet50_fpn, detection.KeypointRCNN_ResNet50_FPN_Weights.COCO_V1),
-}
+
+
+def _torchvision(name: str) -> tuple[Callable[..., Any], Any]:
+    """torchvision's constructor of a detector, and its COCO weights."""
+    from torchvision.models import detection  # takes seconds to import, and not every stage that comes by here needs it
+
+    return {
+        "fasterrcnn": (detection.fasterrcnn_resnet50_fpn, detection.FasterRCNN_ResNet50_FPN_Weights.COCO_V1),
+        "maskrcnn": (detection.maskrcnn_resnet50_fpn, detection.MaskRCNN_ResNet50_FPN_Weights.COCO_V1),
+        "keypointrcnn": (detection.keypointrcnn_resnet50_fpn, detection.KeypointRCNN_ResNet50_FPN_Weights.COCO_V1),
+    }[name]
 
 
 def weights_file(detector: str, file: str) -> Path:
     """The weights `file`, or where it is empty torchvision's in torch's cache; see `people.storage.trained_weights`."""
-    return trained_weights.weights_file(trained_weights.of_torchvision(_DETECTORS[detector][1]), file)
+    return trained_weights.weights_file(trained_weights.of_torchvision(_torchvision(detector)[1]), file)
 
 
 @functools.lru_cache(maxsize=1)  # one process reads many clips
 def detector(name: str, weights: Path) -> Any:
     """The detector in evaluation mode, on the GPU where there is one."""
-    network = _DETECTORS[name][0](weights=None, weights_backbone=None)
+    network = _torchvision(name)[0](weights=None, weights_backbone=None)
     network.load_state_dict(trained_weights.read_tensors(weights))
     return network.eval().to("cuda" if torch.cuda.is_available() else "cpu")
 

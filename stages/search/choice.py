@@ -9,7 +9,6 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import optuna
 import pandas as pd
-from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.trial import FrozenTrial, TrialState, create_trial
 
 from stages.search.proposals import CHOICE, MERITS, VALUES, distributions
@@ -70,6 +69,8 @@ def importances(space: Space, trials: Sequence[FrozenTrial]) -> pd.DataFrame:
     shares: dict[str, float] = {}
     differ = len({merit_of(space.search, trial) for trial in known}) > 1
     if len(known) >= MIN_TRIALS and len(keys) > 1 and differ:
+        from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances  # imports scikit-learn's forests
+
         study = optuna.create_study(direction="maximize")
         space_of_keys = distributions({key: space.ranges[key] for key in keys})
         for trial in known:

@@ -18,7 +18,6 @@ from optuna.pruners import HyperbandPruner, MedianPruner, NopPruner
 from optuna.samplers import BaseSampler, GPSampler, RandomSampler, TPESampler
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState, create_trial
-from scipy.stats import qmc
 
 from stages.search.settings import FIXED, SCORE, Hyperband, Median, Search
 from stages.search.slots import SLOT, is_done
@@ -113,6 +112,8 @@ def point(space: Space, number: int, seed: int) -> Candidate:
     if not keys:
         return Candidate(choice, {})
     low, high = (np.log([space.ranges[key][side] for key in keys]) for side in (0, 1))
+    from scipy.stats import qmc  # takes a second to import
+
     unit = qmc.Sobol(len(keys), rng=np.random.default_rng(seed)).random(number + 1)[-1]
     return Candidate(choice, dict(zip(keys, np.exp(low + unit * (high - low)).tolist(), strict=True)))
 
