@@ -106,14 +106,14 @@ def cell(space: Space, number: int) -> Candidate:
 
 def point(space: Space, number: int, seed: int) -> Candidate:
     """A point of the scrambled Sobol sequence with this seed, on logarithmic scales; ways of weighting take turns."""
+    from scipy.stats import qmc  # takes a second to import
+
     choices = list(space.search.weightings)
     choice, number = choices[number % len(choices)], number // len(choices)
     keys = space.keys(choice)
     if not keys:
         return Candidate(choice, {})
     low, high = (np.log([space.ranges[key][side] for key in keys]) for side in (0, 1))
-    from scipy.stats import qmc  # takes a second to import
-
     unit = qmc.Sobol(len(keys), rng=np.random.default_rng(seed)).random(number + 1)[-1]
     return Candidate(choice, dict(zip(keys, np.exp(low + unit * (high - low)).tolist(), strict=True)))
 
