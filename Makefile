@@ -22,7 +22,7 @@ help: ## this list
 	@echo "With the environment active (. $(BIN)/activate), \`people --help\` lists the commands of the project."
 
 run: $(READY) ## the whole pipeline, from rendered people to the registered model: people run (FLAGS="report@dmt")
-	@people run $(FLAGS)
+	@people run $(or $(FLAGS),--jobs auto)
 
 demo: $(READY) ## the same on the smallest sizes, in a copy of the project: a few minutes
 	@people demo

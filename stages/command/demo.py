@@ -3,7 +3,7 @@
     people demo
 
 The copy is .state/demo. It has params.yaml as git has it, with the profile `small`, and its own DVC cache, MLflow and Optuna.
-A second call does only what the code of the project has changed since.
+Systems run side by side, one a core. A second call does only what the code of the project has changed since.
 """
 
 import os
@@ -35,7 +35,7 @@ def main() -> None:
     if code := subprocess.run(configure, cwd=folder, env=own, stdout=subprocess.DEVNULL).returncode:
         sys.exit(code)
     print(f"a demonstration on the smallest sizes, in {os.path.relpath(folder)}", flush=True)
-    code = passing_signals_on([sys.executable, "-m", "stages.command.run"], folder, own)
+    code = passing_signals_on([sys.executable, "-m", "stages.command.run", "--jobs", "auto"], folder, own)
     print(f"\nto remove the demonstration: rm -r {os.path.relpath(folder)}")
     sys.exit(code)
 

@@ -8,11 +8,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 
+class Part(NamedTuple):
+    """Stages that depend on each other and on no others that will run, and those of them that no other one needs."""
+
+    stages: list[str]
+    last: list[str]
+
+
 class Plan(NamedTuple):
-    """The stages that will run, in order, as far as it is known before any has run, and how many are done already."""
+    """The stages that will run, in order, as far as it is known before any has run, and how many are done already.
+
+    `parts`: the same stages, apart where none of one depends on one of another.
+    """
 
     to_run: list[str]
     done: int
+    parts: list[Part]
 
 
 class NotPlanned(Exception):
@@ -45,6 +56,7 @@ def make(arguments: Sequence[str]) -> Plan:
 
 def _planned(repo: Any, options: Any) -> Plan:
     """What `reproduce` of DVC goes through: the stages in its order, of which those run that changed, or come after such."""
+    import networkx
     from dvc.dvcfile import PROJECT_FILE
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
@@ -60,7 +72,11 @@ def _planned(repo: Any, options: Any) -> Plan:
         is_after = not stage.frozen and any(before in to_run for before in graph.successors(stage))
         if options.force or is_after or stage.changed():
             to_run[stage] = stage.addressing
-    return Plan(list(to_run.values()), len(stages) - len(to_run))
+    parts = []
+    for together in networkx.weakly_connected_components(graph.subgraph(to_run)):
+        last = [name for stage, name in to_run.items() if stage in together and not together & set(graph.predecessors(stage))]
+        parts.append(Part([name for stage, name in to_run.items() if stage in together], last))
+    return Plan(list(to_run.values()), len(stages) - len(to_run), parts)
 
 
 def dvc(*arguments: str) -> list[str]:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from queue import Queue
+from threading import Thread
 from typing import IO
 
 from stages.command import headlines
@@ -29,65 +31,103 @@ class Stopped(BaseException):
         self.number = number
 
 
-class Reproduction:
-    """A run of `dvc repro` with these arguments; `estimates`: the seconds that each stage is expected to take."""
+class Chain:
+    """One `dvc repro` with these arguments; `estimates`: the seconds that each of its stages is expected to take."""
 
-    def __init__(self, arguments: Sequence[str], estimates: Mapping[str, float], screen: Screen, log: IO[str]) -> None:
-        self.command, self.screen, self.log = dvc("repro", *arguments), screen, log
-        self.estimates, self.left = estimates, dict(estimates)
-        self.reader, self.bar, self.ended = Reader(), "", 0
-        self.expected_s, self.taken_s = 0.0, 0.0  # of the stages that have run
-        self.pages = pages()
+    def __init__(self, arguments: Sequence[str], estimates: Mapping[str, float]) -> None:
+        self.arguments, self.left = list(arguments), dict(estimates)
+        self.reader, self.bar = Reader(), ""
+        self.process: subprocess.Popen[bytes] | None = None
 
-    def run(self) -> int:
-        """Run it to its end: DVC's exit code.
-
-        Raises:
-            Stopped: a signal came; the stages have ended.
-        """
-        drawn = {"PEOPLE_PROGRESS": "1", "COLUMNS": str(self.screen.bar_columns)} if self.screen.is_terminal else {}
-        child = subprocess.Popen(
-            self.command,
-            env=environment(PEOPLE_DIE_WITH_PARENT="1", **drawn),
+    def start(self, variables: Mapping[str, str], texts: "Queue[tuple[Chain, Text | None]]") -> None:
+        """Start it; what it prints comes into `texts`, with None at its end. Another one may hold DVC's lock for a moment."""
+        self.process = subprocess.Popen(
+            dvc("--wait-for-lock", "repro", *self.arguments),
+            env=environment(PEOPLE_DIE_WITH_PARENT="1", **variables),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             start_new_session=True,  # Ctrl-C comes here alone, and is passed on once
         )
-        assert child.stdout is not None
+        Thread(target=self._follow, args=(self.process.stdout, texts), daemon=True).start()
+
+    def _follow(self, printed: IO[bytes], texts: "Queue[tuple[Chain, Text | None]]") -> None:
+        for text in read(printed):
+            texts.put((self, text))
+        texts.put((self, None))
+
+    def left_s(self, now_s: float) -> float:
+        """The seconds that its stages are expected to take yet."""
+        others = sum(left for stage, left in self.left.items() if stage != self.reader.stage)
+        return others + max(self.left.get(self.reader.stage, 0.0) - (now_s - self.reader.since_s), 0.0)
+
+    def state(self, now_s: float) -> str:
+        """What is under way: the bar of the stage, or its name and how long it has run."""
+        return self.bar or f"{self.reader.stage}  {duration(now_s - self.reader.since_s)}"
+
+
+class Reproduction:
+    """A run of `dvc repro`, or of several at a time; `variables`: of their environment."""
+
+    def __init__(
+        self, chains: Sequence[Chain], screen: Screen, log: IO[str], variables: Mapping[str, str] | None = None
+    ) -> None:
+        self.chains, self.screen, self.log = chains, screen, log
+        drawn = {"PEOPLE_PROGRESS": "1", "COLUMNS": str(screen.bar_columns)} if screen.is_terminal else {}
+        self.variables = {**(variables or {}), **drawn}
+        self.total, self.ended = sum(len(chain.left) for chain in chains), 0
+        self.expected_s, self.taken_s = 0.0, 0.0  # of the stages that have run
+        self.pages = pages()
+
+    def run(self) -> int:
+        """Run it to its end: DVC's exit code, of the first that failed if several run.
+
+        Raises:
+            Stopped: a signal came; the stages have ended.
+        """
+        texts: Queue[tuple[Chain, Text | None]] = Queue()
+        codes: list[int] = []
         try:
-            for text in read(child.stdout):
-                self._take(text)
-            code = child.wait()
-            self._end_of_output(code)
+            for chain in self.chains:
+                chain.start(self.variables, texts)
+            while len(codes) < len(self.chains):
+                chain, text = texts.get()
+                if text is not None:
+                    self._take(chain, text)
+                    continue
+                assert chain.process is not None
+                codes.append(chain.process.wait())
+                self._end_of_output(chain, codes[-1])
             if pages() != self.pages:
                 renew_front_page(self.screen)
-            return code
+            return next((code for code in codes if code), 0)
         finally:
             self.screen.clear()
-            stop(child)
+            stop([chain.process for chain in self.chains if chain.process is not None])
 
-    def _take(self, text: Text) -> None:
+    def _take(self, chain: Chain, text: Text) -> None:
         if text.is_bar:
-            self.bar = text.text
+            chain.bar = text.text
         elif text.text:
-            self.log.write(f"{text.text}\n")
+            running = chain.reader.stage
+            outcome = chain.reader.line(text.text, text.at_s)
+            name = chain.reader.stage or running
+            self.log.write(f"{name}: {text.text}\n" if len(self.chains) > 1 and name else f"{text.text}\n")
             self.log.flush()
-            running = self.reader.stage
-            if outcome := self.reader.line(text.text, text.at_s):
-                self._ended(outcome)
+            if outcome:
+                self._ended(chain, outcome)
                 if outcome.has_failed:
                     self.screen.line(text.text)
-            if outcome or self.reader.stage != running:
-                self.bar = ""
-            elif not self.reader.stage and text.text.startswith(("ERROR:", "WARNING:")):
+            if outcome or chain.reader.stage != running:
+                chain.bar = ""
+            elif not chain.reader.stage and text.text.startswith(("ERROR:", "WARNING:")):
                 self.screen.line(text.text)
-        if self.reader.stage:
+        if chain.reader.stage:
             self._draw(text.at_s)
 
-    def _ended(self, outcome: Outcome) -> None:
+    def _ended(self, chain: Chain, outcome: Outcome) -> None:
         self.ended += 1
-        expected = self.left.pop(outcome.stage, 0.0)
+        expected = chain.left.pop(outcome.stage, 0.0)
         if not outcome.is_cached and not outcome.has_failed:
             self.expected_s += expected
             self.taken_s += outcome.seconds
@@ -95,25 +135,25 @@ class Reproduction:
         for line in lines_of(outcome, self.count):
             self.screen.line(line)
 
-    def _end_of_output(self, code: int) -> None:
+    def _end_of_output(self, chain: Chain, code: int) -> None:
         """Show what a stage had printed that DVC's process did not outlive."""
-        if self.reader.stage:
-            seconds = time.monotonic() - self.reader.since_s
-            self._ended(Outcome(self.reader.stage, self.reader.lines, seconds, False, bool(code)))
+        if chain.reader.stage:
+            seconds = time.monotonic() - chain.reader.since_s
+            self._ended(chain, Outcome(chain.reader.stage, chain.reader.lines, seconds, False, bool(code)))
+            chain.reader = Reader()
 
     @property
     def count(self) -> str:
         """How many stages have ended, of those that were to run."""
-        total = max(len(self.estimates), self.ended)
+        total = max(self.total, self.ended)
         return f"[{self.ended:>{len(str(total))}}/{total}]"
 
     def _draw(self, now_s: float) -> None:
-        seconds = now_s - self.reader.since_s
-        others = sum(left for stage, left in self.left.items() if stage != self.reader.stage)
-        under_way = max(self.left.get(self.reader.stage, 0.0) - seconds, 0.0)
         slower = self.taken_s / self.expected_s if self.expected_s > CORRECTED_AFTER_S else 1.0
-        prefix = f"{self.count} {roughly(slower * (others + under_way))} left"
-        self.screen.show(prefix, self.bar or f"{self.reader.stage}  {duration(seconds)}")
+        left_s = slower * max(chain.left_s(now_s) for chain in self.chains)
+        running = [chain for chain in self.chains if chain.reader.stage]
+        state = running[0].state(now_s) if len(running) == 1 else ", ".join(chain.reader.stage for chain in running)
+        self.screen.show(f"{self.count} {roughly(left_s)} left", state)
 
 
 def renew_front_page(screen: Screen) -> None:
@@ -157,20 +197,23 @@ def results(lines: Sequence[str], key: str) -> list[str]:
     return kept
 
 
-def stop(child: "subprocess.Popen[bytes]") -> None:
-    """End DVC and its stages, if they still run: as Ctrl-C does, and by force if that is not enough or a signal comes again."""
-    if child.poll() is not None:
-        return
-    with suppress(ProcessLookupError):
-        os.killpg(child.pid, signal.SIGINT)
-    try:
-        child.wait(timeout=STOPPED_WITHIN_S)
-    except (subprocess.TimeoutExpired, Stopped):
+def stop(children: Sequence["subprocess.Popen[bytes]"]) -> None:
+    """End each DVC and its stages, if they still run: as Ctrl-C does, by force if that does not do or a signal comes again."""
+    running = [child for child in children if child.poll() is None]
+    for child in running:
         with suppress(ProcessLookupError):
-            os.killpg(child.pid, signal.SIGKILL)
-        child.wait()
+            os.killpg(child.pid, signal.SIGINT)
+    end_s = time.monotonic() + STOPPED_WITHIN_S
+    for child in running:
+        try:
+            child.wait(timeout=max(end_s - time.monotonic(), 0.0))
+        except (subprocess.TimeoutExpired, Stopped):
+            end_s = 0.0
+            with suppress(ProcessLookupError):
+                os.killpg(child.pid, signal.SIGKILL)
+            child.wait()
 
 
-def command_line(arguments: Sequence[str]) -> str:
+def command_line(arguments: Sequence[str], jobs: str = "1") -> str:
     """The command that goes on where this one ended."""
-    return shlex.join(["people", "run", *arguments])
+    return shlex.join(["people", "run", *(["--jobs", jobs] if jobs != "1" else []), *arguments])

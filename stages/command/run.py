@@ -3,50 +3,68 @@
     people run                      the whole pipeline
     people run report@dmt           what one page needs
     people run --force train@reid   what is done already, once more
+    people run --jobs 4             what does not depend on each other, such as the systems, four at a time
 
-Arguments are those of `dvc repro` (its own help: dvc repro --help). The output of every stage is kept in .state/run.log. Ctrl-C
-ends a run; the same command goes on where it was.
+Arguments are those of `dvc repro` (its own help: dvc repro --help). The output of every stage is kept in .state/run.log.
+Ctrl-C ends a run; the same command goes on where it was. Side by side each stage has its share of the cores
+(OMP_NUM_THREADS, unless it is set), and on another number of threads a training ends with other last digits.
 """
 
+import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from stages.command import estimate, headlines, plan
 from stages.command.plan import NotPlanned
-from stages.command.reproduction import REPORTS, Reproduction, Stopped, command_line
+from stages.command.reproduction import REPORTS, Chain, Reproduction, Stopped, command_line
 from stages.command.screen import Screen, roughly
+from stages.shared.executors import available_cores
 from stages.shared.project import argument_parser, params, state
 
 LOG = "run.log"
+AUTO = "auto"
+MEMORY_OF_A_JOB = 3 * 2**30  # bytes: more than any stage takes at the default sizes
 WORTH_MEASURING_S = 60.0  # a run that is shorter is not worth the seconds that measuring the machine takes
 
 
 def main() -> None:
-    _, arguments = argument_parser(__doc__).parse_known_args()
+    parser = argument_parser(__doc__)
+    parser.add_argument(
+        "--jobs", default="1", help="how many stages at a time, where they do not depend on each other, or auto"
+    )
+    options, arguments = parser.parse_known_args()
+    if options.jobs != AUTO and not (options.jobs.isdecimal() and int(options.jobs)):
+        parser.error(f"--jobs is {options.jobs}; it must be a number from 1, or {AUTO}")
+    if options.jobs != "1" and (others := [argument for argument in arguments if argument.startswith("-")]):
+        parser.error(f"--jobs goes with names of stages, not with {' '.join(others)}")
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _stop)
     try:
-        sys.exit(run(arguments))
+        sys.exit(run(arguments, options.jobs))
     except NotPlanned as refused:
-        print(f"{refused}\n\nCorrect what it names, then run the same command again: {command_line(arguments)}")
+        print(f"{refused}\n\nCorrect what it names, then run the same command again: {command_line(arguments, options.jobs)}")
         sys.exit(refused.code)
     except Stopped as stopped:
-        print(f"\nstopped; what is done stays done. To go on: {command_line(arguments)}")
+        print(f"\nstopped; what is done stays done. To go on: {command_line(arguments, options.jobs)}")
         sys.exit(128 + stopped.number)
 
 
-def run(arguments: Sequence[str]) -> int:
-    """Run `dvc repro` with these arguments, and show it: DVC's exit code."""
+def run(arguments: Sequence[str], jobs: str = "1") -> int:
+    """Run `dvc repro` with these arguments, or several of it at a time, and show it: DVC's exit code."""
     planned, screen = plan.make(arguments), Screen()
-    estimates = announce(planned, screen)
+    count = max(1, min(most_jobs() if jobs == AUTO else int(jobs), len(planned.parts)))
+    is_shared = count > 1 and "OMP_NUM_THREADS" not in os.environ
+    shares = {"OMP_NUM_THREADS": str(max(1, available_cores() // count))} if is_shared else {}
+    chains = chains_of(planned, arguments, estimates_of(planned, count, shares), count)
+    announce(planned, chains, screen)
     with state(LOG).open("w") as log:
-        log.write(f"# dvc repro {' '.join(arguments)}\n")
-        code = Reproduction(arguments, estimates, screen, log).run()
+        log.write("".join(f"# dvc repro {' '.join(chain.arguments)}\n" for chain in chains))
+        code = Reproduction(chains, screen, log, shares).run()
     if code:
         print(
             f"\nIt ended with an error, shown above; all output is in {state(LOG)}. What is done stays done: correct what it "
-            f"names, then run the same command again: {command_line(arguments)}"
+            f"names, then run the same command again: {command_line(arguments, jobs)}"
         )
         return code
     for line in summary():
@@ -54,22 +72,50 @@ def run(arguments: Sequence[str]) -> int:
     return 0
 
 
-def announce(planned: plan.Plan, screen: Screen) -> dict[str, float]:
-    """Say what will run and how long that takes here; the seconds of each stage."""
-    done = f"; {planned.done} are done already" if planned.done else ""
-    if not planned.to_run:
-        screen.line(f"nothing to do{done}")
-        return {}
+def most_jobs() -> int:
+    """As many as there are cores, and as the free memory is enough for."""
+    import psutil
+
+    return min(available_cores(), int(psutil.virtual_memory().available / MEMORY_OF_A_JOB))
+
+
+def estimates_of(planned: plan.Plan, jobs: int, variables: Mapping[str, str]) -> dict[str, float]:
+    """The seconds of each stage on this machine, of which each of so many at a time has its share."""
     settings = params()
     estimates = estimate.seconds(planned.to_run, settings)
     if sum(estimates.values()) > WORTH_MEASURING_S:
-        estimates = estimate.seconds(planned.to_run, settings, estimate.measure())
-    stages = f"{len(planned.to_run)} stage{'s' * (len(planned.to_run) > 1)} to run{done}"
-    screen.line(f"{stages}: {roughly(sum(estimates.values()))} on this machine, if it has nothing else to do")
-    official = [key for key, block in settings.get("datasets", {}).items() if block.get("source") == "official"]
-    if read := [key for key in official if f"ingest@{key}" in estimates]:
-        screen.line(f"(without what the official archives of {', '.join(read)} take, whose size is not known yet)")
+        speed = estimate.measure(**variables)
+        estimates = estimate.seconds(planned.to_run, settings, speed | {"cores": max(1.0, speed["cores"] / jobs)})
     return estimates
+
+
+def chains_of(planned: plan.Plan, arguments: Sequence[str], estimates: Mapping[str, float], jobs: int) -> list[Chain]:
+    """What runs at a time: all of it in DVC's order, or the parts of the plan, each of which, the longest first, goes to the
+    chain that has least to do.
+    """
+    if jobs == 1:
+        return [Chain(arguments, estimates)]
+    taken: list[tuple[list[str], dict[str, float]]] = [([], {}) for _ in range(jobs)]
+    for part in sorted(planned.parts, key=lambda part: -sum(estimates[stage] for stage in part.stages)):
+        targets, own = min(taken, key=lambda chain: sum(chain[1].values()))
+        targets.extend(part.last)
+        own.update((stage, estimates[stage]) for stage in part.stages)
+    return [Chain(targets, own) for targets, own in taken]
+
+
+def announce(planned: plan.Plan, chains: Sequence[Chain], screen: Screen) -> None:
+    """Say what will run and how long that takes here."""
+    done = f"; {planned.done} are done already" if planned.done else ""
+    if not planned.to_run:
+        screen.line(f"nothing to do{done}")
+        return
+    stages = f"{len(planned.to_run)} stage{'s' * (len(planned.to_run) > 1)} to run{done}"
+    at_a_time = f", {len(chains)} at a time" if len(chains) > 1 else ""
+    longest_s = max(sum(chain.left.values()) for chain in chains)
+    screen.line(f"{stages}{at_a_time}: {roughly(longest_s)} on this machine, if it has nothing else to do")
+    official = [key for key, block in params().get("datasets", {}).items() if block.get("source") == "official"]
+    if read := [key for key in official if f"ingest@{key}" in planned.to_run]:
+        screen.line(f"(without what the official archives of {', '.join(read)} take, whose size is not known yet)")
 
 
 def summary() -> list[str]:

@@ -15,7 +15,9 @@ import pytest
 from terminal import typed
 
 from stages.command.output import Outcome, Reader, read
+from stages.command.plan import Part, Plan
 from stages.command.reproduction import lines_of
+from stages.command.run import chains_of
 from stages.command.screen import duration, roughly
 
 STAGES = """
@@ -189,6 +191,93 @@ def pieces(*chunks: bytes) -> Iterator[tuple[str, bool]]:
             time.sleep(0.05)
         os.close(begin)
         yield from ((text.text, text.is_bar) for text in texts if text.text)
+
+
+MEETING = """import sys, time
+from pathlib import Path
+one, other = sys.argv[1:]
+Path(f"seen-{one}").touch()
+until_s = time.monotonic() + 60
+while not Path(f"seen-{other}").exists():
+    assert time.monotonic() < until_s, "the other one does not run"
+    time.sleep(0.05)
+Path(f"met-{one}").write_text("met")
+print(f"{one}: met {other}")
+"""
+
+
+@pytest.fixture
+def two(project: Path) -> Path:
+    """Two stages, each of which waits for the other one to run, and one that reads what the first has made."""
+    (project / "meet.py").write_text(MEETING)
+    (project / "dvc.yaml").write_text(
+        "stages:\n"
+        "  meeta: {cmd: python meet.py a b, deps: [meet.py], outs: [met-a]}\n"
+        "  meetb: {cmd: python meet.py b a, deps: [meet.py], outs: [met-b]}\n"
+        "  after: {cmd: cp met-a after, deps: [met-a], outs: [after]}\n"
+    )
+    return project
+
+
+def test_stages_that_do_not_depend_on_each_other_run_at_a_time(two: Path):
+    done = people_run(two, "--jobs", "8")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.startswith("3 stages to run, 2 at a time: about ")
+    ended = [line.split()[1] for line in done.stdout.splitlines() if line.startswith("[")]
+    assert sorted(ended) == ["after", "meeta", "meetb"]
+    log = (two / ".state/run.log").read_text()
+    assert {"meeta: a: met b", "meetb: b: met a"} <= set(log.splitlines())
+    assert {"# dvc repro after", "# dvc repro meetb"} <= set(log.splitlines())
+    assert subprocess.run(["dvc", "status", "--quiet"], cwd=two, env=environment()).returncode == 0, "dvc.lock has both"
+    assert people_run(two, "--jobs", "auto").stdout.startswith("nothing to do; 3 are done already")
+
+
+def test_a_stage_that_fails_stops_what_comes_after_it_alone(two: Path):
+    (two / "meet.py").write_text(MEETING + "sys.exit(one == 'a')\n")
+    done = people_run(two, "--jobs", "2")
+    assert done.returncode == 255
+    assert "meeta  failed" in done.stdout
+    assert "failed to reproduce 'meeta'" in done.stdout
+    assert done.stdout.splitlines()[-1].endswith("people run --jobs 2")
+    assert (two / "met-b").exists()
+    assert not (two / "after").exists()
+
+
+def test_a_signal_ends_all_that_runs_at_a_time(two: Path):
+    (two / "meet.py").write_text(MEETING + "time.sleep(300)\n")
+    command = [sys.executable, "-m", "stages", "run", "--jobs", "2"]
+    process = subprocess.Popen(command, cwd=two, env=environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        until_s = time.monotonic() + 60
+        while not ((two / "met-a").exists() and (two / "met-b").exists()) and time.monotonic() < until_s:
+            time.sleep(0.1)
+        children = psutil.Process(process.pid).children(recursive=True)
+        process.send_signal(signal.SIGINT)
+        printed, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + signal.SIGINT
+    assert printed.splitlines()[-1] == "stopped; what is done stays done. To go on: people run --jobs 2"
+    assert len(children) >= 4
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+
+
+def test_jobs_are_refused_where_they_cannot_be(project: Path):
+    for number in ("0", "-1", "two"):
+        assert people_run(project, "--jobs", number).returncode == 2
+    refused = people_run(project, "--jobs", "2", "--force")
+    assert refused.returncode == 2
+    assert "--jobs goes with names of stages, not with --force" in refused.stderr
+
+
+def test_the_longest_parts_go_to_the_chain_that_has_least_to_do():
+    seconds = {"train@a": 50.0, "report@a": 5.0, "train@b": 30.0, "train@c": 20.0}
+    parts = [Part(["train@a", "report@a"], ["report@a"]), Part(["train@b"], ["train@b"]), Part(["train@c"], ["train@c"])]
+    planned = Plan(list(seconds), 0, parts)
+    assert [chain.arguments for chain in chains_of(planned, [], seconds, 1)] == [[]]
+    chains = chains_of(planned, [], seconds, 2)
+    assert [chain.arguments for chain in chains] == [["report@a"], ["train@b", "train@c"]]
+    assert [sum(chain.left.values()) for chain in chains] == [55.0, 50.0]
 
 
 def test_states_of_bars_are_told_from_lines():
