@@ -69,7 +69,8 @@ $(READY): requirements.txt pyproject.toml
 	$(PYTHON) -c "import sys; sys.exit(f'Python 3.11 or newer is needed, this is {sys.version.split()[0]}; name another one with PYTHON=...' if sys.version_info < (3, 11) else 0)"
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-compile --requirement requirements.txt
-	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c "import dvc.commands.repro, prefect, stages.evaluate, stages.register, stages.tune"
+	env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c "import dvc.commands.repro, mlflow, optuna, prefect, sklearn" & \
+	    env -u PYTHONDONTWRITEBYTECODE $(BIN)/python -c "import stages.evaluate, torchvision" && wait
 	$(BIN)/python -m pipelines.plots_page
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	touch $@

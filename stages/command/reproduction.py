@@ -67,12 +67,12 @@ class Chain:
 
 
 class Reproduction:
-    """A run of `dvc repro`, or of several at a time; `variables`: of their environment."""
+    """A run of these `dvc repro`, in their order and at most `jobs` at a time; `variables`: of their environment."""
 
     def __init__(
-        self, chains: Sequence[Chain], screen: Screen, log: IO[str], variables: Mapping[str, str] | None = None
+        self, chains: Sequence[Chain], jobs: int, screen: Screen, log: IO[str], variables: Mapping[str, str] | None = None
     ) -> None:
-        self.chains, self.screen, self.log = chains, screen, log
+        self.chains, self.jobs, self.screen, self.log = chains, jobs, screen, log
         drawn = {"PEOPLE_PROGRESS": "1", "COLUMNS": str(screen.bar_columns)} if screen.is_terminal else {}
         self.variables = {**(variables or {}), **drawn}
         self.total, self.ended = sum(len(chain.left) for chain in chains), 0
@@ -87,10 +87,11 @@ class Reproduction:
         """
         texts: Queue[tuple[Chain, Text | None]] = Queue()
         codes: list[int] = []
+        waiting = list(self.chains)
         try:
-            for chain in self.chains:
-                chain.start(self.variables, texts)
             while len(codes) < len(self.chains):
+                while waiting and len(self.chains) - len(waiting) - len(codes) < self.jobs:
+                    waiting.pop(0).start(self.variables, texts)
                 chain, text = texts.get()
                 if text is not None:
                     self._take(chain, text)
@@ -150,10 +151,15 @@ class Reproduction:
 
     def _draw(self, now_s: float) -> None:
         slower = self.taken_s / self.expected_s if self.expected_s > CORRECTED_AFTER_S else 1.0
-        left_s = slower * max(chain.left_s(now_s) for chain in self.chains)
+        left_s = slower * side_by_side_s([chain.left_s(now_s) for chain in self.chains], self.jobs)
         running = [chain for chain in self.chains if chain.reader.stage]
         state = running[0].state(now_s) if len(running) == 1 else ", ".join(chain.reader.stage for chain in running)
         self.screen.show(f"{self.count} {roughly(left_s)} left", state)
+
+
+def side_by_side_s(seconds: Sequence[float], jobs: int) -> float:
+    """About how long these take, so many at a time: no shorter than the longest one, nor than a fair share of all."""
+    return max(*seconds, sum(seconds) / jobs, 0.0)
 
 
 def renew_front_page(screen: Screen) -> None:

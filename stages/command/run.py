@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 
 from stages.command import estimate, headlines, plan
 from stages.command.plan import NotPlanned
-from stages.command.reproduction import REPORTS, Chain, Reproduction, Stopped, command_line
+from stages.command.reproduction import REPORTS, Chain, Reproduction, Stopped, command_line, side_by_side_s
 from stages.command.screen import Screen, roughly
 from stages.shared.executors import available_cores
 from stages.shared.project import argument_parser, params, state
@@ -57,10 +57,10 @@ def run(arguments: Sequence[str], jobs: str = "1") -> int:
     is_shared = count > 1 and "OMP_NUM_THREADS" not in os.environ
     shares = {"OMP_NUM_THREADS": str(max(1, available_cores() // count))} if is_shared else {}
     chains = chains_of(planned, arguments, estimates_of(planned, count, shares), count)
-    announce(planned, chains, screen)
+    announce(planned, chains, count, screen)
     with state(LOG).open("w") as log:
         log.write("".join(f"# dvc repro {' '.join(chain.arguments)}\n" for chain in chains))
-        code = Reproduction(chains, screen, log, shares).run()
+        code = Reproduction(chains, count, screen, log, shares).run()
     if code:
         print(
             f"\nIt ended with an error, shown above; all output is in {state(LOG)}. What is done stays done: correct what it "
@@ -90,29 +90,23 @@ def estimates_of(planned: plan.Plan, jobs: int, variables: Mapping[str, str]) ->
 
 
 def chains_of(planned: plan.Plan, arguments: Sequence[str], estimates: Mapping[str, float], jobs: int) -> list[Chain]:
-    """What runs at a time: all of it in DVC's order, or the parts of the plan, each of which, the longest first, goes to the
-    chain that has least to do.
-    """
+    """What runs: all of it in DVC's order, or the parts of the plan, the longest first."""
     if jobs == 1:
         return [Chain(arguments, estimates)]
-    taken: list[tuple[list[str], dict[str, float]]] = [([], {}) for _ in range(jobs)]
-    for part in sorted(planned.parts, key=lambda part: -sum(estimates[stage] for stage in part.stages)):
-        targets, own = min(taken, key=lambda chain: sum(chain[1].values()))
-        targets.extend(part.last)
-        own.update((stage, estimates[stage]) for stage in part.stages)
-    return [Chain(targets, own) for targets, own in taken]
+    chains = [Chain(part.last, {stage: estimates[stage] for stage in part.stages}) for part in planned.parts]
+    return sorted(chains, key=lambda chain: -sum(chain.left.values()))
 
 
-def announce(planned: plan.Plan, chains: Sequence[Chain], screen: Screen) -> None:
+def announce(planned: plan.Plan, chains: Sequence[Chain], jobs: int, screen: Screen) -> None:
     """Say what will run and how long that takes here."""
     done = f"; {planned.done} are done already" if planned.done else ""
     if not planned.to_run:
         screen.line(f"nothing to do{done}")
         return
     stages = f"{len(planned.to_run)} stage{'s' * (len(planned.to_run) > 1)} to run{done}"
-    at_a_time = f", {len(chains)} at a time" if len(chains) > 1 else ""
-    longest_s = max(sum(chain.left.values()) for chain in chains)
-    screen.line(f"{stages}{at_a_time}: {roughly(longest_s)} on this machine, if it has nothing else to do")
+    at_a_time = f", {jobs} at a time" if jobs > 1 else ""
+    expected_s = side_by_side_s([sum(chain.left.values()) for chain in chains], jobs)
+    screen.line(f"{stages}{at_a_time}: {roughly(expected_s)} on this machine, if it has nothing else to do")
     official = [key for key, block in params().get("datasets", {}).items() if block.get("source") == "official"]
     if read := [key for key in official if f"ingest@{key}" in planned.to_run]:
         screen.line(f"(without what the official archives of {', '.join(read)} take, whose size is not known yet)")

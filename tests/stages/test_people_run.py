@@ -16,7 +16,7 @@ from terminal import typed
 
 from stages.command.output import Outcome, Reader, read
 from stages.command.plan import Part, Plan
-from stages.command.reproduction import lines_of
+from stages.command.reproduction import lines_of, side_by_side_s
 from stages.command.run import chains_of
 from stages.command.screen import duration, roughly
 
@@ -270,14 +270,17 @@ def test_jobs_are_refused_where_they_cannot_be(project: Path):
     assert "--jobs goes with names of stages, not with --force" in refused.stderr
 
 
-def test_the_longest_parts_go_to_the_chain_that_has_least_to_do():
+def test_the_longest_parts_run_first():
     seconds = {"train@a": 50.0, "report@a": 5.0, "train@b": 30.0, "train@c": 20.0}
-    parts = [Part(["train@a", "report@a"], ["report@a"]), Part(["train@b"], ["train@b"]), Part(["train@c"], ["train@c"])]
+    parts = [Part(["train@c"], ["train@c"]), Part(["train@b"], ["train@b"]), Part(["train@a", "report@a"], ["report@a"])]
     planned = Plan(list(seconds), 0, parts)
     assert [chain.arguments for chain in chains_of(planned, [], seconds, 1)] == [[]]
     chains = chains_of(planned, [], seconds, 2)
-    assert [chain.arguments for chain in chains] == [["report@a"], ["train@b", "train@c"]]
-    assert [sum(chain.left.values()) for chain in chains] == [55.0, 50.0]
+    assert [chain.arguments for chain in chains] == [["report@a"], ["train@b"], ["train@c"]]
+    assert [sum(chain.left.values()) for chain in chains] == [55.0, 30.0, 20.0]
+    assert side_by_side_s([55.0, 30.0, 20.0], 1) == 105.0
+    assert side_by_side_s([55.0, 30.0, 20.0], 2) == 55.0
+    assert side_by_side_s([30.0, 30.0, 30.0], 2) == 45.0
 
 
 def test_states_of_bars_are_told_from_lines():
