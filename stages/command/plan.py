@@ -8,22 +8,22 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 
-class Part(NamedTuple):
-    """Stages that depend on each other and on no others that will run, and those of them that no other one needs."""
+class Segment(NamedTuple):
+    """Stages one after the other, each of which needs the one before it alone; `after`: places of segments that they need."""
 
     stages: list[str]
-    last: list[str]
+    after: list[int]
 
 
 class Plan(NamedTuple):
     """The stages that will run, in order, as far as it is known before any has run, and how many are done already.
 
-    `parts`: the same stages, apart where none of one depends on one of another.
+    `segments`: the same stages in pieces that can run side by side where none needs another; those that it needs stand before.
     """
 
     to_run: list[str]
     done: int
-    parts: list[Part]
+    segments: list[Segment]
 
 
 class NotPlanned(Exception):
@@ -56,7 +56,6 @@ def make(arguments: Sequence[str]) -> Plan:
 
 def _planned(repo: Any, options: Any) -> Plan:
     """What `reproduce` of DVC goes through: the stages in its order, of which those run that changed, or come after such."""
-    import networkx
     from dvc.dvcfile import PROJECT_FILE
     from dvc.repo.reproduce import collect_stages, get_active_graph, plan_repro
 
@@ -72,11 +71,22 @@ def _planned(repo: Any, options: Any) -> Plan:
         is_after = not stage.frozen and any(before in to_run for before in graph.successors(stage))
         if options.force or is_after or stage.changed():
             to_run[stage] = stage.addressing
-    parts = []
-    for together in networkx.weakly_connected_components(graph.subgraph(to_run)):
-        last = [name for stage, name in to_run.items() if stage in together and not together & set(graph.predecessors(stage))]
-        parts.append(Part([name for stage, name in to_run.items() if stage in together], last))
-    return Plan(list(to_run.values()), len(stages) - len(to_run), parts)
+    return Plan(list(to_run.values()), len(stages) - len(to_run), _segments(graph, to_run))
+
+
+def _segments(graph: Any, to_run: Mapping[Any, str]) -> list[Segment]:
+    """The stages, which come in DVC's order, cut where they branch and join."""
+    segments: list[Segment] = []
+    place: dict[Any, int] = {}
+    for stage, name in to_run.items():
+        before = [other for other in graph.successors(stage) if other in to_run]
+        if len(before) == 1 and sum(other in to_run for other in graph.predecessors(before[0])) == 1:
+            place[stage] = place[before[0]]
+            segments[place[stage]].stages.append(name)
+        else:
+            place[stage] = len(segments)
+            segments.append(Segment([name], sorted({place[other] for other in before})))
+    return segments
 
 
 def dvc(*arguments: str) -> list[str]:

@@ -32,10 +32,14 @@ class Stopped(BaseException):
 
 
 class Chain:
-    """One `dvc repro` with these arguments; `estimates`: the seconds that each of its stages is expected to take."""
+    """One `dvc repro` with these arguments; `estimates`: the seconds that each of its stages is expected to take.
 
-    def __init__(self, arguments: Sequence[str], estimates: Mapping[str, float]) -> None:
-        self.arguments, self.left = list(arguments), dict(estimates)
+    `after`: the chains that must have ended well before it.
+    """
+
+    def __init__(self, arguments: Sequence[str], estimates: Mapping[str, float], after: Sequence["Chain"] = ()) -> None:
+        self.arguments, self.left, self.after = list(arguments), dict(estimates), after
+        self.code: int | None = None  # of a process that has ended
         self.reader, self.bar = Reader(), ""
         self.process: subprocess.Popen[bytes] | None = None
 
@@ -56,10 +60,15 @@ class Chain:
             texts.put((self, text))
         texts.put((self, None))
 
-    def left_s(self, now_s: float) -> float:
+    def left_s(self, now_s: float | None = None) -> float:
         """The seconds that its stages are expected to take yet."""
-        others = sum(left for stage, left in self.left.items() if stage != self.reader.stage)
-        return others + max(self.left.get(self.reader.stage, 0.0) - (now_s - self.reader.since_s), 0.0)
+        running = self.left.get(self.reader.stage, 0.0)
+        passed = now_s - self.reader.since_s if now_s is not None and running else 0.0
+        return sum(self.left.values()) - min(running, passed)
+
+    def latest_s(self, now_s: float | None = None) -> float:
+        """The seconds after which it has ended at the earliest: its own, after those of the chain that it waits longest for."""
+        return self.left_s(now_s) + max((chain.latest_s(now_s) for chain in self.after), default=0.0)
 
     def state(self, now_s: float) -> str:
         """What is under way: the bar of the stage, or its name and how long it has run."""
@@ -67,7 +76,7 @@ class Chain:
 
 
 class Reproduction:
-    """A run of these `dvc repro`, in their order and at most `jobs` at a time; `variables`: of their environment."""
+    """A run of these `dvc repro`, at most `jobs` at a time, what most waits for first; `variables`: of their environment."""
 
     def __init__(
         self, chains: Sequence[Chain], jobs: int, screen: Screen, log: IO[str], variables: Mapping[str, str] | None = None
@@ -86,22 +95,27 @@ class Reproduction:
             Stopped: a signal came; the stages have ended.
         """
         texts: Queue[tuple[Chain, Text | None]] = Queue()
-        codes: list[int] = []
-        waiting = list(self.chains)
+        urgency = urgencies(self.chains)
+        running = 0
         try:
-            while len(codes) < len(self.chains):
-                while waiting and len(self.chains) - len(waiting) - len(codes) < self.jobs:
-                    waiting.pop(0).start(self.variables, texts)
+            while True:
+                ready = [chain for chain in self.chains if chain.process is None and all(one.code == 0 for one in chain.after)]
+                for chain in sorted(ready, key=lambda chain: -urgency[chain])[: self.jobs - running]:
+                    chain.start(self.variables, texts)
+                    running += 1
+                if not running:
+                    break
                 chain, text = texts.get()
                 if text is not None:
                     self._take(chain, text)
                     continue
                 assert chain.process is not None
-                codes.append(chain.process.wait())
-                self._end_of_output(chain, codes[-1])
+                chain.code = chain.process.wait()
+                running -= 1
+                self._end_of_output(chain, chain.code)
             if pages() != self.pages:
                 renew_front_page(self.screen)
-            return next((code for code in codes if code), 0)
+            return next((chain.code for chain in self.chains if chain.code), 0)
         finally:
             self.screen.clear()
             stop([chain.process for chain in self.chains if chain.process is not None])
@@ -151,15 +165,24 @@ class Reproduction:
 
     def _draw(self, now_s: float) -> None:
         slower = self.taken_s / self.expected_s if self.expected_s > CORRECTED_AFTER_S else 1.0
-        left_s = slower * side_by_side_s([chain.left_s(now_s) for chain in self.chains], self.jobs)
+        left_s = slower * side_by_side_s(self.chains, self.jobs, now_s)
         running = [chain for chain in self.chains if chain.reader.stage]
         state = running[0].state(now_s) if len(running) == 1 else ", ".join(chain.reader.stage for chain in running)
         self.screen.show(f"{self.count} {roughly(left_s)} left", state)
 
 
-def side_by_side_s(seconds: Sequence[float], jobs: int) -> float:
-    """About how long these take, so many at a time: no shorter than the longest one, nor than a fair share of all."""
-    return max(*seconds, sum(seconds) / jobs, 0.0)
+def side_by_side_s(chains: Sequence[Chain], jobs: int, now_s: float | None = None) -> float:
+    """About how long these take, so many at a time: no shorter than those that wait for each other, nor than a share of all."""
+    return max([sum(chain.left_s(now_s) for chain in chains) / jobs, *(chain.latest_s(now_s) for chain in chains)])
+
+
+def urgencies(chains: Sequence[Chain]) -> dict[Chain, float]:
+    """The seconds from the start of each chain to the end of what waits for it; `after` of a chain stand before it."""
+    urgency = {chain: sum(chain.left.values()) for chain in chains}
+    for chain in reversed(chains):
+        for before in chain.after:
+            urgency[before] = max(urgency[before], sum(before.left.values()) + urgency[chain])
+    return urgency
 
 
 def renew_front_page(screen: Screen) -> None:

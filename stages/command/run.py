@@ -53,7 +53,7 @@ def main() -> None:
 def run(arguments: Sequence[str], jobs: str = "1") -> int:
     """Run `dvc repro` with these arguments, or several of it at a time, and show it: DVC's exit code."""
     planned, screen = plan.make(arguments), Screen()
-    count = max(1, min(most_jobs() if jobs == AUTO else int(jobs), len(planned.parts)))
+    count = max(1, min(most_jobs() if jobs == AUTO else int(jobs), len(planned.segments)))
     is_shared = count > 1 and "OMP_NUM_THREADS" not in os.environ
     shares = {"OMP_NUM_THREADS": str(max(1, available_cores() // count))} if is_shared else {}
     chains = chains_of(planned, arguments, estimates_of(planned, count, shares), count)
@@ -90,11 +90,14 @@ def estimates_of(planned: plan.Plan, jobs: int, variables: Mapping[str, str]) ->
 
 
 def chains_of(planned: plan.Plan, arguments: Sequence[str], estimates: Mapping[str, float], jobs: int) -> list[Chain]:
-    """What runs: all of it in DVC's order, or the parts of the plan, the longest first."""
+    """What runs: all of it in DVC's order, or the segments of the plan, each after those that it needs."""
     if jobs == 1:
         return [Chain(arguments, estimates)]
-    chains = [Chain(part.last, {stage: estimates[stage] for stage in part.stages}) for part in planned.parts]
-    return sorted(chains, key=lambda chain: -sum(chain.left.values()))
+    chains: list[Chain] = []
+    for segment in planned.segments:
+        own = {stage: estimates[stage] for stage in segment.stages}
+        chains.append(Chain(["--single-item", *segment.stages], own, [chains[place] for place in segment.after]))
+    return chains
 
 
 def announce(planned: plan.Plan, chains: Sequence[Chain], jobs: int, screen: Screen) -> None:
@@ -105,7 +108,7 @@ def announce(planned: plan.Plan, chains: Sequence[Chain], jobs: int, screen: Scr
         return
     stages = f"{len(planned.to_run)} stage{'s' * (len(planned.to_run) > 1)} to run{done}"
     at_a_time = f", {jobs} at a time" if jobs > 1 else ""
-    expected_s = side_by_side_s([sum(chain.left.values()) for chain in chains], jobs)
+    expected_s = side_by_side_s(chains, jobs)
     screen.line(f"{stages}{at_a_time}: {roughly(expected_s)} on this machine, if it has nothing else to do")
     official = [key for key, block in params().get("datasets", {}).items() if block.get("source") == "official"]
     if read := [key for key in official if f"ingest@{key}" in planned.to_run]:

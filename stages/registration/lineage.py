@@ -86,7 +86,7 @@ def read_lock(path: Path = LOCK) -> Stages:
     """The stages in a dvc.lock; none, if there is no such file."""
     if not path.is_file():
         return {}
-    return (YAML(typ="safe", pure=True).load(path) or {}).get("stages") or {}
+    return (YAML(typ="safe").load(path) or {}).get("stages") or {}
 
 
 def upstream(lock: Stages, stage: str) -> Stages:

@@ -47,7 +47,7 @@ def changes(block: Mapping[str, Any]) -> str:
 
 def hashes(system: str, dataset: str, lock: Path = LOCK) -> pd.DataFrame:
     """The hashes of the outputs that a report shows, as dvc.lock has them; empty where DVC has not run these stages."""
-    stages = (YAML(typ="safe", pure=True).load(lock) or {}).get("stages") or {} if lock.is_file() else {}
+    stages = (YAML(typ="safe").load(lock) or {}).get("stages") or {} if lock.is_file() else {}
     names = [f"ingest@{dataset}", f"validate@{dataset}", *(f"{stage}@{system}" for stage in STAGES)]
     rows = [
         {"stage": name, "output": out["path"], "hash": f"{out.get('hash', 'md5')} {out[out.get('hash', 'md5')]}"}

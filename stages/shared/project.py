@@ -25,7 +25,7 @@ def params(*keys: str) -> Any:
     """
     if not PARAMS.is_file():
         raise ValueError(f"params.yaml not found in {Path.cwd()}; run the stage from the project's root folder")
-    value = YAML(typ="safe", pure=True).load(PARAMS)
+    value = YAML(typ="safe").load(PARAMS)
     for depth, key in enumerate(keys):
         if not isinstance(value, dict) or key not in value:
             present = ", ".join(value) if isinstance(value, dict) else "none"

@@ -14,9 +14,10 @@ import psutil
 import pytest
 from terminal import typed
 
+from stages.command import plan
 from stages.command.output import Outcome, Reader, read
-from stages.command.plan import Part, Plan
-from stages.command.reproduction import lines_of, side_by_side_s
+from stages.command.plan import Plan, Segment
+from stages.command.reproduction import lines_of, side_by_side_s, urgencies
 from stages.command.run import chains_of
 from stages.command.screen import duration, roughly
 
@@ -227,7 +228,7 @@ def test_stages_that_do_not_depend_on_each_other_run_at_a_time(two: Path):
     assert sorted(ended) == ["after", "meeta", "meetb"]
     log = (two / ".state/run.log").read_text()
     assert {"meeta: a: met b", "meetb: b: met a"} <= set(log.splitlines())
-    assert {"# dvc repro after", "# dvc repro meetb"} <= set(log.splitlines())
+    assert {"# dvc repro --single-item meeta after", "# dvc repro --single-item meetb"} <= set(log.splitlines())
     assert subprocess.run(["dvc", "status", "--quiet"], cwd=two, env=environment()).returncode == 0, "dvc.lock has both"
     assert people_run(two, "--jobs", "auto").stdout.startswith("nothing to do; 3 are done already")
 
@@ -270,17 +271,46 @@ def test_jobs_are_refused_where_they_cannot_be(project: Path):
     assert "--jobs goes with names of stages, not with --force" in refused.stderr
 
 
-def test_the_longest_parts_run_first():
-    seconds = {"train@a": 50.0, "report@a": 5.0, "train@b": 30.0, "train@c": 20.0}
-    parts = [Part(["train@c"], ["train@c"]), Part(["train@b"], ["train@b"]), Part(["train@a", "report@a"], ["report@a"])]
-    planned = Plan(list(seconds), 0, parts)
-    assert [chain.arguments for chain in chains_of(planned, [], seconds, 1)] == [[]]
+def test_what_most_waits_for_runs_first_and_the_time_is_that_of_a_share_or_of_the_longest_path():
+    seconds = {"ingest@a": 10.0, "flow@a": 5.0, "train@a": 50.0, "compare@a": 20.0, "report@a": 5.0, "ingest@b": 30.0}
+    segments = [
+        Segment(["ingest@a", "flow@a"], []), Segment(["train@a"], [0]), Segment(["compare@a"], [0]), Segment(["report@a"], [1, 2]),
+        Segment(["ingest@b"], []),
+    ]  # fmt: skip
+    planned = Plan(list(seconds), 0, segments)
+    assert [chain.arguments for chain in chains_of(planned, ["report@a"], seconds, 1)] == [["report@a"]]
     chains = chains_of(planned, [], seconds, 2)
-    assert [chain.arguments for chain in chains] == [["report@a"], ["train@b"], ["train@c"]]
-    assert [sum(chain.left.values()) for chain in chains] == [55.0, 30.0, 20.0]
-    assert side_by_side_s([55.0, 30.0, 20.0], 1) == 105.0
-    assert side_by_side_s([55.0, 30.0, 20.0], 2) == 55.0
-    assert side_by_side_s([30.0, 30.0, 30.0], 2) == 45.0
+    assert chains[0].arguments == ["--single-item", "ingest@a", "flow@a"]
+    assert chains[3].after == [chains[1], chains[2]]
+    assert list(urgencies(chains).values()) == [70.0, 55.0, 25.0, 5.0, 30.0]
+    assert side_by_side_s(chains, 1) == 120.0
+    assert side_by_side_s(chains, 2) == 70.0
+
+
+def test_the_plan_is_cut_where_stages_branch_and_join(project: Path, monkeypatch: pytest.MonkeyPatch):
+    stages = {"ingest": "", "flow": "ingest", "train": "flow", "compare": "flow", "judge": "train", "report": "judge compare"}
+    (project / "dvc.yaml").write_text(
+        "stages:\n"
+        + "".join(
+            f"  {name}: {{cmd: touch {name}-out, deps: [{', '.join(f'{one}-out' for one in needs.split()) or 'meet.py'}], "
+            f"outs: [{name}-out]}}\n"
+            for name, needs in stages.items()
+        )
+    )
+    (project / "meet.py").touch()
+    monkeypatch.chdir(project)
+    planned = plan.make([])
+    names = {
+        tuple(segment.stages): {tuple(planned.segments[place].stages) for place in segment.after}
+        for segment in planned.segments
+    }
+    assert names == {
+        ("ingest", "flow"): set(),
+        ("train", "judge"): {("ingest", "flow")},
+        ("compare",): {("ingest", "flow")},
+        ("report",): {("train", "judge"), ("compare",)},
+    }
+    assert sorted(planned.to_run) == sorted(stages)
 
 
 def test_states_of_bars_are_told_from_lines():
