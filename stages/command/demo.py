@@ -3,7 +3,7 @@
     people demo
 
 The copy is .state/demo. It has params.yaml as git has it, with the profile `small`, and its own DVC cache, MLflow and Optuna.
-Systems run side by side, one a core. A second call does only what the code of the project has changed since.
+It runs a stage on each core. A second call does only what the code of the project has changed since.
 """
 
 import os
