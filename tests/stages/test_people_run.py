@@ -274,8 +274,8 @@ def test_jobs_are_refused_where_they_cannot_be(project: Path):
 def test_what_most_waits_for_runs_first_and_the_time_is_that_of_a_share_or_of_the_longest_path():
     seconds = {"ingest@a": 10.0, "flow@a": 5.0, "train@a": 50.0, "compare@a": 20.0, "report@a": 5.0, "ingest@b": 30.0}
     segments = [
-        Segment(["ingest@a", "flow@a"], []), Segment(["train@a"], [0]), Segment(["compare@a"], [0]), Segment(["report@a"], [1, 2]),
-        Segment(["ingest@b"], []),
+        Segment(["ingest@a", "flow@a"], []), Segment(["train@a"], [0]), Segment(["compare@a"], [0]),
+        Segment(["report@a"], [1, 2]), Segment(["ingest@b"], []),
     ]  # fmt: skip
     planned = Plan(list(seconds), 0, segments)
     assert [chain.arguments for chain in chains_of(planned, ["report@a"], seconds, 1)] == [["report@a"]]
