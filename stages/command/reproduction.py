@@ -220,7 +220,7 @@ def results(lines: Sequence[str], key: str) -> list[str]:
     kept: list[str] = []
     is_own = False
     for line in lines:
-        is_own = line.lower().startswith((f"{key}: ", "data/", "warning: ")) or (is_own and line.startswith("  "))
+        is_own = line.startswith((f"{key}: ", "data/", "Warning: ", "warning: ")) or (is_own and line.startswith("  "))
         if is_own:
             kept.append(line.removeprefix(f"{key}: "))
     return kept

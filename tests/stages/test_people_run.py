@@ -341,7 +341,8 @@ def test_an_evaluation_is_shown_with_its_main_figure(tmp_path: Path, monkeypatch
     monkeypatch.chdir(tmp_path)
     (tmp_path / "data/metrics/dmt").mkdir(parents=True)
     (tmp_path / "data/metrics/dmt/headline.json").write_text(json.dumps(HEADLINE))
-    outcome = Outcome("evaluate@dmt", ["dmt: the trained checkpoint", "", "a table", " 1 2"], 12.3, False, False)
+    of_dvc = "WARNING: 'data/plots/dmt/ranking' is empty."
+    outcome = Outcome("evaluate@dmt", ["dmt: the trained checkpoint", "", "a table", " 1 2", of_dvc], 12.3, False, False)
     first, second = lines_of(outcome, "[1/1]")
     assert first.split() == ["[1/1]", "evaluate@dmt", "12", "s", "the", "trained", "checkpoint"]
     expected = "Rank-1: 85.4 % (75.0 \N{EN DASH} 95.0), above the baseline (nearest neighbour: 50.0 %)"
