@@ -25,8 +25,8 @@ from people.config import Block, build
 from people.storage import facts_digest, write_atomic
 from people.storage.serialization import serialize
 from people.training import loop
+from people.training.fabric import launch
 from people.training.resume import source_digest
-from people.training.train_config import launch
 from stages.compare import FULL, variants
 from stages.shared.problem import Trainings
 from stages.shared.progress import Bar

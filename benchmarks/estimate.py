@@ -16,7 +16,9 @@ LINE = re.compile(r"# (?P<stage>\w+@\w+): (?P<seconds>[0-9.]+) s")
 
 
 def main() -> None:
-    settings, speed = params(), estimate.measure()
+    settings = params()
+    with estimate.measuring() as measured:
+        speed = measured()
     took = {found["stage"]: float(found["seconds"]) for found in LINE.finditer(state("run.log").read_text())}
     missing = [stage for stage in estimate.REFERENCE if stage not in took]
     if missing:

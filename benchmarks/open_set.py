@@ -40,7 +40,7 @@ from people.synth.body.shape import estimate_height_m
 from people.synth.film import Film, Passage, crossing_frames, enter_at, render_film
 from people.synth.motion import kinectgait
 from people.training import loop
-from people.training.train_config import launch
+from people.training.fabric import launch
 from people.video import sources, tracking
 from stages.identification import answers, following
 from stages.identification.answers import Answer, Champion

@@ -21,8 +21,9 @@ from ruamel.yaml import YAML
 from benchmarks.gpu import settings, workloads
 from people import systems
 from people.training import loop
+from people.training.fabric import launch
 from people.training.task_weights import METHODS
-from people.training.train_config import Config, launch, resolve_precision
+from people.training.train_config import Config, resolve_precision
 from stages.shared.project import PARAMS
 
 AMOUNT = workloads.Amount(validation_subjects=3, maps=60, frames=45, photos=8)

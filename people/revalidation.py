@@ -11,9 +11,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy
 import torch
 from jaxtyping import Float, Int
-from scipy import stats
 from torch import Tensor
 
 from people import checkpoints, systems
@@ -118,7 +118,7 @@ def difference(first: Validated, second: Validated, *, confidence: float, seed: 
     if len(defined) < max(2, len(chosen) / 2):
         return unknown
     kept, left_out = len(chosen[0]), len(people) - len(chosen[0])
-    margin = float(stats.t.ppf((1 + confidence) / 2, len(people) - 1)) * standard_error(defined, kept, left_out)
+    margin = float(scipy.stats.t.ppf((1 + confidence) / 2, len(people) - 1)) * standard_error(defined, kept, left_out)
     return Difference(value, value - margin, value + margin, len(people))
 
 

@@ -19,7 +19,7 @@ import pandas as pd
 
 from people.storage import facts_digest
 from people.training import loop
-from people.training.train_config import launch
+from people.training.fabric import launch
 from people.training.validation_errors import COMBINED
 from stages.shared import tracking
 from stages.shared.problem import Trainings

@@ -15,7 +15,8 @@ import pandas as pd
 
 from people.storage import file_digest
 from people.training import loop
-from people.training.train_config import launch, resolve_precision
+from people.training.fabric import launch
+from people.training.train_config import resolve_precision
 from stages.shared import tracking
 from stages.shared.problem import Trainings, write_model
 from stages.shared.progress import Bar

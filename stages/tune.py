@@ -29,8 +29,8 @@ from people.config import Block, build
 from people.storage import facts_digest, file_digest
 from people.storage.serialization import serialize
 from people.training import loop
+from people.training.fabric import launch
 from people.training.loop import Diverged, Epoch
-from people.training.train_config import launch
 from stages.search import choice, dashboard, finals, proposals, settings
 from stages.search.patch import patch
 from stages.search.settings import SCORE, Search

@@ -29,7 +29,8 @@ from people.records import Scene
 from people.synth.motion import parametric
 from people.synth.render import render
 from people.synth.scenes import render_scene
-from people.training import loop, train_config
+from people.training import loop
+from people.training.fabric import launch
 from people.training.system import PROTOCOLS, Identifying, Samples
 from people.training.task_weights import METHODS
 from stages.ingest import RENDERING_KEYS
@@ -339,7 +340,7 @@ def test_a_training_is_the_same_where_its_data_lie_on_the_device(
 
     def curve(data_on_device: bool) -> pd.DataFrame:
         phases = trainings.phases(epochs=1, accelerator="cpu", data_on_device=data_on_device)
-        *_, last = loop.fit_phases(phases, seed=1, fabric=train_config.launch(phases[0].config))
+        *_, last = loop.fit_phases(phases, seed=1, fabric=launch(phases[0].config))
         return last.history
 
     pd.testing.assert_frame_equal(curve(True), curve(False), check_exact=True)
@@ -351,7 +352,7 @@ def test_every_way_of_weighting_trains_the_system(
 ):
     monkeypatch.chdir(small_run)
     phases = Trainings(built.name).phases({"objective": {"weighting": {"name": weighting}}}, accelerator="cpu", devices=1)
-    fabric = train_config.launch(phases[0].config)
+    fabric = launch(phases[0].config)
     for phase in phases:
         run = loop._Run(phase.problem, phase.config, 1, fabric)
         run.module.train()

@@ -15,7 +15,7 @@ from benchmarks.gpu.workloads import Workload
 from people import inference
 from people.inference import Batch
 from people.training import loop
-from people.training.train_config import launch
+from people.training.fabric import launch
 
 # Of the norm of the difference over the norm. Sums are added in another order on another device; how much of that a gradient
 # feels (ReLUs near 0, statistics of few samples) is measured on the CPU, its inputs changed by as much as rounding does.

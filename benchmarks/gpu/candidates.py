@@ -9,7 +9,7 @@ import torch
 from benchmarks.gpu import measure
 from benchmarks.gpu.parts import BF16, Compute, Figures, Setting, fitted
 from people.training import loop
-from people.training.train_config import launch
+from people.training.fabric import launch
 
 
 def loading(setting: Setting, system: str) -> Figures:

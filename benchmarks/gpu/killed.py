@@ -9,7 +9,7 @@ from pathlib import Path
 
 from benchmarks.gpu import workloads
 from people.training import loop
-from people.training.train_config import launch
+from people.training.fabric import launch
 
 EPOCHS, STEPS = 2, 4
 READY = "the second epoch has begun"

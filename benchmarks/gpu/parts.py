@@ -13,7 +13,7 @@ from benchmarks import gaittake
 from benchmarks.gpu import measure, workloads
 from benchmarks.gpu.workloads import Workload
 from people.training import loop
-from people.training.train_config import launch
+from people.training.fabric import launch
 
 FP32, BF16 = "32-true", "bf16-mixed"
 PRECISIONS = (FP32, BF16)

@@ -16,7 +16,8 @@ from benchmarks.gpu.parts import BF16, Figures, Setting
 from benchmarks.gpu.workloads import Workload
 from people.storage.serialization import serialize
 from people.training import loop
-from people.training.train_config import Config, launch
+from people.training.fabric import launch
+from people.training.train_config import Config
 
 
 def resumed(setting: Setting, systems: Sequence[str]) -> dict[str, Figures]:

@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import scipy.io
+import scipy
 
 from people.layouts import limits
 

@@ -4,10 +4,8 @@ from dataclasses import dataclass
 from functools import cache
 
 import numpy as np
+import scipy  # its parts, which take half a second, are imported at their first use
 from jaxtyping import Bool, Complex, Float
-from scipy.interpolate import CubicSpline
-from scipy.ndimage import gaussian_filter1d, median_filter, minimum_filter1d
-from scipy.signal import butter, sosfiltfilt
 
 from people.records import JOINTS, Motion
 
@@ -68,7 +66,7 @@ def resample(values: Float[np.ndarray, "frame *item"], from_hz: float, to_hz: fl
         values = low_pass(values, from_hz, 0.4 * to_hz)
     seconds = np.arange(len(values)) / from_hz
     count = int(np.floor(seconds[-1] * to_hz + 1e-9)) + 1
-    return CubicSpline(seconds, values)(np.arange(count) / to_hz)
+    return scipy.interpolate.CubicSpline(seconds, values)(np.arange(count) / to_hz)
 
 
 def low_pass(
@@ -77,12 +75,14 @@ def low_pass(
     """A second-order Butterworth filter run forwards and backwards (no phase shift), as is usual for gait below 6 Hz."""
     if cutoff_hz >= 0.5 * frame_rate_hz:
         return values.copy()
-    return sosfiltfilt(_butterworth(cutoff_hz, frame_rate_hz), values, axis=0, padlen=min(len(values) - 1, int(frame_rate_hz)))
+    return scipy.signal.sosfiltfilt(
+        _butterworth(cutoff_hz, frame_rate_hz), values, axis=0, padlen=min(len(values) - 1, int(frame_rate_hz))
+    )
 
 
 @cache
 def _butterworth(cutoff_hz: float, frame_rate_hz: float) -> np.ndarray:
-    return np.asarray(butter(2, cutoff_hz, fs=frame_rate_hz, output="sos"))
+    return np.asarray(scipy.signal.butter(2, cutoff_hz, fs=frame_rate_hz, output="sos"))
 
 
 def repair(
@@ -96,7 +96,7 @@ def repair(
     """
     relative = joints_m - joints_m[:, [J["pelvis"]]]
     window = 2 * int(JUMP_WINDOW_S * frame_rate_hz / 2) + 1
-    bad = np.linalg.norm(relative - median_filter(relative, size=(window, 1, 1), mode="nearest"), axis=2) > JUMP_M
+    bad = np.linalg.norm(relative - scipy.ndimage.median_filter(relative, size=(window, 1, 1), mode="nearest"), axis=2) > JUMP_M
     lengths = bone_lengths_m(joints_m)
     typical = np.median(lengths, axis=0)
     broken = np.abs(lengths - typical) > BONE_TOLERANCE * typical + BONE_SLACK_M
@@ -150,7 +150,7 @@ def gait(joints_m: Float[np.ndarray, "frame joint 3"], frame_rate_hz: float) -> 
 
 
 def _smooth(values: np.ndarray, frame_rate_hz: float, seconds: float = STEP_S) -> np.ndarray:
-    return gaussian_filter1d(values, seconds * frame_rate_hz, axis=0, mode="nearest")
+    return scipy.ndimage.gaussian_filter1d(values, seconds * frame_rate_hz, axis=0, mode="nearest")
 
 
 def body_centred(
@@ -166,8 +166,8 @@ def body_centred(
 def ground_m(joints_m: Float[np.ndarray, "frame joint 3"], frame_rate_hz: float) -> Float[np.ndarray, " frame"]:
     """The height of the ground: the lowest height of the lower foot in two steps, smoothed."""
     lower = joints_m[:, [J["left_foot"], J["right_foot"]], 2].min(axis=1)
-    lower = median_filter(lower, size=max(3, int(0.1 * frame_rate_hz)), mode="nearest")
-    ground = minimum_filter1d(lower, int(2 * STEP_S * frame_rate_hz), mode="nearest")
+    lower = scipy.ndimage.median_filter(lower, size=max(3, int(0.1 * frame_rate_hz)), mode="nearest")
+    ground = scipy.ndimage.minimum_filter1d(lower, int(2 * STEP_S * frame_rate_hz), mode="nearest")
     return _smooth(ground, frame_rate_hz) - FOOT_ABOVE_GROUND_M
 
 

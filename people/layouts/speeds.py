@@ -3,8 +3,8 @@
 from dataclasses import replace
 
 import numpy as np
+import scipy
 from jaxtyping import Float
-from scipy.interpolate import CubicSpline
 
 from people.layouts.motion import J, low_pass
 from people.records import JOINTS, Motion
@@ -59,7 +59,7 @@ def _at(values: Float[np.ndarray, "frame *item"], numbers: Float[np.ndarray, " f
     """The values at fractional frame numbers."""
     if len(values) < 2:
         return np.repeat(values, len(numbers), axis=0)
-    return CubicSpline(np.arange(len(values)), values)(numbers)
+    return scipy.interpolate.CubicSpline(np.arange(len(values)), values)(numbers)
 
 
 def _lengthen_steps(

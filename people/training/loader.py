@@ -5,11 +5,11 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor
 from torch.utils.data import DataLoader
 
 from people.inference import Batch, to_device
+from people.training.fabric import Fabric
 from people.training.samplers import Batches, augmentation
 from people.training.system import Samples
 from people.training.train_config import Loading

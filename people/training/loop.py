@@ -16,7 +16,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import pandas as pd
 import torch
-from lightning_fabric import Fabric
 
 from people import inference
 from people.inference import Batch
@@ -24,6 +23,7 @@ from people.nn import pretrained
 from people.storage import facts_digest
 from people.storage.serialization import canonical, serialize
 from people.training import resume
+from people.training.fabric import Fabric
 from people.training.loader import InOrder, Loader, over_ranks
 from people.training.monitor import Validation
 from people.training.step import Diverged, Step, StepResult, TermMeans

@@ -5,11 +5,11 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 import torch
-from lightning_fabric import Fabric
 from torch import Tensor, nn
 
 from people import inference
 from people.inference import Batch
+from people.training.fabric import Fabric
 from people.training.loader import over_ranks
 from people.training.monitor import Diverged
 

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.strategies.ddp import DDPStrategy
 from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import MultiStepLR, ReduceLROnPlateau
@@ -289,18 +287,3 @@ def free_bytes(device: torch.device) -> int:
 def available_cores() -> int:
     """How many cores this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def launch(config: Config, *, in_phases: bool = False) -> Fabric:
-    """Fabric on the devices of the configuration; over several, each process gets here (gloo on CPUs, NCCL on GPUs).
-
-    `in_phases`: the network has heads of tasks that are not trained in every phase, whose gradients are not waited for.
-    """
-    strategy: Any = "auto"
-    if config.devices not in (1, "auto"):
-        backend = "nccl" if uses_cuda(config) else "gloo"
-        strategy = DDPStrategy(process_group_backend=backend, find_unused_parameters=in_phases)
-    precision: Any = resolve_precision(config)
-    fabric = Fabric(accelerator=config.accelerator, devices=config.devices, strategy=strategy, precision=precision)
-    fabric.launch()
-    return fabric

@@ -8,18 +8,13 @@ use the trained keypoint R-CNN model to infer the human pose information on the 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from jaxtyping import Float, Int32, UInt8
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models.detection import KeypointRCNN
-from torchvision.models.detection.anchor_utils import AnchorGenerator
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
-from torchvision.models.detection.keypoint_rcnn import KeypointRCNNHeads, KeypointRCNNPredictor
-from torchvision.ops import MultiScaleRoIAlign
 
 from people.records import COCO_KEYPOINTS, MIRRORED_KEYPOINTS
 from people.storage.serialization import serialize
@@ -32,6 +27,11 @@ PEAK_CELLS = 5  # side of the neighbourhood of the peak in a heat map of 56 x 56
 BATCH_SIZE = 256  # silhouettes at once in inference; more is not faster
 STUDENT_FILE = "student.pt"  # in the store of poses
 TEACHERS = ("truth", "keypointrcnn", "mediapipe")
+
+if TYPE_CHECKING:
+    from torchvision.models.detection import KeypointRCNN
+else:
+    KeypointRCNN = nn.Module  # torchvision takes a second to import, and few of those who come by here build the network
 
 
 @dataclass(frozen=True)
@@ -89,10 +89,15 @@ def _convolution(inputs: int, outputs: int, stride: int) -> nn.Sequential:
 
 def build_student(config: Config, size_hw: Sequence[int]) -> KeypointRCNN:
     """torchvision's Keypoint R-CNN, as small as silhouettes allow: one anchor, of the image's shape, and few proposals."""
+    from torchvision.models.detection import keypoint_rcnn
+    from torchvision.models.detection.anchor_utils import AnchorGenerator
+    from torchvision.models.detection.faster_rcnn import FastRCNNPredictor, TwoMLPHead
+    from torchvision.ops import MultiScaleRoIAlign
+
     height, width = (config.enlarge * side for side in size_hw)
     channels, hidden = config.widths[1], config.head[-1]
     pooled = {"featmap_names": ["0"], "sampling_ratio": 2}
-    return KeypointRCNN(
+    return keypoint_rcnn.KeypointRCNN(
         Trunk(config.widths),
         min_size=min(height, width),
         max_size=max(height, width),
@@ -112,8 +117,8 @@ def build_student(config: Config, size_hw: Sequence[int]) -> KeypointRCNN:
         box_positive_fraction=0.5,
         box_detections_per_img=1,
         keypoint_roi_pool=MultiScaleRoIAlign(output_size=KEYPOINT_CELLS, **pooled),
-        keypoint_head=KeypointRCNNHeads(channels, config.head),
-        keypoint_predictor=KeypointRCNNPredictor(hidden, len(COCO_KEYPOINTS)),
+        keypoint_head=keypoint_rcnn.KeypointRCNNHeads(channels, config.head),
+        keypoint_predictor=keypoint_rcnn.KeypointRCNNPredictor(hidden, len(COCO_KEYPOINTS)),
     )
 
 

@@ -6,9 +6,8 @@ Rendered and official frames go through the same function, because the official 
 
 import cv2
 import numpy as np
+import scipy
 from jaxtyping import Bool, Float, Int16, UInt8
-from scipy.ndimage import median_filter
-from scipy.signal import savgol_filter
 
 from people.video.flow import decode
 
@@ -94,7 +93,8 @@ def outliers(boxes_xyxy_px: Float[np.ndarray, "frame 4"], width: int) -> Bool[np
     middle = boxes_xyxy_px[valid][:, [0, 2]].mean(axis=1)
     is_outlier = np.zeros(len(boxes_xyxy_px), bool)
     if len(valid) > 2:
-        is_outlier[valid] = np.abs(middle - median_filter(middle, size=SMOOTHING_FRAMES, mode="nearest")) > width / 8
+        smooth = scipy.ndimage.median_filter(middle, size=SMOOTHING_FRAMES, mode="nearest")
+        is_outlier[valid] = np.abs(middle - smooth) > width / 8
     return is_outlier
 
 
@@ -110,5 +110,5 @@ def smooth_boxes(boxes_xyxy_px: Float[np.ndarray, "frame 4"]) -> Float[np.ndarra
     window = min(SMOOTHING_FRAMES, (len(boxes_xyxy_px) - 1) // 2 * 2 + 1)
     if window < 5:
         return boxes_xyxy_px
-    filtered = median_filter(boxes_xyxy_px, size=(5, 1), mode="nearest")
-    return np.asarray(savgol_filter(filtered, window, polyorder=2, axis=0, mode="interp"))
+    filtered = scipy.ndimage.median_filter(boxes_xyxy_px, size=(5, 1), mode="nearest")
+    return np.asarray(scipy.signal.savgol_filter(filtered, window, polyorder=2, axis=0, mode="interp"))

@@ -10,7 +10,8 @@ import json
 import math
 import subprocess
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from stages.command.plan import environment
@@ -97,13 +98,23 @@ def fixed_s(kind: str) -> float:
     return NETWORK_FIXED_S if kind in NETWORK else FIXED_S
 
 
-def measure(**variables: str) -> dict[str, float]:
-    """The speed of this machine, measured in a process of its own with these variables in its environment."""
+@contextmanager
+def measuring() -> Iterator[Callable[[], dict[str, float]]]:
+    """Measure the speed of this machine in a process of its own; the function that this gives waits for it, and returns it."""
     command = [sys.executable, "-m", "stages.command.calibration"]
-    done = subprocess.run(command, env=environment(**variables), stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    if done.returncode:
-        raise ValueError(f"the speed of this machine could not be measured:\n{done.stderr.strip()}")
-    return json.loads(done.stdout.splitlines()[-1])
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True) as process:
+
+        def measured() -> dict[str, float]:
+            printed, errors = process.communicate()
+            if process.returncode:
+                raise ValueError(f"the speed of this machine could not be measured:\n{errors.strip()}")
+            return json.loads(printed.splitlines()[-1])
+
+        try:
+            yield measured
+        finally:
+            process.kill()
 
 
 def size(stage: str, params: Block) -> float:

@@ -75,12 +75,18 @@ def _planned(repo: Any, options: Any) -> Plan:
 
 
 def _segments(graph: Any, to_run: Mapping[Any, str]) -> list[Segment]:
-    """The stages, which come in DVC's order, cut where they branch and join."""
+    """The stages, which come in DVC's order, cut where they branch and join.
+
+    What a stage needs of those long before it cuts nothing: it waits for the last of them in any case.
+    """
+    from networkx import transitive_reduction
+
+    needs = transitive_reduction(graph.subgraph(to_run))
     segments: list[Segment] = []
     place: dict[Any, int] = {}
     for stage, name in to_run.items():
-        before = [other for other in graph.successors(stage) if other in to_run]
-        if len(before) == 1 and sum(other in to_run for other in graph.predecessors(before[0])) == 1:
+        before = list(needs.successors(stage))
+        if len(before) == 1 and needs.in_degree(before[0]) == 1:
             place[stage] = place[before[0]]
             segments[place[stage]].stages.append(name)
         else:

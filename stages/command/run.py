@@ -13,7 +13,7 @@ Ctrl-C ends a run; the same command goes on where it was. Side by side each stag
 import os
 import signal
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from stages.command import estimate, headlines, plan
 from stages.command.plan import NotPlanned
@@ -25,7 +25,7 @@ from stages.shared.project import argument_parser, params, state
 LOG = "run.log"
 AUTO = "auto"
 MEMORY_OF_A_JOB = 3 * 2**30  # bytes: more than any stage takes at the default sizes
-WORTH_MEASURING_S = 60.0  # a run that is shorter is not worth the seconds that measuring the machine takes
+WORTH_MEASURING_S = 60.0  # a run that is shorter does not wait for the measurement of the machine's speed
 
 
 def main() -> None:
@@ -52,11 +52,15 @@ def main() -> None:
 
 def run(arguments: Sequence[str], jobs: str = "1") -> int:
     """Run `dvc repro` with these arguments, or several of it at a time, and show it: DVC's exit code."""
-    planned, screen = plan.make(arguments), Screen()
-    count = max(1, min(most_jobs() if jobs == AUTO else int(jobs), len(planned.segments)))
-    is_shared = count > 1 and "OMP_NUM_THREADS" not in os.environ
-    shares = {"OMP_NUM_THREADS": str(max(1, available_cores() // count))} if is_shared else {}
-    chains = chains_of(planned, arguments, estimates_of(planned, count, shares), count)
+    screen, threads = Screen(), None
+    with estimate.measuring() as measured:  # while DVC looks for what there is to do
+        planned = plan.make(arguments)
+        count = max(1, min(most_jobs() if jobs == AUTO else int(jobs), len(planned.segments)))
+        if count > 1 and "OMP_NUM_THREADS" not in os.environ:
+            threads = max(1, available_cores() // count)
+        estimates = estimates_of(planned, count, threads, measured)
+    shares = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+    chains = chains_of(planned, arguments, estimates, count)
     announce(planned, chains, count, screen)
     with state(LOG).open("w") as log:
         log.write("".join(f"# dvc repro {' '.join(chain.arguments)}\n" for chain in chains))
@@ -79,13 +83,16 @@ def most_jobs() -> int:
     return min(available_cores(), int(psutil.virtual_memory().available / MEMORY_OF_A_JOB))
 
 
-def estimates_of(planned: plan.Plan, jobs: int, variables: Mapping[str, str]) -> dict[str, float]:
+def estimates_of(
+    planned: plan.Plan, jobs: int, threads: int | None, measured: Callable[[], dict[str, float]]
+) -> dict[str, float]:
     """The seconds of each stage on this machine, of which each of so many at a time has its share."""
     settings = params()
     estimates = estimate.seconds(planned.to_run, settings)
     if sum(estimates.values()) > WORTH_MEASURING_S:
-        speed = estimate.measure(**variables)
-        estimates = estimate.seconds(planned.to_run, settings, speed | {"cores": max(1.0, speed["cores"] / jobs)})
+        speed = measured()
+        share = {"cores": max(1.0, speed["cores"] / jobs), "threads": threads or speed["threads"]}
+        estimates = estimate.seconds(planned.to_run, settings, speed | share)
     return estimates
 
 

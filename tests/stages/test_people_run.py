@@ -288,7 +288,10 @@ def test_what_most_waits_for_runs_first_and_the_time_is_that_of_a_share_or_of_th
 
 
 def test_the_plan_is_cut_where_stages_branch_and_join(project: Path, monkeypatch: pytest.MonkeyPatch):
-    stages = {"ingest": "", "flow": "ingest", "train": "flow", "compare": "flow", "judge": "train", "report": "judge compare"}
+    stages = {
+        "ingest": "", "flow": "ingest", "train": "flow ingest", "compare": "flow", "judge": "train flow",
+        "report": "ingest judge compare train",
+    }  # fmt: skip
     (project / "dvc.yaml").write_text(
         "stages:\n"
         + "".join(

@@ -13,8 +13,8 @@ from ruamel.yaml import YAML
 from people.storage.store import Store
 from people.systems.gaitnet import data, objective
 from people.training import loop
+from people.training.fabric import launch
 from people.training.samplers import PairBatches
-from people.training.train_config import launch
 from stages.shared.problem import Trainings
 
 DATA = data.Config(**DATA_BLOCK)

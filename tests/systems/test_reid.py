@@ -18,7 +18,8 @@ from people.config import build
 from people.records import ATTRIBUTES
 from people.storage.store import Store
 from people.systems.reid import data, model, objective, paper, serving
-from people.training import loop, train_config
+from people.training import loop
+from people.training.fabric import launch
 
 PEOPLE = ("identity", "attributes")
 ALL = (*PEOPLE, "junk")
@@ -379,7 +380,7 @@ def problem(reads: dict[str, Path], **blocks: dict[str, Any]) -> loop.Problem:
 
 def trained(untrained: loop.Problem, **changes: Any) -> loop.Epoch:
     config = build(loop.Config, {**photo_stores.TRAINING_BLOCK, **changes})
-    *_, last = loop.fit(untrained, config, seed=1, fabric=train_config.launch(config))
+    *_, last = loop.fit(untrained, config, seed=1, fabric=launch(config))
     return last
 
 

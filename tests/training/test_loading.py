@@ -9,6 +9,7 @@ import torch
 import toy_system
 
 from people.training import loop, train_config
+from people.training.fabric import launch
 from people.training.loader import one_ahead
 from people.training.train_config import Loading, resolve_loading
 
@@ -75,7 +76,7 @@ def test_the_cores_are_those_that_this_process_may_use():
     ids=["once", "again and again"],
 )
 def test_data_on_the_device_change_nothing(batches: dict[str, Any]):
-    fabric = train_config.launch(toy_system.config())
+    fabric = launch(toy_system.config())
 
     def curve(**changes: Any) -> pd.DataFrame:
         config = toy_system.config(batches=batches, epochs=2, **changes)

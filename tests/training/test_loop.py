@@ -17,6 +17,7 @@ from torch import nn
 from people.storage import write_atomic
 from people.storage.serialization import serialize
 from people.training import loop, resume, train_config
+from people.training.fabric import launch
 from people.training.loader import InOrder
 from people.training.step import Step
 from people.training.system import Phase, Problem, Samples
@@ -25,7 +26,7 @@ from people.training.task_weights import METHODS
 
 @pytest.fixture(scope="module")
 def fabric() -> Fabric:
-    return train_config.launch(toy_system.config())
+    return launch(toy_system.config())
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def fit(fabric: Fabric) -> Callable[..., list[loop.Epoch]]:
 def train(dropout: float, devices: int, kill_at: tuple[int, int], weighting: str = "fixed") -> None:
     """In a process of its own: train with the state in ./state, keep the best checkpoint of every rank and the curve."""
     config = toy_system.config(devices=devices, batches={"samples": 30})
-    fabric, done_epochs, epoch = train_config.launch(config), 0, None
+    fabric, done_epochs, epoch = launch(config), 0, None
 
     def on_step(done: int, steps: int) -> None:
         if (done_epochs + 1, done) == kill_at:
@@ -231,7 +232,7 @@ def test_the_shares_of_all_ranks_together_are_every_index_once_and_equally_long(
 
 
 def test_losses_are_computed_in_float32_also_where_the_network_is_not(fit):
-    fabric = train_config.launch(toy_system.config(precision="bf16-mixed"))
+    fabric = launch(toy_system.config(precision="bf16-mixed"))
     config = toy_system.config(precision="bf16-mixed", epochs=2)
     (_, last) = loop.fit(toy_system.problem(), config, seed=1, fabric=fabric)  # the tiny objective asserts it
     assert last.metrics["train/identity"] != fit(epochs=2)[-1].metrics["train/identity"]
@@ -311,7 +312,7 @@ def test_the_learning_rate_falls_after_its_milestones_whatever_the_error_also_wh
     changes = {"schedule": {"name": "milestones", "factor": 0.5, "epochs": [1, 3]}, "optimizer": {"name": "adam"}}
     whole = fit(**changes)
     assert [epoch.metrics["learning_rate"] for epoch in whole] == pytest.approx([0.05, 0.025, 0.025, 0.0125])
-    config, fabric = toy_system.config(**changes), train_config.launch(toy_system.config())
+    config, fabric = toy_system.config(**changes), launch(toy_system.config())
     for epoch in loop.fit(toy_system.problem(), config, seed=1, fabric=fabric, checkpoint_folder=tmp_path):
         if epoch.number == 2:
             break
@@ -472,7 +473,7 @@ def train_in_phases(devices: int) -> None:
     """In a process of its own: two phases, in the first of which the head of age has no gradient; keep the best checkpoint."""
     first, second = two_phases(batches={"samples": 30})
     phases = [loop.Training(replace(first.problem, learns=()), toy_system.config(devices=devices, epochs=2)), second]
-    fabric = train_config.launch(phases[0].config, in_phases=True)
+    fabric = launch(phases[0].config, in_phases=True)
     *_, epoch = loop.fit_phases(phases, seed=1, fabric=fabric)
     write_atomic(Path(f"best-{fabric.global_rank}.pt"), serialize(epoch.best))
 

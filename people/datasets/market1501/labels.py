@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy.io
+import scipy
 
 from people.layouts import files, matlab
 from people.records import ATTRIBUTES

@@ -9,7 +9,6 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
-from torchvision.models import ResNet18_Weights
 
 from people.nn.blocks import LEAK, SeparateLinear, leaky_relu
 from people.nn.pretrained import Pretrained
@@ -152,6 +151,8 @@ class Network(nn.Module):
         """ImageNet's weights of the ResNet, or those of the file that the configuration names."""
         if not (source := self.config.weights):
             return {}
+        from torchvision.models import ResNet18_Weights  # torchvision takes a second to import
+
         hint = (
             f"reid.model has widths {list(self.config.widths)} and blocks {list(self.config.blocks)}, ResNet-18 has "
             "[64, 128, 256, 512] and [2, 2, 2, 2]"
