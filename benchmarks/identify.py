@@ -19,7 +19,7 @@ from typing import Any
 
 import av
 
-from people.video import sources
+from people.tracking import sources
 
 CHOICES = ("background", "background+mediapipe", "multipose", "fasterrcnn", "maskrcnn")
 

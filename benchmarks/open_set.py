@@ -39,9 +39,9 @@ from people.storage.serialization import serialize
 from people.synth.body.shape import estimate_height_m
 from people.synth.film import Film, Passage, crossing_frames, enter_at, render_film
 from people.synth.motion import kinectgait
+from people.tracking import sources, tracker
 from people.training import loop
 from people.training.fabric import launch
-from people.video import sources, tracking
 from stages.identification import answers, following
 from stages.identification.answers import Answer, Champion
 from stages.identification.champions import Trained
@@ -304,7 +304,7 @@ def owner(event: following.Person, by_frame: Mapping[Any, pd.DataFrame]) -> int 
     for frame, box in zip(event.track.frames, event.track.boxes_xyxy_px, strict=True):
         if frame in by_frame:
             rows = by_frame[frame]
-            overlap = tracking.iou(np.asarray(box, np.float64)[None], rows[["x0", "y0", "x1", "y1"]].to_numpy(np.float64))[0]
+            overlap = tracker.iou(np.asarray(box, np.float64)[None], rows[["x0", "y0", "x1", "y1"]].to_numpy(np.float64))[0]
             if overlap.max() >= MIN_IOU:
                 person = int(rows["person"].iloc[int(overlap.argmax())])
                 votes[person] = votes.get(person, 0) + 1

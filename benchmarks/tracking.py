@@ -3,10 +3,10 @@
     python -m benchmarks.tracking VIDEO VISITS.csv [--finders background-384 maskrcnn]
 
 VISITS.csv has the columns visit, first_frame, last_frame: the frames, counted from 0, that show any part of the visitor, as
-tests/video/intel_video_visits.csv has them of Intel's one-by-one-person-detection.mp4. By frame: precision, of the frames with
-a confirmed track those in a visit, and recall, of the frames in a visit those with a confirmed track. Switches: how often the
-track's number changes within a visit. Joined: tracks that lie in two visits. Frames per second of one core: of processor time,
-decoding and the empty scene included.
+tests/tracking/intel_video_visits.csv has them of Intel's one-by-one-person-detection.mp4. By frame: precision, of the frames
+with a confirmed track those in a visit, and recall, of the frames in a visit those with a confirmed track. Switches: how often
+the track's number changes within a visit. Joined: tracks that lie in two visits. Frames per second of one core: of processor
+time, decoding and the empty scene included.
 """
 
 import argparse
@@ -19,10 +19,10 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from people.video import moving_people
-from people.video.finders import Detector, Finder
-from people.video.sources import Source, open_source
-from people.video.tracking import Config, Track, Tracker
+from people.tracking import moving_people
+from people.tracking.finders import Detector, Finder
+from people.tracking.sources import Source, open_source
+from people.tracking.tracker import Config, Track, Tracker
 
 TRACKING = Config(high_score=0.5, low_score=0.1, min_iou=0.1, confirm_frames=3, lost_s=1.0)
 SCENE_PICTURES = 40

@@ -25,10 +25,10 @@ import numpy as np
 from people.config import build
 from people.layouts.image_files import sorted_images
 from people.storage.store import Store
-from people.video import sources
-from people.video.finders import Finder
-from people.video.track_features import FIELDS
-from people.video.track_features import Config as FeatureConfig
+from people.tracking import sources
+from people.tracking.finders import Finder
+from people.tracking.track_features import FIELDS
+from people.tracking.track_features import Config as FeatureConfig
 from stages.identification import answers, arguments, following, galleries, pages
 from stages.identification.answers import Champion
 from stages.identification.detectors import detector

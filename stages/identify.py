@@ -25,10 +25,10 @@ import pyarrow.parquet as pq
 from tqdm import tqdm
 
 from people.config import build
-from people.video import sources
-from people.video.finders import Finder
-from people.video.track_features import Config as FeatureConfig
-from people.video.tracking import Track
+from people.tracking import sources
+from people.tracking.finders import Finder
+from people.tracking.track_features import Config as FeatureConfig
+from people.tracking.tracker import Track
 from stages.identification import answers, arguments, following, pages
 from stages.identification.annotated import AnnotatedVideo
 from stages.identification.detectors import detector

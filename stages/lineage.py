@@ -21,7 +21,8 @@ from mlflow.artifacts import download_artifacts
 from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
-from stages.registration import lineage, rebuild, reproduction
+from stages.rebuilding import rebuild, reproduction
+from stages.registration import lineage
 from stages.registration.champions import fetched
 from stages.registration.lineage import Record
 from stages.registration.onnx_export import SUMMARY, OnnxModel

@@ -12,9 +12,9 @@ import numpy as np
 from people import checkpoints, one_clip, systems
 from people.open_set import Impostors
 from people.storage import file_digest
+from people.tracking.track_features import Config as FeatureConfig
 from people.training.system import Attribute
 from people.video import crops, flow, foregrounds, poses, silhouettes
-from people.video.track_features import Config as FeatureConfig
 from stages.identification.champions import Trained, champion, from_file
 from stages.shared.project import params
 

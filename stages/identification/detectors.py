@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import UInt8
 
 from people import checkpoints, systems
-from people.video.finders import Detector, Finder, FoundPeople
+from people.tracking.finders import Detector, Finder, FoundPeople
 from stages.identification.champions import champion
 from stages.identification.following import Config
 

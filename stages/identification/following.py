@@ -10,16 +10,17 @@ import numpy as np
 
 from people import systems
 from people.config import build, check
-from people.video import moving_people, tracking
-from people.video.finders import Finder, FoundPeople, MediapipeMasks
-from people.video.sources import Frame, Source, SourceError
-from people.video.track_features import Config as FeatureConfig
-from people.video.track_features import Features, FrameRate
-from people.video.tracking import Track, Tracker
+from people.tracking import moving_people
+from people.tracking.finders import Finder, FoundPeople, MediapipeMasks
+from people.tracking.sources import Frame, Source, SourceError
+from people.tracking.track_features import Config as FeatureConfig
+from people.tracking.track_features import Features, FrameRate
+from people.tracking.tracker import Config as TrackerConfig
+from people.tracking.tracker import Track, Tracker
 
 FINDERS = ("background", "fasterrcnn", "maskrcnn", "multipose")
 MASKS = ("finder", "mediapipe")
-PARTS: dict[str, type] = {"background": moving_people.Config, "tracking": tracking.Config}
+PARTS: dict[str, type] = {"background": moving_people.Config, "tracking": TrackerConfig}
 SCENE_PICTURES = 40  # from which the empty scene is made
 CAMERA_SCENE_S = 2.0  # of a camera, which cannot be looked at in advance
 
@@ -42,7 +43,7 @@ class Config:
     systems: list[str]
     false_accept_rate: float
     background: Any  # moving_people.Config, or its block in params.yaml
-    tracking: Any  # tracking.Config, or its block
+    tracking: Any  # TrackerConfig, or its block
 
     def __post_init__(self) -> None:
         for name, kind in PARTS.items():

@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from people.storage import facts_digest, write_atomic
-from people.video.track_features import Config as FeatureConfig
+from people.tracking.track_features import Config as FeatureConfig
 from stages.identification.answers import Answer, Champion, Kinds, answer
 from stages.shared.project import file_lock, output, remove, state
 

@@ -21,7 +21,8 @@ from walking_videos import RATE, SETTINGS, frames, left_px, video
 
 from people.config import build
 from people.records import ACTIVITIES
-from people.video import crops, silhouettes, sources, track_features
+from people.tracking import sources, track_features
+from people.video import crops, silhouettes
 from stages import identify
 from stages.identification import answers, detectors, following, pages
 from stages.identification.following import Config, Person, Progress

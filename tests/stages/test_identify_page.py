@@ -16,8 +16,8 @@ from walking_videos import FIGURE_RGB, HEIGHT, RATE, SETTINGS, WIDTH, frames, le
 
 from people import open_set
 from people.config import build
+from people.tracking import sources
 from people.training.system import Attribute
-from people.video import sources
 from stages import identify
 from stages.identification import answers, galleries
 from stages.identification.annotated import COLOURS

@@ -21,7 +21,8 @@ from people.storage.store import stores_digest
 from pipelines import commands
 from stages import lineage as command
 from stages import register
-from stages.registration import lineage, reproduction
+from stages.rebuilding import reproduction
+from stages.registration import lineage
 
 MD5 = {name: hashlib.md5(name.encode()).hexdigest() for name in "abcdefg"}
 

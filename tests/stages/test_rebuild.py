@@ -13,7 +13,8 @@ from ruamel.yaml import YAML
 
 from people import checkpoints
 from people.storage.serialization import serialize
-from stages.registration import lineage, rebuild
+from stages.rebuilding import rebuild
+from stages.registration import lineage
 
 pytestmark = pytest.mark.servers  # a project is run, and trained again twice: minutes
 

@@ -1,6 +1,6 @@
 """Who finds the people in the frames of a video; all answer alike.
 
-Background subtraction is `people.video.moving_people`; here are torchvision's detectors with their COCO weights, and
+Background subtraction is `people.tracking.moving_people`; here are torchvision's detectors with their COCO weights, and
 MediaPipe's masks of the people whom another one has found.
 """
 

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from people.tracking.track_features import PHOTOS, Config, Features, FrameRate, photo
 from people.video import crops, flow, foregrounds, silhouettes
 from people.video.masks import crop as cropped
-from people.video.track_features import PHOTOS, Config, Features, FrameRate, photo
 
 SILHOUETTE = silhouettes.Config(method="background", size_hw=[64, 44], soft=False, pretreatment="scaled", weights="")
 SOFT = silhouettes.Config(method="background", size_hw=[64, 32], soft=True, pretreatment="scaled", weights="")

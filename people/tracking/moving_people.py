@@ -12,8 +12,8 @@ import numpy as np
 from jaxtyping import Bool, Float, UInt8
 
 from people.config import check
+from people.tracking.finders import FoundPeople, masked
 from people.video import background
-from people.video.finders import FoundPeople, masked
 from people.video.masks import Mask
 
 SCENE_RATE_S = 30.0  # of the average

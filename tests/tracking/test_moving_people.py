@@ -9,10 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from people.video import tracking
-from people.video.finders import FoundPeople
-from people.video.moving_people import Config, MovingPeople, edge_along
-from people.video.sources import open_source
+from people.tracking.finders import FoundPeople
+from people.tracking.moving_people import Config, MovingPeople, edge_along
+from people.tracking.sources import open_source
+from people.tracking.tracker import Config as TrackerConfig
+from people.tracking.tracker import Tracker
 
 SIZE = (240, 320)
 RATE_HZ = 10.0
@@ -264,7 +265,7 @@ def test_a_value_out_of_range_is_refused_by_its_key(key: str, value: float, rule
 def test_six_people_who_come_one_by_one_in_a_real_video_are_six_or_seven_tracks(real_data: Path) -> None:
     source = open_source(str(real_data / "intel-video" / "one-by-one-person-detection.mp4"))
     finder = MovingPeople(source.spread(40), Config(side_px=384, min_height_share=0.15, absorb_s=60.0))
-    tracker = tracking.Tracker(tracking.Config(0.5, 0.1, 0.1, confirm_frames=3, lost_s=1.0), source.rate_hz)
+    tracker = Tracker(TrackerConfig(0.5, 0.1, 0.1, confirm_frames=3, lost_s=1.0), source.rate_hz)
     tracks, frame_count = [], 0
     for frame in source.frames():
         found = finder.find(frame.rgb, frame.time_s)

@@ -19,8 +19,8 @@ import numpy as np
 import pytest
 
 from people.layouts import image_files, video_files
-from people.video import sources
-from people.video.sources import Frame, Source, SourceError, open_source
+from people.tracking import sources
+from people.tracking.sources import Frame, Source, SourceError, open_source
 
 HEIGHT, WIDTH = 96, 128
 JPEG_LEVELS, H264_LEVELS = 6.0, 4.0  # mean difference that the codecs may make
@@ -392,7 +392,7 @@ def test_a_long_video_of_large_frames_is_read_one_frame_after_the_other(tmp_path
     rows = [np.full((2160, 3840, 3), number, np.uint8) for number in (40, 200)]
     write_video(path, [rows[number % 2] for number in range(48)], options={"preset": "ultrafast", "crf": "40"})
     program = (
-        "import resource, sys; from people.video.sources import open_source\n"
+        "import resource, sys; from people.tracking.sources import open_source\n"
         "for frame in open_source(sys.argv[1]).frames():\n"
         "    if frame.number in (15, 47): print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
     )

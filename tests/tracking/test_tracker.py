@@ -9,7 +9,7 @@ import pytest
 import torch
 from torchvision.ops import box_iou
 
-from people.video.tracking import Config, Track, Tracker, iou
+from people.tracking.tracker import Config, Track, Tracker, iou
 
 CONFIG = Config(high_score=0.5, low_score=0.1, min_iou=0.2, confirm_frames=3, lost_s=1.05)
 RATE_HZ = 10.0

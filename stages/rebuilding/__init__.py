@@ -1,0 +1,1 @@
+"""A registered version made once more: trained again from what its lineage records, and its numbers computed again."""
