@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import scipy
+import scipy  # its parts are imported at their first use
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor

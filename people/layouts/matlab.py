@@ -11,7 +11,7 @@ import zlib
 from pathlib import Path
 from typing import Any
 
-import scipy
+import scipy  # its parts are imported at their first use
 
 from people.layouts import limits
 

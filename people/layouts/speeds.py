@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import numpy as np
-import scipy
+import scipy  # its parts are imported at their first use
 from jaxtyping import Float
 
 from people.layouts.motion import J, low_pass

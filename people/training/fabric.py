@@ -1,6 +1,7 @@
 """Lightning Fabric: the devices and the precision in which a training runs.
 
-It is imported where a training starts: it takes more than a second, and who only reads a configuration does not need it.
+`lightning_fabric` is imported when a training starts: that takes more than a second, and who only reads a configuration does
+not need it.
 """
 
 from typing import TYPE_CHECKING, Any

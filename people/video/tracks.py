@@ -6,7 +6,7 @@ Rendered and official frames go through the same function, because the official 
 
 import cv2
 import numpy as np
-import scipy
+import scipy  # its parts are imported at their first use
 from jaxtyping import Bool, Float, Int16, UInt8
 
 from people.video.flow import decode

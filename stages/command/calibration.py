@@ -2,10 +2,12 @@
 
     python -m stages.command.calibration
 
-prints them as JSON. It is a process of its own, so that PyTorch's memory and threads are free when the stages run.
+prints them as JSON. It is a process of its own, so that PyTorch's memory and threads are free when the stages run; with
+`--when-told` it waits for a line first.
 """
 
 import json
+import sys
 import time
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -19,7 +21,7 @@ from people.records import Take
 from people.synth.motion.parametric import motions
 from people.synth.render import render
 from people.training.train_config import Config, available_cores, resolve_precision
-from stages.shared.project import params
+from stages.shared.project import argument_parser, params
 
 MEASURED_S = 0.4  # of each of the two
 FRAME_HW = (64, 84)
@@ -36,6 +38,10 @@ class Speed(NamedTuple):
 
 
 def main() -> None:
+    parser = argument_parser(__doc__)
+    parser.add_argument("--when-told", action="store_true", help="begin when a line comes in")
+    if parser.parse_args().when_told:
+        sys.stdin.readline()
     systems = params("systems")
     training = next(iter(systems.values()))["training"] if systems else {}
     print(json.dumps(measure(training)._asdict()))
@@ -83,7 +89,7 @@ def training_step(training: dict[str, Any]) -> Callable[[], object]:
             loss = network(pictures).square().mean()
         loss.backward()
         with torch.no_grad():
-            for weight in network.parameters():  # torch.optim takes more than a second to import
+            for weight in network.parameters():  # an optimizer imports torch._dynamo, which takes more than a second
                 if weight.grad is not None:
                     weight.sub_(weight.grad, alpha=1e-3)
         if on_gpu:

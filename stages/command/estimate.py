@@ -78,7 +78,7 @@ REFERENCE = {
 
 
 def seconds(stages: Iterable[str], params: Block, speed: Mapping[str, float] | None = None) -> dict[str, float]:
-    """The seconds of each stage; `speed`: the machine's, as `measure` gives it, or None for the reference machine."""
+    """The seconds of each stage; `speed`: the machine's, as `measuring` gives it, or None for the reference machine."""
     core, training = 1.0, 1.0
     cores = float(CORES)
     if speed is not None:
@@ -100,13 +100,16 @@ def fixed_s(kind: str) -> float:
 
 @contextmanager
 def measuring() -> Iterator[Callable[[], dict[str, float]]]:
-    """Measure the speed of this machine in a process of its own; the function that this gives waits for it, and returns it."""
-    command = [sys.executable, "-m", "stages.command.calibration"]
-    pipe = subprocess.PIPE
-    with subprocess.Popen(command, env=environment(), stdin=subprocess.DEVNULL, stdout=pipe, stderr=pipe, text=True) as process:
+    """A process that measures the speed of this machine: the function that this gives tells it to begin, and returns the speed.
+
+    What it imports, which takes most of its time, it has imported meanwhile.
+    """
+    command, pipe = [sys.executable, "-m", "stages.command.calibration", "--when-told"], subprocess.PIPE
+    variables = environment(PEOPLE_DIE_WITH_PARENT="1")
+    with subprocess.Popen(command, env=variables, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
 
         def measured() -> dict[str, float]:
-            printed, errors = process.communicate()
+            printed, errors = process.communicate("begin\n")
             if process.returncode:
                 raise ValueError(f"the speed of this machine could not be measured:\n{errors.strip()}")
             return json.loads(printed.splitlines()[-1])

@@ -9,7 +9,10 @@ from typing import Any, NamedTuple
 
 
 class Segment(NamedTuple):
-    """Stages one after the other, each of which needs the one before it alone; `after`: places of segments that they need."""
+    """Stages one after the other, each of which can begin when the one before it has ended.
+
+    `after`: places of the segments that it waits for, without those for which these wait in turn.
+    """
 
     stages: list[str]
     after: list[int]
@@ -18,7 +21,7 @@ class Segment(NamedTuple):
 class Plan(NamedTuple):
     """The stages that will run, in order, as far as it is known before any has run, and how many are done already.
 
-    `segments`: the same stages in pieces that can run side by side where none needs another; those that it needs stand before.
+    `segments`: the same stages in pieces that can run side by side where none waits for another, which stands before it.
     """
 
     to_run: list[str]

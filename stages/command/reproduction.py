@@ -76,7 +76,7 @@ class Chain:
 
 
 class Reproduction:
-    """A run of these `dvc repro`, at most `jobs` at a time, what most waits for first; `variables`: of their environment."""
+    """A run of these `dvc repro`, at most `jobs` at a time, as `in_order` has them; `variables`: of their environment."""
 
     def __init__(
         self, chains: Sequence[Chain], jobs: int, screen: Screen, log: IO[str], variables: Mapping[str, str] | None = None
@@ -95,12 +95,12 @@ class Reproduction:
             Stopped: a signal came; the stages have ended.
         """
         texts: Queue[tuple[Chain, Text | None]] = Queue()
-        urgency = urgencies(self.chains)
+        order = in_order(self.chains)
         running = 0
         try:
             while True:
-                ready = [chain for chain in self.chains if chain.process is None and all(one.code == 0 for one in chain.after)]
-                for chain in sorted(ready, key=lambda chain: -urgency[chain])[: self.jobs - running]:
+                ready = [chain for chain in order if chain.process is None and all(one.code == 0 for one in chain.after)]
+                for chain in ready[: self.jobs - running]:
                     chain.start(self.variables, texts)
                     running += 1
                 if not running:
@@ -174,6 +174,20 @@ class Reproduction:
 def side_by_side_s(chains: Sequence[Chain], jobs: int, now_s: float | None = None) -> float:
     """About how long these take, so many at a time: no shorter than those that wait for each other, nor than a share of all."""
     return max([sum(chain.left_s(now_s) for chain in chains) / jobs, *(chain.latest_s(now_s) for chain in chains)])
+
+
+def in_order(chains: Sequence[Chain]) -> list[Chain]:
+    """The chains as they begin if they can: those of the end that is reached with the least work, so that there is something to
+    look at soon; then those first for which most waits.
+    """
+    needed: dict[Chain, set[Chain]] = {}
+    for chain in chains:
+        needed[chain] = {chain}.union(*(needed[before] for before in chain.after))
+    ends = set(chains).difference(*(chain.after for chain in chains))
+    work_s = {end: sum(chain.left_s() for chain in needed[end]) for end in chains if end in ends}
+    first = needed[min(work_s, key=work_s.__getitem__)] if work_s else set()
+    urgency = urgencies(chains)
+    return sorted(chains, key=lambda chain: (chain not in first, -urgency[chain]))
 
 
 def urgencies(chains: Sequence[Chain]) -> dict[Chain, float]:

@@ -53,9 +53,10 @@ def main() -> None:
 def run(arguments: Sequence[str], jobs: str = "1") -> int:
     """Run `dvc repro` with these arguments, or several of it at a time, and show it: DVC's exit code."""
     screen, threads = Screen(), None
-    with estimate.measuring() as measured:  # while DVC looks for what there is to do
+    most = most_jobs() if jobs == AUTO else int(jobs)
+    with estimate.measuring() as measured:  # begun while DVC looks for what there is to do
         planned = plan.make(arguments)
-        count = max(1, min(most_jobs() if jobs == AUTO else int(jobs), len(planned.segments)))
+        count = max(1, min(most, len(planned.segments)))
         if count > 1 and "OMP_NUM_THREADS" not in os.environ:
             threads = max(1, available_cores() // count)
         estimates = estimates_of(planned, count, threads, measured)

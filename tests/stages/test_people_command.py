@@ -73,6 +73,20 @@ def test_nothing_heavy_is_loaded_before_the_command_is_known(root: Path):
     assert done.stdout.strip() == "[]", done.stderr
 
 
+@pytest.mark.parametrize(
+    ("module", "late"),
+    [
+        ("stages.validate, people.layouts.motion", ("scipy.signal", "scipy.interpolate", "scipy.ndimage", "scipy.io", "torch")),
+        ("stages.register, people.systems.reid.model, people.video.poses", ("torchvision", "scipy.stats", "torch._dynamo")),
+        ("stages.command.calibration, people.training.loop", ("lightning_fabric", "torch._dynamo")),
+    ],
+)
+def test_what_takes_seconds_to_import_is_imported_where_it_is_used(root: Path, module: str, late: tuple[str, ...]):
+    program = f"import sys; import {module}; print([name for name in {late} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], cwd=root, capture_output=True, text=True)
+    assert done.stdout.strip() == "[]", done.stderr
+
+
 @pytest.mark.parametrize(("typed", "meant"), [("identfy", "identify"), ("docter", "doctor"), ("repor", "report")])
 def test_a_mistyped_command_is_answered_with_the_nearest_one(root: Path, typed: str, meant: str):
     done = people(typed, folder=root)

@@ -1,14 +1,18 @@
 """How long a run is said to take: known stages at the sizes of params.yaml, on this machine or a slower one."""
 
+from contextlib import suppress
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 from ruamel.yaml import YAML
 
 from stages.command.calibration import measure
-from stages.command.estimate import CORES, FRAME_S, REFERENCE, STEP_S, THREADS, UNKNOWN_S, fixed_s, seconds, size
+from stages.command.estimate import CORES, FRAME_S, REFERENCE, STEP_S, THREADS, UNKNOWN_S, fixed_s, measuring, seconds, size
+from stages.command.plan import Plan
+from stages.command.run import estimates_of
 
 PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load(Path(__file__).parents[2] / "params.yaml")
 SAME = {"step_s": STEP_S, "frame_s": FRAME_S, "cores": CORES, "threads": THREADS}
@@ -72,3 +76,48 @@ def test_this_machine_is_measured():
     assert 0 < speed.frame_s < 10
     assert 0 < speed.step_s < 100
     assert speed.cores >= 1
+
+
+def calibrations() -> list[psutil.Process]:
+    return [child for child in psutil.Process().children() if "stages.command.calibration" in " ".join(child.cmdline())]
+
+
+def test_the_machine_is_measured_in_a_process_that_waits_until_it_is_asked():
+    with measuring() as measured:
+        assert len(calibrations()) == 1
+        speed = measured()
+    assert set(speed) == set(SAME)
+    assert all(value > 0 for value in speed.values())
+    assert calibrations() == []
+
+
+def test_who_does_not_ask_leaves_no_process():
+    with suppress(KeyError), measuring():
+        assert len(calibrations()) == 1
+        raise KeyError
+    assert calibrations() == []
+
+
+def test_a_machine_that_cannot_be_measured_is_an_error_for_who_asks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "people").mkdir()
+    (tmp_path / "people/__init__.py").write_text("raise RuntimeError('broken here')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONSAFEPATH", "1")
+    with measuring():
+        pass
+    with measuring() as measured, pytest.raises(ValueError, match=r"could not be measured:(?s:.)*broken here"):
+        measured()
+
+
+@pytest.mark.parametrize(("threads", "taken"), [(None, THREADS), (1, 1)])
+def test_a_stage_of_several_at_a_time_has_its_share_of_the_machine(threads: int | None, taken: int):
+    plan = Plan(["ingest@tumgaid", "train@dmt"], 0, [])
+    estimates = estimates_of(plan, 4, threads, lambda: SAME)
+    assert estimates == seconds(plan.to_run, PARAMS, SAME | {"cores": 1.0, "threads": taken})
+
+
+def test_a_short_run_waits_for_no_measurement():
+    def measured() -> dict[str, float]:
+        raise AssertionError("asked")
+
+    assert estimates_of(Plan(["report@dmt"], 0, []), 1, None, measured) == seconds(["report@dmt"], PARAMS)

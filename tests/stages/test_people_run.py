@@ -17,7 +17,7 @@ from terminal import typed
 from stages.command import plan
 from stages.command.output import Outcome, Reader, read
 from stages.command.plan import Plan, Segment
-from stages.command.reproduction import lines_of, side_by_side_s, urgencies
+from stages.command.reproduction import in_order, lines_of, side_by_side_s, urgencies
 from stages.command.run import chains_of
 from stages.command.screen import duration, roughly
 
@@ -263,6 +263,25 @@ def test_a_signal_ends_all_that_runs_at_a_time(two: Path):
     assert psutil.wait_procs(children, timeout=20)[1] == []
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_while_dvc_looks_ends_the_measurement_too(two: Path, number: int):
+    command = [sys.executable, "-m", "stages", "run", "--jobs", "2"]
+    process = subprocess.Popen(command, cwd=two, env=environment(), stdout=subprocess.PIPE, text=True)
+    try:
+        until_s, children = time.monotonic() + 60, []
+        while not children and time.monotonic() < until_s:
+            children = psutil.Process(process.pid).children()
+        process.send_signal(number)
+        printed, _ = process.communicate(timeout=60)
+    finally:
+        process.kill()
+    assert process.returncode == 128 + number
+    assert printed.splitlines()[-1] == "stopped; what is done stays done. To go on: people run --jobs 2"
+    assert len(children) == 1
+    assert psutil.wait_procs(children, timeout=20)[1] == []
+    assert not (two / "met-a").exists()
+
+
 def test_jobs_are_refused_where_they_cannot_be(project: Path):
     for number in ("0", "-1", "two"):
         assert people_run(project, "--jobs", number).returncode == 2
@@ -283,6 +302,7 @@ def test_what_most_waits_for_runs_first_and_the_time_is_that_of_a_share_or_of_th
     assert chains[0].arguments == ["--single-item", "ingest@a", "flow@a"]
     assert chains[3].after == [chains[1], chains[2]]
     assert list(urgencies(chains).values()) == [70.0, 55.0, 25.0, 5.0, 30.0]
+    assert in_order(chains) == [chains[place] for place in (4, 0, 1, 2, 3)], "b has a page with 30 s of work, a with 90"
     assert side_by_side_s(chains, 1) == 120.0
     assert side_by_side_s(chains, 2) == 70.0
 

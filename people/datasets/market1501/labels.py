@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy
+import scipy  # its parts are imported at their first use
 
 from people.layouts import files, matlab
 from people.records import ATTRIBUTES
