@@ -21,7 +21,6 @@ from ruamel.yaml.error import YAMLError
 
 from people import datasets
 from people.storage import write_atomic
-from stages.shared.param_blocks import check_changed, nearest
 from stages.shared.project import PARAMS, argument_parser, on_one_line, round_trip
 
 PROFILES = Path(__file__).parent / "profiles"
@@ -61,11 +60,16 @@ def main() -> None:
         help="the objective of a best.yaml of tune",
     )
     arguments = parser.parse_args()
-    changes = [change for name in arguments.profile for change in leaves(YAML(typ="safe").load(PROFILES / f"{name}.yaml"))]
+    changes = [change for name in arguments.profile for change in profile(name)]
     changes += [parse(text) for text in arguments.set]
     changes += [change for file in arguments.found for change in found_objective(file)]
     for line in configure(PARAMS, changes):
         print(line)
+
+
+def profile(name: str) -> list[Change]:
+    """The changes of a profile."""
+    return list(leaves(YAML(typ="safe").load(PROFILES / f"{name}.yaml")))
 
 
 def found_objective(file: Path) -> list[Change]:
@@ -111,10 +115,10 @@ def leaves(tree: dict[str, Any], above: tuple[str, ...] = ()) -> Iterator[Change
             yield (*above, key), value
 
 
-def configure(path: Path, changes: list[Change]) -> list[str]:
+def configure(path: Path, changes: list[Change], *, is_checked: bool = True) -> list[str]:
     """Write the changes to the file at once, and only if every key exists and every block stays one that its stage takes.
 
-    The lines say what was changed.
+    The lines say what was changed. Without `is_checked` blocks are taken as they are, and nothing of the systems is imported.
     """
     yaml = round_trip()
     original = path.read_bytes()
@@ -132,7 +136,10 @@ def configure(path: Path, changes: list[Change]) -> list[str]:
         changed[key] = value
     try:
         check_names(document)
-        check_changed(document, before, changed)
+        if is_checked:
+            from stages.shared.param_blocks import check_changed  # the systems, and PyTorch with them
+
+            check_changed(document, before, changed)
     except ValueError as error:
         raise SystemExit(f"{error}. Nothing was changed.") from error
     content = BytesIO()
@@ -154,6 +161,8 @@ def replace(path: Path, document: dict[str, Any], key: tuple[str, ...], value: A
     for depth, name in enumerate(key):
         if not isinstance(block, dict) or name not in block:
             there = ", ".join(map(str, block)) if isinstance(block, dict) else "no block"
+            from stages.shared.param_blocks import nearest
+
             guess = nearest(name, block) if isinstance(block, dict) else ""
             missing = f"{path} has no {'.'.join(key[: depth + 1])}; at that place there is {there}{guess}"
             raise SystemExit(f"{missing}.{renamed(key)} Nothing was changed.")

@@ -15,11 +15,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from stages.command.plan import environment
+from stages.configure import configure, profile
 from stages.shared.project import PARAMS, argument_parser, remove, state
 
 SOURCES = ("people", "stages", "pipelines")  # folders of which DVC's stages depend on some as a whole
 FILES = (PARAMS, Path("dvc.yaml"), Path(".dvc/config"), Path(".dvcignore"))
 SERVERS = ("MLFLOW_TRACKING_URI", "OPTUNA_STORAGE", "PEOPLE_STATE", "DVC_ROOT")  # the demonstration has its own
+PROFILE = "small"
 UNUSED = shutil.ignore_patterns("__pycache__", "*.pyc")
 
 
@@ -31,9 +33,7 @@ def main() -> None:
     own |= {name: value for name, value in environment().items() if name not in SERVERS}
     if not (folder / ".git").exists():
         subprocess.run(["git", "init", "--quiet"], cwd=folder, env=own, check=True)
-    configure = [sys.executable, "-m", "stages.configure", "--profile", "small"]
-    if code := subprocess.run(configure, cwd=folder, env=own, stdout=subprocess.DEVNULL).returncode:
-        sys.exit(code)
+    configure(folder / PARAMS, profile(PROFILE), is_checked=False)  # its values are those that tests run
     print(f"a demonstration on the smallest sizes, in {os.path.relpath(folder)}", flush=True)
     code = passing_signals_on([sys.executable, "-m", "stages.command.run", "--jobs", "auto"], folder, own)
     print(f"\nto remove the demonstration: rm -r {os.path.relpath(folder)}")

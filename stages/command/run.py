@@ -7,7 +7,8 @@
 
 Arguments are those of `dvc repro` (its own help: dvc repro --help). The output of every stage is kept in .state/run.log.
 Ctrl-C ends a run; the same command goes on where it was. Side by side each stage has its share of the cores
-(OMP_NUM_THREADS, unless it is set), and on another number of threads a training ends with other last digits.
+(OMP_NUM_THREADS and PEOPLE_PROCESSES, unless they are set), and on another number of threads a training ends with other last
+digits.
 """
 
 import os
@@ -24,6 +25,7 @@ from stages.shared.project import argument_parser, params, state
 
 LOG = "run.log"
 AUTO = "auto"
+THREADS, PROCESSES = "OMP_NUM_THREADS", "PEOPLE_PROCESSES"  # variables of a stage's environment
 MEMORY_OF_A_JOB = 3 * 2**30  # bytes: more than any stage takes at the default sizes
 WORTH_MEASURING_S = 60.0  # a run that is shorter does not wait for the measurement of the machine's speed
 
@@ -52,15 +54,13 @@ def main() -> None:
 
 def run(arguments: Sequence[str], jobs: str = "1") -> int:
     """Run `dvc repro` with these arguments, or several of it at a time, and show it: DVC's exit code."""
-    screen, threads = Screen(), None
+    screen = Screen()
     most = most_jobs() if jobs == AUTO else int(jobs)
     with estimate.measuring() as measured:  # begun while DVC looks for what there is to do
         planned = plan.make(arguments)
         count = max(1, min(most, len(planned.segments)))
-        if count > 1 and "OMP_NUM_THREADS" not in os.environ:
-            threads = max(1, available_cores() // count)
-        estimates = estimates_of(planned, count, threads, measured)
-    shares = {} if threads is None else {"OMP_NUM_THREADS": str(threads)}
+        shares = shares_of(count)
+        estimates = estimates_of(planned, count, shares, measured)
     chains = chains_of(planned, arguments, estimates, count)
     announce(planned, chains, count, screen)
     with state(LOG).open("w") as log:
@@ -84,15 +84,21 @@ def most_jobs() -> int:
     return min(available_cores(), int(psutil.virtual_memory().available / MEMORY_OF_A_JOB))
 
 
+def shares_of(jobs: int) -> dict[str, str]:
+    """What tells each of so many stages at a time its share of the cores, for threads and for processes, where nobody has."""
+    share = str(max(1, available_cores() // jobs))
+    return {name: share for name in (THREADS, PROCESSES) if jobs > 1 and name not in os.environ}
+
+
 def estimates_of(
-    planned: plan.Plan, jobs: int, threads: int | None, measured: Callable[[], dict[str, float]]
+    planned: plan.Plan, jobs: int, shares: Mapping[str, str], measured: Callable[[], dict[str, float]]
 ) -> dict[str, float]:
     """The seconds of each stage on this machine, of which each of so many at a time has its share."""
     settings = params()
     estimates = estimate.seconds(planned.to_run, settings)
     if sum(estimates.values()) > WORTH_MEASURING_S:
         speed = measured()
-        share = {"cores": max(1.0, speed["cores"] / jobs), "threads": threads or speed["threads"]}
+        share = {"cores": max(1.0, speed["cores"] / jobs), "threads": int(shares.get(THREADS, speed["threads"]))}
         estimates = estimate.seconds(planned.to_run, settings, speed | share)
     return estimates
 

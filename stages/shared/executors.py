@@ -28,15 +28,16 @@ CONNECT_TIMEOUT_S = 5  # of a Dask scheduler, and of its first worker
 def pool(workers: int | None = None) -> Iterator[tuple[Executor, int]]:
     """An executor and how many tasks it runs at once; when the block ends, none of its tasks runs any more.
 
-    It is the Dask cluster whose scheduler `DASK_SCHEDULER` names, or else a process pool on all cores; with `workers` always
-    a process pool of that many. Spawned, not forked: a fork of a process with threads can hang.
+    It is the Dask cluster whose scheduler `DASK_SCHEDULER` names, or else a process pool on all cores, or of as many processes
+    as `PEOPLE_PROCESSES` says; with `workers` always a process pool of that many. Spawned, not forked: a fork of a process with
+    threads can hang.
     """
     address = os.environ.get("DASK_SCHEDULER")
     if address and workers is None:
         with dask_executor(address) as executor_and_workers:
             yield executor_and_workers
         return
-    workers = workers or available_cores()
+    workers = workers or int(os.environ.get("PEOPLE_PROCESSES") or available_cores())
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
         yield executor, workers
 

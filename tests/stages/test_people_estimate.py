@@ -9,6 +9,7 @@ import psutil
 import pytest
 from ruamel.yaml import YAML
 
+from stages.command import run
 from stages.command.calibration import measure
 from stages.command.estimate import CORES, FRAME_S, REFERENCE, STEP_S, THREADS, UNKNOWN_S, fixed_s, measuring, seconds, size
 from stages.command.plan import Plan
@@ -109,15 +110,25 @@ def test_a_machine_that_cannot_be_measured_is_an_error_for_who_asks(tmp_path: Pa
         measured()
 
 
-@pytest.mark.parametrize(("threads", "taken"), [(None, THREADS), (1, 1)])
-def test_a_stage_of_several_at_a_time_has_its_share_of_the_machine(threads: int | None, taken: int):
+@pytest.mark.parametrize(("shares", "taken"), [({}, THREADS), ({"OMP_NUM_THREADS": "1"}, 1)])
+def test_a_stage_of_several_at_a_time_has_its_share_of_the_machine(shares: dict[str, str], taken: int):
     plan = Plan(["ingest@tumgaid", "train@dmt"], 0, [])
-    estimates = estimates_of(plan, 4, threads, lambda: SAME)
+    estimates = estimates_of(plan, 4, shares, lambda: SAME)
     assert estimates == seconds(plan.to_run, PARAMS, SAME | {"cores": 1.0, "threads": taken})
+
+
+def test_shares_are_of_the_cores_that_there_are_and_leave_what_is_set(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(run, "available_cores", lambda: 8)
+    monkeypatch.delenv("PEOPLE_PROCESSES", raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert run.shares_of(1) == {}
+    assert run.shares_of(2) == {"PEOPLE_PROCESSES": "4"}
+    monkeypatch.delenv("OMP_NUM_THREADS")
+    assert run.shares_of(16) == {"OMP_NUM_THREADS": "1", "PEOPLE_PROCESSES": "1"}
 
 
 def test_a_short_run_waits_for_no_measurement():
     def measured() -> dict[str, float]:
         raise AssertionError("asked")
 
-    assert estimates_of(Plan(["report@dmt"], 0, []), 1, None, measured) == seconds(["report@dmt"], PARAMS)
+    assert estimates_of(Plan(["report@dmt"], 0, []), 1, {}, measured) == seconds(["report@dmt"], PARAMS)
