@@ -103,8 +103,9 @@ def opened(chromium: webdriver.Chrome, page: Path) -> webdriver.Chrome:
     return chromium
 
 
-def heading(page: Path) -> str:
-    return f"People in {page.parent.parent / NAME}"
+def heading() -> str:
+    """The file's name without its folders, which may say who made the page."""
+    return f"People in {NAME}"
 
 
 def texts(driver: webdriver.Chrome, selector: str) -> list[str]:
@@ -128,8 +129,8 @@ def extent(picture_rgb: np.ndarray, colour_rgb: tuple[int, int, int]) -> list[in
     return [columns[0], columns[-1]] if columns else []
 
 
-def test_every_track_has_a_card_with_its_pictures(opened: webdriver.Chrome, page: Path):
-    assert opened.title == heading(page)
+def test_every_track_has_a_card_with_its_pictures(opened: webdriver.Chrome):
+    assert opened.title == heading()
     assert texts(opened, "article h2") == [f"Track {number}: {PERSON}" for number in (1, 2)]
     assert f"2 people followed through {WALKS * WALK} frames of {WIDTH} x {HEIGHT} pixels" in texts(opened, "p")[0]
     widths = opened.execute_script("return Array.from(document.images, image => image.naturalWidth)")
@@ -139,13 +140,13 @@ def test_every_track_has_a_card_with_its_pictures(opened: webdriver.Chrome, page
     assert opened.execute_script("return location.hash") == "#track-2"
 
 
-def test_names_are_text_and_inject_nothing(opened: webdriver.Chrome, page: Path):
-    assert texts(opened, "h1") == [heading(page)]
+def test_names_are_text_and_inject_nothing(opened: webdriver.Chrome):
+    assert texts(opened, "h1") == [heading()]
     assert f"{SYSTEM} says nothing: {REASON}." in texts(opened, "p.note")
     assert f"{INJECTION} sleeves" in texts(opened, "td")
     assert {"<b>short</b>", PERSON} <= set(texts(opened, "td"))
     assert opened.find_elements(By.CSS_SELECTOR, "script, b, [onerror], img:not([src^='data:'])") == []
-    assert opened.title == heading(page)
+    assert opened.title == heading()
 
 
 def test_the_video_plays_to_its_end(opened: webdriver.Chrome):
