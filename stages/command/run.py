@@ -20,12 +20,12 @@ from stages.command import estimate, headlines, plan
 from stages.command.plan import NotPlanned
 from stages.command.reproduction import REPORTS, Chain, Reproduction, Stopped, command_line, side_by_side_s
 from stages.command.screen import Screen, roughly
-from stages.shared.executors import available_cores
+from stages.shared.executors import PROCESSES, available_cores
 from stages.shared.project import argument_parser, params, state
 
 LOG = "run.log"
 AUTO = "auto"
-THREADS, PROCESSES = "OMP_NUM_THREADS", "PEOPLE_PROCESSES"  # variables of a stage's environment
+THREADS = "OMP_NUM_THREADS"  # variable of the environment
 MEMORY_OF_A_JOB = 3 * 2**30  # bytes: more than any stage takes at the default sizes
 WORTH_MEASURING_S = 60.0  # a run that is shorter does not wait for the measurement of the machine's speed
 

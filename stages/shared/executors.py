@@ -21,6 +21,7 @@ from typing import Any
 from uuid import uuid4
 
 PROJECT_ROOT = Path(__file__).parents[2]
+PROCESSES = "PEOPLE_PROCESSES"  # variable of the environment
 CONNECT_TIMEOUT_S = 5  # of a Dask scheduler, and of its first worker
 
 
@@ -37,7 +38,7 @@ def pool(workers: int | None = None) -> Iterator[tuple[Executor, int]]:
         with dask_executor(address) as executor_and_workers:
             yield executor_and_workers
         return
-    workers = workers or int(os.environ.get("PEOPLE_PROCESSES") or available_cores())
+    workers = workers or processes()
     with ProcessPoolExecutor(workers, mp_context=multiprocessing.get_context("spawn")) as executor:
         yield executor, workers
 
@@ -55,6 +56,16 @@ def in_order(
     finally:
         for future in waiting:
             future.cancel()
+
+
+def processes() -> int:
+    """How many processes a stage may use: `PEOPLE_PROCESSES`, or all cores."""
+    share = os.environ.get(PROCESSES) or str(available_cores())
+    if not (share.isdecimal() and int(share)):
+        raise ValueError(
+            f"{PROCESSES} is {share!r}: expected a number of processes from 1; correct it, or unset it for all cores"
+        )
+    return int(share)
 
 
 def available_cores() -> int:

@@ -14,6 +14,7 @@ from stages.command.calibration import measure
 from stages.command.estimate import CORES, FRAME_S, REFERENCE, STEP_S, THREADS, UNKNOWN_S, fixed_s, measuring, seconds, size
 from stages.command.plan import Plan
 from stages.command.run import estimates_of
+from stages.shared import executors
 
 PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load(Path(__file__).parents[2] / "params.yaml")
 SAME = {"step_s": STEP_S, "frame_s": FRAME_S, "cores": CORES, "threads": THREADS}
@@ -132,3 +133,17 @@ def test_a_short_run_waits_for_no_measurement():
         raise AssertionError("asked")
 
     assert estimates_of(Plan(["report@dmt"], 0, []), 1, {}, measured) == seconds(["report@dmt"], PARAMS)
+
+
+@pytest.mark.parametrize(("share", "count"), [("3", 3), ("", 5)])
+def test_a_stage_has_as_many_processes_as_its_share_or_all_cores(share: str, count: int, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(executors, "available_cores", lambda: 5)
+    monkeypatch.setenv("PEOPLE_PROCESSES", share)
+    assert executors.processes() == count
+
+
+@pytest.mark.parametrize("share", ["0", "-1", "two", "1.5"])
+def test_no_number_of_processes_is_refused(share: str, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PEOPLE_PROCESSES", share)
+    with pytest.raises(ValueError, match=f"PEOPLE_PROCESSES is '{share}': expected a number of processes from 1; correct it"):
+        executors.processes()

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
@@ -161,25 +161,33 @@ def test_arguments_are_those_of_dvc_repro(project: Path):
     assert people_run(project, "--foce").returncode == 254
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_the_run_with_its_stages(project: Path, number: signal.Signals):
-    (project / "judge.py").write_text("import time\nprint('begun', flush=True)\ntime.sleep(300)\n")
-    command = [sys.executable, "-m", "stages", "run"]
-    process = subprocess.Popen(command, cwd=project, env=environment(), stdout=subprocess.PIPE, text=True)
-    log = project / ".state/run.log"
+def stopped(
+    folder: Path, number: signal.Signals, is_begun: Callable[[psutil.Process], object], *arguments: str
+) -> list[psutil.Process]:
+    """What `people run` had started when it got a signal, sent once it has begun; all of that has ended with it."""
+    command = [sys.executable, "-m", "stages", "run", *arguments]
+    process = subprocess.Popen(command, cwd=folder, env=environment(), stdout=subprocess.PIPE, text=True)
+    started, until_s = psutil.Process(process.pid), time.monotonic() + 60
     try:
-        until_s = time.monotonic() + 60
-        while not (log.is_file() and "begun" in log.read_text()) and time.monotonic() < until_s:
-            time.sleep(0.1)
-        children = psutil.Process(process.pid).children(recursive=True)
-        assert len(children) >= 2
+        while not is_begun(started) and time.monotonic() < until_s:
+            time.sleep(0.05)
+        children = started.children(recursive=True)
         process.send_signal(number)
         printed, _ = process.communicate(timeout=60)
     finally:
         process.kill()
     assert process.returncode == 128 + number
-    assert printed.splitlines()[-1] == "stopped; what is done stays done. To go on: people run"
+    again = " ".join(("people run", *arguments))
+    assert printed.splitlines()[-1] == f"stopped; what is done stays done. To go on: {again}"
     assert psutil.wait_procs(children, timeout=20)[1] == []
+    return children
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_ends_the_run_with_its_stages(project: Path, number: signal.Signals):
+    (project / "judge.py").write_text("import time\nprint('begun', flush=True)\ntime.sleep(300)\n")
+    log = project / ".state/run.log"
+    assert len(stopped(project, number, lambda _: log.is_file() and "begun" in log.read_text())) >= 2
 
 
 def pieces(*chunks: bytes) -> Iterator[tuple[str, bool]]:
@@ -246,39 +254,13 @@ def test_a_stage_that_fails_stops_what_comes_after_it_alone(two: Path):
 
 def test_a_signal_ends_all_that_runs_at_a_time(two: Path):
     (two / "meet.py").write_text(MEETING + "time.sleep(300)\n")
-    command = [sys.executable, "-m", "stages", "run", "--jobs", "2"]
-    process = subprocess.Popen(command, cwd=two, env=environment(), stdout=subprocess.PIPE, text=True)
-    try:
-        until_s = time.monotonic() + 60
-        while not ((two / "met-a").exists() and (two / "met-b").exists()) and time.monotonic() < until_s:
-            time.sleep(0.1)
-        children = psutil.Process(process.pid).children(recursive=True)
-        process.send_signal(signal.SIGINT)
-        printed, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 128 + signal.SIGINT
-    assert printed.splitlines()[-1] == "stopped; what is done stays done. To go on: people run --jobs 2"
-    assert len(children) >= 4
-    assert psutil.wait_procs(children, timeout=20)[1] == []
+    met = (two / "met-a", two / "met-b")
+    assert len(stopped(two, signal.SIGINT, lambda _: all(path.exists() for path in met), "--jobs", "2")) >= 4
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_while_dvc_looks_ends_the_measurement_too(two: Path, number: int):
-    command = [sys.executable, "-m", "stages", "run", "--jobs", "2"]
-    process = subprocess.Popen(command, cwd=two, env=environment(), stdout=subprocess.PIPE, text=True)
-    try:
-        until_s, children = time.monotonic() + 60, []
-        while not children and time.monotonic() < until_s:
-            children = psutil.Process(process.pid).children()
-        process.send_signal(number)
-        printed, _ = process.communicate(timeout=60)
-    finally:
-        process.kill()
-    assert process.returncode == 128 + number
-    assert printed.splitlines()[-1] == "stopped; what is done stays done. To go on: people run --jobs 2"
-    assert len(children) == 1
-    assert psutil.wait_procs(children, timeout=20)[1] == []
+def test_a_signal_while_dvc_looks_ends_the_measurement_too(two: Path, number: signal.Signals):
+    assert len(stopped(two, number, lambda process: process.children(), "--jobs", "2")) == 1
     assert not (two / "met-a").exists()
 
 
