@@ -28,9 +28,9 @@ from people.training import loop
 from people.training.fabric import launch
 from people.training.resume import source_digest
 from stages.compare import FULL, variants
-from stages.shared.problem import Trainings
-from stages.shared.progress import Bar
 from stages.shared.project import params, remove, state
+from stages.training.problem import Trainings
+from stages.training.progress import Bar
 
 Columns = Mapping[str, tuple[str, str | None]]  # what is shown under a title: our metric, and that of the baseline
 

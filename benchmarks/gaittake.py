@@ -17,8 +17,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from people.losses import batch_all_triplet, cross_entropy
 from people.nn.blocks import GLConv
+from people.nn.losses import batch_all_triplet, cross_entropy
 from people.systems.gaittake.model import Config, Network
 
 PEAK_BF16_TFLOPS = {"H200": 989, "H100": 989, "A100": 312}  # dense, as NVIDIA states them

@@ -14,7 +14,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from people import losses
+from people.nn import losses
 
 MARGIN = 0.2
 

@@ -34,8 +34,8 @@ from people.systems.multipose.model import Config, Network, heatmaps, poses
 from people.systems.multipose.model.heatmaps import MAP_STRIDE
 from people.systems.multipose.score import MEAN_POSE
 from stages.configure import PROFILES
-from stages.shared.problem import merged
 from stages.shared.project import params
+from stages.training.problem import merged
 
 CLOCKS = {"wall": time.perf_counter, "processor": time.process_time}
 WARM_UP = 2  # rounds that do not count

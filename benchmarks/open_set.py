@@ -32,8 +32,8 @@ import torch
 from people.config import build
 from people.evaluation import bootstrap
 from people.layouts.archives import members
-from people.open_set import impostors
 from people.records import Motion
+from people.serving.open_set import impostors
 from people.storage import write_atomic
 from people.storage.serialization import serialize
 from people.synth.body.shape import estimate_height_m
@@ -48,8 +48,8 @@ from stages.identification.champions import Trained
 from stages.identification.following import Config, Progress
 from stages.identification.galleries import Enrolled, Person
 from stages.identification.matching import ALL, Matcher
-from stages.shared.problem import Trainings
 from stages.shared.project import params
+from stages.training.problem import Trainings
 
 SIZE_HW = (240, 320)
 RATE_HZ = 25

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
-from people.inference import Batch
+from people.nn.inference import Batch
 
 Run = Callable[[dict[str, Tensor]], dict[str, Tensor]]  # a graph: from its named inputs to its named outputs, on the CPU
 Axes = tuple[int | str, ...]  # of an input: the size of each axis, or its name where any size goes

@@ -107,7 +107,7 @@ def create_tables(addresses: Databases) -> None:
     A server that is killed while it creates them leaves a file that no server or stage can use.
     """
     environment = {**os.environ, "MLFLOW_TRACKING_URI": addresses.mlflow, "OPTUNA_STORAGE": addresses.optuna}
-    command = [sys.executable, "-m", "stages.shared.databases"]
+    command = [sys.executable, "-m", "stages.tracking.databases"]
     done = subprocess.run(command, cwd=PROJECT_ROOT, env=environment, capture_output=True, text=True, check=False)
     print(done.stderr if done.returncode == 0 else "", end="", flush=True)
     if done.returncode:

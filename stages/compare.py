@@ -21,10 +21,10 @@ from people.storage import facts_digest
 from people.training import loop
 from people.training.fabric import launch
 from people.training.validation_errors import COMBINED
-from stages.shared import tracking
-from stages.shared.problem import Trainings
-from stages.shared.progress import Bar
 from stages.shared.project import ERROR, argument_parser, output, params, remove, state
+from stages.tracking import runs
+from stages.training.problem import Trainings
+from stages.training.progress import Bar
 
 FULL = "all"
 CHANGED = ("data", "model", "objective")
@@ -45,7 +45,7 @@ def main() -> None:
     folder = state("checkpoints", "compare", name, key[:16])
     count = sum(phase.config.epochs for each in phases.values() for phase in each)
     curves = []
-    with tracking.interruptible(), Bar(count * len(seeds), name, shown=fabric.is_global_zero) as bar:
+    with runs.interruptible(), Bar(count * len(seeds), name, shown=fabric.is_global_zero) as bar:
         for number, (variant, each) in enumerate(phases.items()):
             for each_seed in seeds:
                 run_folder = folder / f"{number}-{each_seed}"
@@ -75,7 +75,7 @@ def logged(
     name, epoch = trainings.system, None
     tags = {"stage": "compare", "system": name, "variant": variant, "data.digest": trainings.data_digest}
     facts = {"seed": seed, "variant": variant, **phases[-1].problem.config, "training": trainings.block["training"]}
-    with tracking.run(name, f"{name}, variant {variant}, seed {seed}", folder=folder, params=facts, tags=tags) as run:
+    with runs.run(name, f"{name}, variant {variant}, seed {seed}", folder=folder, params=facts, tags=tags) as run:
         for epoch in epochs:
             run.log(epoch.metrics, epoch.number)
             yield epoch

@@ -23,7 +23,7 @@ from stages.search.dashboard import ARTIFACTS
 from stages.search.slots import FINISHED
 from stages.search.storage import JOURNAL, open_storage
 from stages.shared.project import argument_parser, optuna_storage, state
-from stages.shared.tracking import interruptible
+from stages.tracking.runs import interruptible
 
 HOST = "127.0.0.1"
 READY_WITHIN_S = 60

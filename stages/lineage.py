@@ -26,9 +26,9 @@ from stages.registration import lineage
 from stages.registration.champions import fetched
 from stages.registration.lineage import Record
 from stages.registration.onnx_export import SUMMARY, OnnxModel
-from stages.shared import tracking
-from stages.shared.databases import mlflow_database
 from stages.shared.project import argument_parser, params
+from stages.tracking import runs
+from stages.tracking.databases import mlflow_database
 
 
 def main() -> None:
@@ -60,14 +60,14 @@ def resolve(address: str) -> ModelVersion:
     model, at, name = address.partition("@")
     if not (model and at and name):
         raise ValueError(f"expected <model>@<alias or version>, such as dmt@champion or dmt@3, got {address!r}")
-    client, _ = tracking.connect(model)
+    client, _ = runs.connect(model)
     mlflow.set_tracking_uri(mlflow_database())
     try:
         return client.get_model_version(model, name) if name.isdigit() else client.get_model_version_by_alias(model, name)
     except MlflowException as error:
         raise ValueError(
             f"the registry has no {address} ({error.error_code}): dvc repro register@{model} registers one; the aliases are "
-            f"{tracking.CHAMPION} and {tracking.CHALLENGER}"
+            f"{runs.CHAMPION} and {runs.CHALLENGER}"
         ) from error
 
 
@@ -157,7 +157,7 @@ def rows(values: dict[str, Any]) -> list[str]:
 
 def flat(block: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     """Nested blocks as `block.key`."""
-    return tracking.flatten(block, prefix)
+    return runs.flatten(block, prefix)
 
 
 def table(titles: Sequence[str], lines: Sequence[Sequence[Any]]) -> str:

@@ -17,11 +17,11 @@ from typing import Any
 import mlflow
 from mlflow.exceptions import MlflowException
 
-from people.open_set import impostors
+from people.serving.open_set import impostors
 from people.storage.store import stores_digest
 from stages.registration import champions, entries, versions
-from stages.shared import tracking
 from stages.shared.project import argument_parser, file_lock, output, params, state, tracking_uri
+from stages.tracking import runs
 
 CONFIDENCE = 0.95  # of a champion's advantage, where a system's score has no bootstrap
 
@@ -80,7 +80,7 @@ def register(
         if version is None:
             version = versions.register(client, experiment_id, system, selected, metrics, reads, data_digest)
         if strangers is not None:
-            client.set_model_version_tag(system, str(version.version), tracking.IMPOSTORS, strangers.to_json())
+            client.set_model_version_tag(system, str(version.version), runs.IMPOSTORS, strangers.to_json())
         champion, why = champions.settle(client, version, judge)
     return {
         "model": system,
@@ -101,7 +101,7 @@ def connect(system: str) -> tuple[mlflow.MlflowClient, str]:
     """A client of the registry, and the id of the system's experiment."""
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     mlflow.set_tracking_uri(tracking_uri())
-    return tracking.connect(system)
+    return runs.connect(system)
 
 
 def promote(system: str, number: str) -> None:

@@ -50,9 +50,9 @@ def log_page(page: Path, entry: dict[str, Any]) -> None:
     """Log the page to the run in MLflow that registered the version; a run that is not in this database is told."""
     from mlflow.exceptions import MlflowException  # the import takes a second
 
-    from stages.shared import tracking
+    from stages.tracking import runs
 
-    client, _ = tracking.connect(entry["model"])
+    client, _ = runs.connect(entry["model"])
     try:
         client.log_artifact(entry["run_id"], str(page))
     except MlflowException as error:

@@ -17,10 +17,10 @@ from people.storage import file_digest
 from people.training import loop
 from people.training.fabric import launch
 from people.training.train_config import resolve_precision
-from stages.shared import tracking
-from stages.shared.problem import Trainings, write_model
-from stages.shared.progress import Bar
 from stages.shared.project import argument_parser, output, params, remove, state
+from stages.tracking import runs
+from stages.training.problem import Trainings, write_model
+from stages.training.progress import Bar
 
 ERROR = "error/"  # before the names of errors in history.csv
 
@@ -43,7 +43,7 @@ def main() -> None:
     tags = {"stage": "train", "system": name, "data.digest": trainings.data_digest, "run.key": key}
     facts = {"seed": seed, **trainings.facts, "precision": resolve_precision(trainings.config)}
     title = f"{name}, trained on {trainings.reads['frames'].name}"
-    with tracking.interruptible(), tracking.run(name, title, folder=folder, params=facts, tags=tags) as run, bar:
+    with runs.interruptible(), runs.run(name, title, folder=folder, params=facts, tags=tags) as run, bar:
         epoch = None
         for epoch in epochs:
             run.log({**epoch.metrics, "seconds": epoch.seconds}, epoch.number)

@@ -37,10 +37,10 @@ from stages.search.settings import SCORE, Search
 from stages.search.slots import FINISHED, REASON, SLOT, open_study, run_slots, slots
 from stages.search.space import search_space
 from stages.search.storage import open_storage
-from stages.shared import tracking
-from stages.shared.problem import Trainings, write_model
-from stages.shared.progress import Bar
 from stages.shared.project import ERROR, argument_parser, file_lock, output, params, remove, state
+from stages.tracking import runs
+from stages.training.problem import Trainings, write_model
+from stages.training.progress import Bar
 
 
 def main() -> None:
@@ -55,7 +55,7 @@ def main() -> None:
     if arguments.trials_only and tuning.study.user_attrs.get(FINISHED):
         print(f"the study {tuning.study.study_name} is finished: no trials are left")
         return
-    with tracking.interruptible(), tuning.run(f"{name}, search", tuning.folder) as parent:
+    with runs.interruptible(), tuning.run(f"{name}, search", tuning.folder) as parent:
         tuning.run_trials(parent)
         tuning.run_finals(parent)
         if arguments.trials_only:
@@ -98,14 +98,14 @@ class Tuning:
         """Changes of the training block for a trial; several devices are used by as many processes."""
         return {"epochs": self.search.epochs, "devices": 1}
 
-    def run(self, name: str, folder: Path, **tags: Any) -> AbstractContextManager[tracking.Run]:
+    def run(self, name: str, folder: Path, **tags: Any) -> AbstractContextManager[runs.Run]:
         """A run in MLflow, of the search or of one training."""
         facts = {"seed": self.seed, **self.trainings.facts, "search": asdict(self.search)}
         digest = self.trainings.data_digest
         run_tags = {"stage": "tune", "system": self.name, "study": self.study.study_name, "data.digest": digest}
-        return tracking.run(self.name, name, folder=folder, params=facts | tags.pop("params", {}), tags=run_tags | tags)
+        return runs.run(self.name, name, folder=folder, params=facts | tags.pop("params", {}), tags=run_tags | tags)
 
-    def run_trials(self, parent: tracking.Run) -> None:
+    def run_trials(self, parent: runs.Run) -> None:
         """Run trials until every slot of the study is filled."""
         with Bar(self.search.trials * self.search.epochs * len(self.phases), self.name) as bar:
 
@@ -114,7 +114,7 @@ class Tuning:
 
             run_slots(self.study, self.search.trials, parameters, lambda trial: self._trial(trial, parent, bar), tqdm.write)
 
-    def _trial(self, trial: Trial, parent: tracking.Run, bar: Bar) -> float | list[float]:
+    def _trial(self, trial: Trial, parent: runs.Run, bar: Bar) -> float | list[float]:
         """Train one trial: its objectives' values at the kept epoch; `TrialPruned` if its merit falls behind."""
         slot = trial.user_attrs[SLOT]
         candidate = proposals.suggest(self.space, trial)
@@ -122,9 +122,9 @@ class Tuning:
         candidate = candidate._replace(title=first[0].title if first else "")
         bar.name = f"{self.name} trial {slot}"
         objective, merits, epoch = self.space.objective(candidate.choice, candidate.values), [], None
-        tags = {tracking.PARENT_TAG: parent.id, "trial": slot, "params": {"objective": objective}}
+        tags = {runs.PARENT_TAG: parent.id, "trial": slot, "params": {"objective": objective}}
         with self.run(f"{self.name} trial {slot}", self.trial_folder(slot), **tags) as run:
-            facts = {"epochs": self.search.epochs, "git commit": tracking.git_sha(), "MLflow run": dashboard.run_link(run)}
+            facts = {"epochs": self.search.epochs, "git commit": runs.git_sha(), "MLflow run": dashboard.run_link(run)}
             dashboard.describe_trial(trial, candidate, facts)
             for epoch in self.epochs(objective, self.trial_folder(slot), bar, **self.changes):
                 run.log(epoch.metrics, epoch.number)
@@ -204,7 +204,7 @@ class Tuning:
                 ended.append(final)
         return ended
 
-    def run_finals(self, parent: tracking.Run) -> None:
+    def run_finals(self, parent: runs.Run) -> None:
         """Train the chosen weights and those beside them to the end: slots of a study of their own."""
         listed = self.final_trainings()
         if not listed:
@@ -229,12 +229,12 @@ class Tuning:
 
             run_slots(self.finals_study, len(listed), parameters, train, tqdm.write)
 
-    def _final(self, trial: Trial, final: finals.Final, parent: tracking.Run, bar: Bar) -> float:
+    def _final(self, trial: Trial, final: finals.Final, parent: runs.Run, bar: Bar) -> float:
         bar.name = f"{self.name} {final.weights} weights, seed {final.seed}"
         folder, epoch = self.folder / final.folder, None
-        tags = {tracking.PARENT_TAG: parent.id, "weights": final.weights, "params": {"objective": final.objective}}
+        tags = {runs.PARENT_TAG: parent.id, "weights": final.weights, "params": {"objective": final.objective}}
         with self.run(f"{self.name}, {final.weights} weights to the end, seed {final.seed}", folder, **tags) as run:
-            facts = {"git commit": tracking.git_sha(), "MLflow run": dashboard.run_link(run)}
+            facts = {"git commit": runs.git_sha(), "MLflow run": dashboard.run_link(run)}
             dashboard.describe_trial(trial, proposals.Candidate("", {}, final.weights), facts)
             for epoch in self.epochs(final.objective, folder, bar, seed=final.seed, devices=1):
                 run.log(epoch.metrics, epoch.number)
@@ -244,9 +244,9 @@ class Tuning:
             dashboard.add_picture(self.storage, trial, run.log_convergence(epoch.history))
         return epoch.best["validation"]["score"]
 
-    def finish(self, folder: Path, parent: tracking.Run) -> None:
+    def finish(self, folder: Path, parent: runs.Run) -> None:
         """Write the outputs, once for all processes that share this folder, and mark the studies as finished."""
-        written_key = f"written to {folder.resolve()} on {tracking.host()}"
+        written_key = f"written to {folder.resolve()} on {runs.host()}"
         if self.study.user_attrs.get(written_key) and self.study.user_attrs.get(FINISHED):
             return
         trials, best = slots(self.study, self.search.trials), self.best()

@@ -24,8 +24,8 @@ from same_batches import assert_same
 
 from people import datasets, systems
 from people.evaluation import ImageSet, PhotoSet
-from people.raw_input import Preparation
 from people.records import Scene
+from people.serving.raw_input import Preparation
 from people.synth.motion import parametric
 from people.synth.render import render
 from people.synth.scenes import render_scene
@@ -34,7 +34,7 @@ from people.training.fabric import launch
 from people.training.system import PROTOCOLS, Identifying, Samples
 from people.training.task_weights import METHODS
 from stages.ingest import RENDERING_KEYS
-from stages.shared.problem import Trainings
+from stages.training.problem import Trainings
 
 ROOT = Path(__file__).parent.parent
 FRAME_HW = (60, 80)

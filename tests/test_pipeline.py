@@ -16,13 +16,14 @@ import pytest
 from conftest import run
 from ruamel.yaml import YAML
 
-from people import model_input, systems
+from people import systems
 from people.config import build
-from people.open_set import Impostors
+from people.serving import model_input
+from people.serving.open_set import Impostors
 from people.training.system import Identifying
 from stages.search.settings import Search
 from stages.search.space import search_space
-from stages.shared import tracking
+from stages.tracking import runs
 
 SYSTEMS = systems.names()
 
@@ -136,9 +137,9 @@ def test_the_champion_in_the_registry_is_the_checkpoint_that_was_judged(
     registered = json.loads((small_run / f"data/registry/{system}.json").read_text())
     assert str(registered["champion_version"]) == str(champion.version)
     tells_apart = isinstance(systems.find(system, "serving"), Identifying)
-    assert (tracking.IMPOSTORS in champion.tags) == tells_apart
+    assert (runs.IMPOSTORS in champion.tags) == tells_apart
     if tells_apart:
-        impostors = Impostors.from_json(champion.tags[tracking.IMPOSTORS])
+        impostors = Impostors.from_json(champion.tags[runs.IMPOSTORS])
         assert impostors == Impostors.from_json(json.dumps(registered["impostors"]))
         assert impostors.people > 1
 

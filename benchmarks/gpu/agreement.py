@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from benchmarks.gpu import workloads
 from benchmarks.gpu.parts import BF16, FP32, Figures, Setting
 from benchmarks.gpu.workloads import Workload
-from people import inference
-from people.inference import Batch
+from people.nn import inference
+from people.nn.inference import Batch
 from people.training import loop
 from people.training.fabric import launch
 

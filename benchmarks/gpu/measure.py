@@ -13,7 +13,7 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
-from people.inference import Batch
+from people.nn.inference import Batch
 from people.training.loader import Loader
 
 # Kernels by what they wait for: products of matrices run on the matrix units, everything else moves memory.

@@ -10,11 +10,12 @@ import re
 import shutil
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -99,23 +100,34 @@ def list_images(root: Path, below: Path) -> dict[str, list[str]]:
 
 
 def _list_zip(root: Path, path: Path) -> dict[str, list[str]]:
-    folders: dict[str, list[str]] = {}
-    with _open_zip(path) as archive:
-        for name in archive.namelist():
-            folder, _, file = name.rpartition("/")
-            if not is_ignored(name):
-                folders.setdefault(folder, []).append(file)
-    return {f"{path.relative_to(root).as_posix()}!{folder}": sorted_images(files) for folder, files in sorted(folders.items())}
+    folders = {folder: [name.rpartition("/")[2] for name in names] for folder, names in _opened_zip(path).folders.items()}
+    return {f"{path.relative_to(root).as_posix()}!{folder}": sorted_images(names) for folder, names in sorted(folders.items())}
 
 
-@contextmanager
-def _open_zip(path: Path) -> Iterator[zipfile.ZipFile]:
+class _Zip(NamedTuple):
+    """An open zip file and the names of its entries by their folders."""
+
+    archive: zipfile.ZipFile
+    folders: Mapping[str, Sequence[str]]
+
+
+def _opened_zip(path: Path) -> _Zip:
+    """A zip file whose table of contents is read once in a process, not for every clip, as long as the file is the same."""
     try:
-        archive = zipfile.ZipFile(path)
+        status = path.stat()
+        return _cached_zip(path, status.st_mtime_ns, status.st_size, os.getpid())
     except _BROKEN as error:
         raise ValueError(f"{path}: expected a whole zip file of images, but {error}; copy or write it again") from None
-    with archive:
-        yield archive
+
+
+@lru_cache(maxsize=8)
+def _cached_zip(path: Path, mtime_ns: int, size_bytes: int, process: int) -> _Zip:
+    archive = zipfile.ZipFile(path)
+    folders: dict[str, list[str]] = {}
+    for name in archive.namelist():
+        if not is_ignored(name):
+            folders.setdefault(name.rpartition("/")[0], []).append(name)
+    return _Zip(archive, folders)
 
 
 def sorted_images(names: Iterable[str]) -> list[str]:
@@ -152,23 +164,21 @@ def _contents(root: Path, location: str) -> Iterator[tuple[bytes, str]]:
         for name in sorted_images(os.listdir(root / path)):
             yield _read_file(root / path / name), f"{root / path / name}"
         return
-    with _open_zip(root / path) as archive:
-        for name in sorted_images(name for name in archive.namelist() if name.rpartition("/")[0] == inside):
-            where = f"{root / path}!{name}"
-            yield _read_member(archive, name, where), where
+    archive, folders = _opened_zip(root / path)
+    for name in sorted_images(folders.get(inside, ())):
+        where = f"{root / path}!{name}"
+        yield _read_member(archive, name, where), where
 
 
 def _read_image(root: Path, location: str) -> bytes:
     """The file of one image."""
     path, _, inside = location.partition("!")
+    if inside:
+        return _read_member(_opened_zip(root / path).archive, inside, f"{root / location}")
     try:
-        if not inside:
-            return _read_file(root / path)
-        status = (root / path).stat()
-        archive = _cached_zip(root / path, status.st_mtime_ns, status.st_size)
-    except _BROKEN as error:
+        return _read_file(root / path)
+    except OSError as error:
         raise ValueError(f"{root / location}: expected a whole image, but {error}; copy or write it again") from None
-    return _read_member(archive, inside, f"{root / location}")
 
 
 def _read_file(path: Path) -> bytes:
@@ -186,12 +196,6 @@ def _read_member(archive: zipfile.ZipFile, name: str, where: str) -> bytes:
         raise ValueError(f"{where}: expected an image, but {error}; {limits.REPACK}") from None
     except (KeyError, *_BROKEN) as error:
         raise ValueError(f"{where}: expected a whole image, but {error}; copy or write the zip file again") from None
-
-
-@lru_cache(maxsize=8)
-def _cached_zip(path: Path, mtime_ns: int, size_bytes: int) -> zipfile.ZipFile:
-    """A zip file whose table of contents is read once in a process, not for every image, as long as the file is the same."""
-    return zipfile.ZipFile(path)
 
 
 def size(root: Path, location: str) -> dict[str, int]:

@@ -1,5 +1,8 @@
-"""Layers, trunks and distances that networks share. One unit: every training depends on all of it."""
+"""Layers, trunks, distances, losses, frames on the device, and the forward pass over a split: what all networks share.
 
-from people.nn import blocks, distances, pretrained, resize, resnet
+One unit: every training depends on all of it.
+"""
 
-__all__ = ["blocks", "distances", "pretrained", "resize", "resnet"]
+from people.nn import blocks, device_frames, distances, inference, losses, pretrained, resize, resnet
+
+__all__ = ["blocks", "device_frames", "distances", "inference", "losses", "pretrained", "resize", "resnet"]

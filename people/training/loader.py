@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from people.inference import Batch, to_device
+from people.nn.inference import Batch, to_device
 from people.training.fabric import Fabric
 from people.training.samplers import Batches, augmentation
 from people.training.system import Samples

@@ -17,9 +17,8 @@ import numpy as np
 import pandas as pd
 import torch
 
-from people import inference
-from people.inference import Batch
-from people.nn import pretrained
+from people.nn import inference, pretrained
+from people.nn.inference import Batch
 from people.storage import facts_digest
 from people.storage.serialization import canonical, serialize
 from people.training import resume

@@ -5,7 +5,7 @@ from typing import Any, Protocol, TypedDict, runtime_checkable
 
 from torch import Tensor
 
-from people.inference import Batch, joined
+from people.nn.inference import Batch, joined
 
 Gather = Callable[[Batch], Batch]  # the rows of all processes in place of this one's
 

@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from people import inference
-from people.inference import Batch
+from people.nn import inference
+from people.nn.inference import Batch
 from people.training.fabric import Fabric
 from people.training.loader import over_ranks
 from people.training.monitor import Diverged

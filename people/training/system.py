@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from people.config import Block, check
-from people.inference import Batch
+from people.nn.inference import Batch
 from people.nn.pretrained import Pretrained
 from people.training.monitor import Monitor
 

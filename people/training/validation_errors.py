@@ -9,8 +9,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from people.losses import balanced_threshold
 from people.nn.distances import mean_strip_distance
+from people.nn.losses import balanced_threshold
 from people.training.monitor import Diverged
 
 COMBINED = "combined"  # names the error of all of a network's tasks together: networks with other tasks have another one

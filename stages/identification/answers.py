@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
-from people import checkpoints, one_clip, systems
-from people.open_set import Impostors
+from people import checkpoints, systems
+from people.serving import one_clip
+from people.serving.open_set import Impostors
 from people.storage import file_digest
 from people.tracking.track_features import Config as FeatureConfig
 from people.training.system import Attribute

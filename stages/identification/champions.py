@@ -6,10 +6,10 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from people.open_set import Impostors
+from people.serving.open_set import Impostors
 from people.storage import file_digest
-from stages.shared.databases import mlflow_database
 from stages.shared.project import output, state
+from stages.tracking.databases import mlflow_database
 
 SHA256 = "checkpoint.sha256"  # a tag of every registered version
 
@@ -31,7 +31,7 @@ def champion(system: str) -> Trained:
     from mlflow.artifacts import download_artifacts
     from mlflow.exceptions import MlflowException
 
-    from stages.shared.tracking import CHAMPION, IMPOSTORS
+    from stages.tracking.runs import CHAMPION, IMPOSTORS
 
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     mlflow.set_tracking_uri(mlflow_database())

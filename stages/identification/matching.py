@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from people import open_set, systems
+from people import systems
+from people.serving import open_set
 from stages.identification.answers import Answer, Champion
 from stages.identification.galleries import Enrolled, Gallery, Person, enrolled
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from people import checkpoints, datasets, systems
 from people.config import build
-from people.revalidation import revalidate
+from people.serving.revalidation import revalidate
 from people.storage import file_digest
 from people.storage.store import stores_digest
 from stages.evaluate import device

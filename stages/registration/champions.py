@@ -13,9 +13,9 @@ from mlflow.entities.model_registry import ModelVersion
 from mlflow.exceptions import MlflowException
 
 from people import checkpoints
-from people.revalidation import OtherSubjects, Validated, difference, validated
+from people.serving.revalidation import OtherSubjects, Validated, difference, validated
 from people.storage import file_digest
-from stages.shared import tracking
+from stages.tracking import runs
 
 ERRORS = "validation.errors"  # a tag: the error measures from which the score is computed
 CHECKPOINT_FILE = Path("artifacts", "checkpoint.pt")  # in a model's folder
@@ -62,7 +62,7 @@ class Judge:
             reason = f"version {number} is scored by {errors}, champion {champion.version} by {champion_errors}"
             with fetched(champion):
                 return Verdict(False, f"{reason}: not comparable, {by_hand(version)}")
-        digests = [each.tags.get(tracking.DATA, "unknown") for each in (version, champion)]
+        digests = [each.tags.get(runs.DATA, "unknown") for each in (version, champion)]
         candidate, present = scored(version, self.reads), scored(champion, self.reads)
         if set(digests) != {self.data_digest}:
             return Verdict(False, other_data(version, champion, self.data_digest, candidate, present))
@@ -94,7 +94,7 @@ def other_data(
     version: ModelVersion, champion: ModelVersion, data_digest: str, candidate: Validated, present: Validated
 ) -> str:
     """Why versions of different data are not compared: whichever people were easier would decide."""
-    made_on = {each.version: each.tags.get(tracking.DATA, "unknown")[:12] for each in (version, champion)}
+    made_on = {each.version: each.tags.get(runs.DATA, "unknown")[:12] for each in (version, champion)}
     stated = ", ".join(f"version {number} on {digest}" for number, digest in made_on.items())
     return (
         f"data differ: {stated}, today's are {data_digest[:12]}; both scored again on today's validation subjects, "
@@ -129,7 +129,7 @@ def fetched(version: ModelVersion) -> Iterator[Path]:
         Unusable: its files are gone, out of reach, others than were registered, or not of today's code.
     """
     name = f"version {version.version} of {version.name}"
-    registered = version.tags.get(tracking.CHECKPOINT)
+    registered = version.tags.get(runs.CHECKPOINT)
     with tempfile.TemporaryDirectory() as folder:
         try:
             model = download_artifacts(f"models:/{version.name}/{version.version}", dst_path=folder)
@@ -150,7 +150,7 @@ def fetched(version: ModelVersion) -> Iterator[Path]:
         yield checkpoint
 
 
-def current(client: mlflow.MlflowClient, system: str, alias: str = tracking.CHAMPION) -> ModelVersion | None:
+def current(client: mlflow.MlflowClient, system: str, alias: str = runs.CHAMPION) -> ModelVersion | None:
     """The version with an alias, if there is one."""
     try:
         return client.get_model_version_by_alias(system, alias)
@@ -163,10 +163,10 @@ def current(client: mlflow.MlflowClient, system: str, alias: str = tracking.CHAM
 def promote(client: mlflow.MlflowClient, version: ModelVersion) -> None:
     """Make a version the champion, once its files are fetched and loaded; it is no challenger any more."""
     with fetched(version):
-        client.set_registered_model_alias(version.name, tracking.CHAMPION, str(version.version))
-    challenger = current(client, version.name, tracking.CHALLENGER)
+        client.set_registered_model_alias(version.name, runs.CHAMPION, str(version.version))
+    challenger = current(client, version.name, runs.CHALLENGER)
     if challenger is not None and str(challenger.version) == str(version.version):
-        client.delete_registered_model_alias(version.name, tracking.CHALLENGER)
+        client.delete_registered_model_alias(version.name, runs.CHALLENGER)
 
 
 def settle(client: mlflow.MlflowClient, version: ModelVersion, judge: Judge) -> tuple[ModelVersion, str]:
@@ -186,14 +186,14 @@ def settle(client: mlflow.MlflowClient, version: ModelVersion, judge: Judge) -> 
             if champion is None or error.version is version:
                 raise
             if _number(champion) != _number(version):
-                client.set_registered_model_alias(version.name, tracking.CHALLENGER, str(version.version))
+                client.set_registered_model_alias(version.name, runs.CHALLENGER, str(version.version))
             raise Unusable(champion, how_to_go_on(version, champion, error)) from error
         if _number(current(client, version.name)) != _number(champion):
             continue  # another machine has set the alias meanwhile
         if promoted:
             promote(client, version)
         elif champion is not None and _number(champion) != _number(version):
-            client.set_registered_model_alias(version.name, tracking.CHALLENGER, str(version.version))
+            client.set_registered_model_alias(version.name, runs.CHALLENGER, str(version.version))
         present = current(client, version.name)
         if present is not None:
             return present, why
@@ -202,11 +202,11 @@ def settle(client: mlflow.MlflowClient, version: ModelVersion, judge: Judge) -> 
 def how_to_go_on(version: ModelVersion, champion: ModelVersion, error: Unusable) -> str:
     """What has happened to a champion that cannot be judged, and what can be done."""
     name, again = champion.name, f"dvc repro --force --single-item register@{champion.name}"
-    restore = f"{error}. Version {champion.version} keeps the alias {tracking.CHAMPION}. Restore its files"
+    restore = f"{error}. Version {champion.version} keeps the alias {runs.CHAMPION}. Restore its files"
     if _number(champion) == _number(version):
         return f"{restore}, or delete version {champion.version} of {name} in MLflow, and register it again: {again}"
     return (
-        f"{restore}, or let version {version.version}, registered as {tracking.CHALLENGER}, take its place: "
+        f"{restore}, or let version {version.version}, registered as {runs.CHALLENGER}, take its place: "
         f"python -m stages.register {name} --promote {version.version}; then {again}"
     )
 

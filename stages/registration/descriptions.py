@@ -5,9 +5,9 @@ from typing import Any
 from mlflow.models import ModelSignature
 
 from people import systems
-from people.raw_input import Kind
+from people.serving.raw_input import Kind
 from people.training.system import Shapes
-from stages.shared import tracking
+from stages.tracking import runs
 
 MAX_CHARS = 5000  # of a description in MLflow's tables
 EXAMPLE_SIZE = 16  # of the axes that may have any size, in examples
@@ -22,9 +22,9 @@ def of_model(system: str, inputs: Shapes, signature: ModelSignature, raw: Kind |
     serving = systems.find(system, "serving")
     return shortened(
         f"{first_line(serving)}\n\n"
-        f"- `{tracking.CHAMPION}`: the version to use. Another one takes its place if it scores higher on the validation "
+        f"- `{runs.CHAMPION}`: the version to use. Another one takes its place if it scores higher on the validation "
         "people of the same data, by more than the noise of who they are.\n"
-        f"- `{tracking.CHALLENGER}`: the version that was registered last and is not the champion.\n"
+        f"- `{runs.CHALLENGER}`: the version that was registered last and is not the champion.\n"
         f"- Runs: [experiment {system}](#/experiments/{experiment_id}/runs)\n\n"
         f"### How to use it\n\n{example_call(system, inputs, signature)}\n\n"
         f"{paragraphs(serving.predict)}\n\n{of_raw(raw) if raw else ''}### Licence and consent\n\n{CONSENT}\n"
@@ -56,7 +56,7 @@ def example_call(system: str, inputs: Shapes, signature: ModelSignature) -> str:
     outputs = ", ".join(str(output.name) for output in signature.outputs)
     return (
         "```python\nimport mlflow\nimport numpy as np\n\n"
-        f'model = mlflow.pyfunc.load_model("models:/{system}@{tracking.CHAMPION}")  # with MLFLOW_TRACKING_URI set\n'
+        f'model = mlflow.pyfunc.load_model("models:/{system}@{runs.CHAMPION}")  # with MLFLOW_TRACKING_URI set\n'
         f"answers = model.predict({{\n{arrays}\n}})  # {outputs}\n```"
     )
 

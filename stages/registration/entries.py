@@ -8,7 +8,7 @@ import mlflow
 from mlflow.exceptions import MlflowException
 
 from stages.registration import champions, versions
-from stages.shared import tracking
+from stages.tracking import runs
 
 
 def path(system: str) -> Path:
@@ -36,7 +36,7 @@ def check(client: mlflow.MlflowClient, system: str) -> list[str]:
         problems.append(f"no run has the id {entry['run_id']}")
     champion = champions.current(client, system)
     if champion is None:
-        problems.append(f"no version has the alias {tracking.CHAMPION}")
+        problems.append(f"no version has the alias {runs.CHAMPION}")
     elif str(champion.version) != entry["champion_version"]:
         problems.append(f"the champion is version {champion.version} here, and {entry['champion_version']} in {file}")
     for each in {str(found.version): found for found in (version, champion) if found is not None}.values():

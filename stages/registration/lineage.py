@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from ruamel.yaml import YAML
 
-from people.revalidation import revalidate
+from people.serving.revalidation import revalidate
 from people.storage.store import stores_digest
 from stages.shared.project import params
 

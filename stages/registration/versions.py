@@ -18,12 +18,12 @@ from mlflow.types import ColSpec, Schema, TensorSpec
 from mlflow.types.schema import AnyType, Array
 
 from people import checkpoints, systems
-from people.raw_input import KINDS, Kind, Recorded, recorded
+from people.serving.raw_input import KINDS, Kind, Recorded, recorded
 from people.storage import file_digest
 from people.training.system import Shapes
 from stages.registration import descriptions, lineage, model_card, onnx_export
 from stages.registration.champions import ERRORS
-from stages.shared import tracking
+from stages.tracking import runs
 
 WRAPPER = "stages.shared.mlflow_model"  # its file is logged, not imported: the import would set this process's model
 LIBRARY = Path(checkpoints.__file__).parent
@@ -35,7 +35,7 @@ CARD_FILE, ONNX_FOLDER = "model_card.md", "onnx"  # beside the checkpoint
 def registered(client: mlflow.MlflowClient, system: str, sha256: str) -> ModelVersion | None:
     """The version under which a checkpoint is registered already."""
     versions = client.search_model_versions(f"name = '{system}'", max_results=10_000)
-    return next((version for version in versions if version.tags.get(tracking.CHECKPOINT) == sha256), None)
+    return next((version for version in versions if version.tags.get(runs.CHECKPOINT) == sha256), None)
 
 
 def register(
@@ -55,17 +55,17 @@ def register(
     checkpoint, sha256 = Path(selected["checkpoint"]), selected["sha256"]
     training = training_run(client, experiment_id, sha256)
     facts = {
-        tracking.CHECKPOINT: sha256,
+        runs.CHECKPOINT: sha256,
         "checkpoint.selected": selected["selected"],
-        tracking.DATA: data_digest,
+        runs.DATA: data_digest,
         "validation.score": repr(selected["validation_score"]),
         ERRORS: ", ".join(sorted(checkpoints.load(checkpoint)[1]["validation"]["errors"])),
-        "git.sha": tracking.git_sha(),
+        "git.sha": runs.git_sha(),
         **({"training.run_id": training.info.run_id} if training else {}),
     }
-    run_tags = {name: value for name, value in facts.items() if name != tracking.CHECKPOINT}  # which names the training's run
-    run_tags |= {"stage": "register", "system": system, "process": tracking.process()}
-    run_tags |= {tracking.PARENT_TAG: training.info.run_id} if training else {}
+    run_tags = {name: value for name, value in facts.items() if name != runs.CHECKPOINT}  # which names the training's run
+    run_tags |= {"stage": "register", "system": system, "process": runs.process()}
+    run_tags |= {runs.PARENT_TAG: training.info.run_id} if training else {}
     title = f"{system}, the {selected['selected']} checkpoint {sha256[:8]} registered"
     record, served = lineage.record(system, selected, reads, metrics), served_as(checkpoint, reads)
     with TemporaryDirectory() as folder:
@@ -94,7 +94,7 @@ def written(record: lineage.Record, checkpoint: Path, folder: Path) -> dict[str,
 
 def training_run(client: mlflow.MlflowClient, experiment_id: str, sha256: str) -> Run | None:
     """The newest run that made the checkpoint, by its digest; None where it was made without this database."""
-    query = f"tags.`{tracking.CHECKPOINT}` = '{sha256}'"
+    query = f"tags.`{runs.CHECKPOINT}` = '{sha256}'"
     return next(iter(client.search_runs([experiment_id], query, order_by=["attributes.start_time DESC"], max_results=1)), None)
 
 

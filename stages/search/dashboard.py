@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial, Trial
 from stages.search.settings import SCORE, Hyperband, Median, Search
 from stages.search.space import Candidate, Space
 from stages.shared.project import state, tracking_uri
-from stages.shared.tracking import Run
+from stages.tracking.runs import Run
 
 ARTIFACTS = "optuna-artifacts"  # a folder of the project's state, which the dashboard reads
 

@@ -24,7 +24,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from people.training.loop import Diverged
 from stages.search import storage as storages
 from stages.shared.project import file_lock, state
-from stages.shared.tracking import describe, has_exited, process
+from stages.tracking.runs import describe, has_exited, process
 
 FINISHED = "finished"  # an attribute of a study: its result is written
 SLOT, PROCESS, REASON = "slot", "process", "reason"  # attributes of a trial

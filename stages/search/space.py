@@ -14,8 +14,8 @@ from people.config import Block, build
 from people.training.system import Phase
 from people.training.validation_errors import COMBINED
 from stages.search.settings import EQUAL, FIXED, GRID, SCORE, SINGLE_TASK, Search
-from stages.shared.problem import merged, named_phases, objective_of, refuse_overridden
 from stages.shared.weights_comparison import PARAMS
+from stages.training.problem import merged, named_phases, objective_of, refuse_overridden
 
 WEIGHT_FACTOR, MARGIN_FACTOR = 10.0, 4.0
 LAMBDA, MARGIN = "lambda", "margin"

@@ -14,8 +14,8 @@ from optuna.storages._heartbeat import BaseHeartbeat
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial
 
-from stages.shared.databases import optuna_database
 from stages.shared.project import optuna_storage
+from stages.tracking.databases import optuna_database
 
 HEARTBEAT_S, GRACE_S = 20, 90  # a process on another machine has exited if its heartbeat is older than GRACE_S
 BEATS = "heartbeats"  # an attribute of trials in a journal, which has no heartbeats of Optuna's

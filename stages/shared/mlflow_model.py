@@ -11,8 +11,8 @@ from mlflow.models import set_model
 from mlflow.pyfunc.model import PythonModel
 
 from people import checkpoints, systems
-from people.model_input import is_raw, named, pictures, prepared
-from people.raw_input import Preparation
+from people.serving.model_input import is_raw, named, pictures, prepared
+from people.serving.raw_input import Preparation
 from people.storage import file_digest
 
 
@@ -21,8 +21,8 @@ class ServedCheckpoint(PythonModel):
     module names.
 
     It is asked either the prepared arrays that this module names, or raw pictures, which are prepared as the stages have
-    prepared the data that it was trained on (`people.raw_input`). NaN or infinity in what is asked has no answer: most layers
-    would turn it into numbers that look like any other.
+    prepared the data that it was trained on (`people.serving.raw_input`). NaN or infinity in what is asked has no answer: most
+    layers would turn it into numbers that look like any other.
     """
 
     def load_context(self, context: Any) -> None:

@@ -161,7 +161,7 @@ def check_search(where: str, system: str, search: Block, block: Block) -> None:
 
 def check_training(where: str, block: Block) -> None:
     """Refuse a block `training`, also as each of its phases has it."""
-    from stages.shared.problem import named_phases
+    from stages.training.problem import named_phases
 
     common = {name: value for name, value in block.items() if name != "phases"}
     check_training_of_phase(where, common)
@@ -186,7 +186,7 @@ def check_training_of_phase(where: str, block: Block) -> None:
 
 def check_compare(where: str, system: str, settings: Block, block: Block) -> None:
     """Refuse a block `compare`, and variants of which no system comes about."""
-    from stages.shared.problem import merged
+    from stages.training.problem import merged
 
     check_keys_and_types(where, settings, COMPARE_TYPES, COMPARE_TYPES, required=COMPARE_TYPES)
     for name in ("epochs", "seeds"):

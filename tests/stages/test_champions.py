@@ -26,7 +26,7 @@ from registry_workspace import (
 )
 
 from people import checkpoints
-from people.revalidation import revalidate
+from people.serving.revalidation import revalidate
 from people.storage import file_digest
 from stages import register
 from stages.registration import champions, lineage

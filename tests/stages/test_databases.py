@@ -12,8 +12,8 @@ import optuna
 import pytest
 from mlflow import MlflowClient
 
-from stages.shared import databases, tracking
 from stages.shared.project import sqlite_address
+from stages.tracking import databases, runs
 
 ROOT = Path(__file__).parent.parent.parent
 CREATION = {"mlflow": databases.MLFLOW, "optuna": databases.OPTUNA}
@@ -23,7 +23,7 @@ import os, sys
 from sqlalchemy import event
 from sqlalchemy.engine import Engine
 from pathlib import Path
-from stages.shared import databases
+from stages.tracking import databases
 from stages.shared.project import sqlite_address
 
 where, text, count = sys.argv[1], sys.argv[2], int(sys.argv[3])
@@ -88,7 +88,7 @@ def test_a_database_that_was_left_half_made_in_its_place_is_made_again(
     assert (state / f"{name}.db").exists()
     (state / f"{name}.db-journal").touch()
     if name == "mlflow":
-        client, experiment = tracking.connect("dmt")
+        client, experiment = runs.connect("dmt")
         client.create_run(experiment)
     else:
         optuna.create_study(study_name="dmt", storage=READY[name]())
@@ -129,7 +129,7 @@ def test_an_older_empty_database_and_one_without_content_that_is_complete_are_to
 
 
 def test_both_are_created_by_one_command_also_by_several_at_once(state: Path):
-    command = [sys.executable, "-m", "stages.shared.databases"]
+    command = [sys.executable, "-m", "stages.tracking.databases"]
     both = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}) for _ in range(2)]
     assert [process.wait(timeout=200) for process in both] == [0, 0]
     assert is_complete("mlflow", state / "mlflow.db")
@@ -160,6 +160,6 @@ def test_artifacts_of_the_projects_own_database_are_in_the_state_folder_also_whe
     state: Path, monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setenv("MLFLOW_TRACKING_URI", databases.tracking_uri())  # as `mlflow.set_tracking_uri` does
-    client, experiment = tracking.connect("dmt")
+    client, experiment = runs.connect("dmt")
     assert isinstance(client, MlflowClient)
     assert client.get_experiment(experiment).artifact_location == (state / "mlruns").resolve().as_uri()

@@ -14,7 +14,7 @@ from ruamel.yaml import YAML
 
 from people.systems.gaittake import data
 from stages import compare, evaluate, register, train, tune
-from stages.shared.problem import Trainings
+from stages.training.problem import Trainings
 
 PARAMS = YAML(typ="safe").load(Path(__file__).parent.parent.parent / "params.yaml")
 

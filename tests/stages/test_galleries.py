@@ -18,8 +18,9 @@ from conftest import run, users_environment
 from flow_stores import write_checkpoint, write_store
 from walking_videos import frames, video
 
-from people import checkpoints, open_set
-from people.open_set import Impostors
+from people import checkpoints
+from people.serving import open_set
+from people.serving.open_set import Impostors
 from stages import enroll, forget, identify
 from stages.identification import answers, galleries, pages
 from stages.identification.answers import Answer, Champion

@@ -14,8 +14,8 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from walking_videos import FIGURE_RGB, HEIGHT, RATE, SETTINGS, WIDTH, frames, left_px, video
 
-from people import open_set
 from people.config import build
+from people.serving import open_set
 from people.tracking import sources
 from people.training.system import Attribute
 from stages import identify

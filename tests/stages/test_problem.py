@@ -12,7 +12,7 @@ from ruamel.yaml import YAML
 from people.systems.dmt import data
 from people.training.system import Phase
 from stages import compare, tune
-from stages.shared.problem import Trainings, merged, refuse_overridden
+from stages.training.problem import Trainings, merged, refuse_overridden
 
 STOPPING = {"window_epochs": 5, "threshold": 50.0}
 PARAMS: dict[str, Any] = dmt_workspace.PARAMS

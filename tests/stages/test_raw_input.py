@@ -14,7 +14,8 @@ import small_checkpoints
 from mlflow.exceptions import MlflowException
 from mlflow.pyfunc.scoring_server import invocations
 
-from people import checkpoints, model_input, raw_input, systems
+from people import checkpoints, systems
+from people.serving import model_input, raw_input
 from people.storage import file_digest
 from stages.registration import versions
 
@@ -236,7 +237,7 @@ def test_a_table_with_a_row_for_each_sample_is_answered_as_before(logged: Logged
 
 
 def test_a_store_that_does_not_say_how_it_was_made_is_refused(tmp_path: Path):
-    from people import one_clip
+    from people.serving import one_clip
 
     path = tmp_path / "foregrounds" / "fvg"
     one_clip.write(path, "foregrounds", "fvg", {"foreground": np.zeros((2, 8, 8, 3), np.uint8)})

@@ -30,7 +30,7 @@ from ruamel.yaml import YAML
 
 from stages import register
 from stages.identification import champions
-from stages.shared import databases, tracking
+from stages.tracking import databases, runs
 
 HOSTILE = "a b%20c#d?é"  # characters that mean something in a URI
 INPUT = {"flow": np.ones((1, 10, 60, 60), np.float32)}
@@ -138,7 +138,7 @@ def test_a_database_that_is_not_the_projects_own_is_not_changed_and_its_new_file
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///other.db")
     moved = (tmp_path / "elsewhere/mlruns").as_uri()
     number = mlflow.MlflowClient("sqlite:///other.db").create_experiment("old", artifact_location=moved)
-    connected, experiment = tracking.connect("dmt")
+    connected, experiment = runs.connect("dmt")
     assert connected.get_experiment(number).artifact_location == moved
     assert connected.get_experiment(experiment).artifact_location == (tmp_path / ".state/mlruns").as_uri()
 
@@ -262,12 +262,12 @@ def test_the_state_of_a_temporary_copy_is_that_of_its_workspace(tmp_path: Path, 
     copy = tmp_path / ".dvc/tmp/exps/tmp1234"
     copy.mkdir(parents=True)
     use(copy, monkeypatch)
-    assert tracking.state("mlflow.db") == tmp_path / ".state/mlflow.db"
+    assert runs.state("mlflow.db") == tmp_path / ".state/mlflow.db"
     monkeypatch.setenv("PEOPLE_STATE", "of/this project")
-    assert tracking.state() == tmp_path / "of/this project"
+    assert runs.state() == tmp_path / "of/this project"
     monkeypatch.setenv("PEOPLE_STATE", str(tmp_path / "disk"))
-    assert tracking.state() == tmp_path / "disk"
+    assert runs.state() == tmp_path / "disk"
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("PEOPLE_STATE")
-    assert tracking.state() == Path(".state")
+    assert runs.state() == Path(".state")
     assert os.path.isabs(databases.mlflow_database().removeprefix("sqlite:///"))

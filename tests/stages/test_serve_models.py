@@ -20,8 +20,9 @@ import raw_requests
 import small_checkpoints
 from servers import free_port
 
-from people import checkpoints, model_input, systems
-from people.raw_input import Preparation
+from people import checkpoints, systems
+from people.serving import model_input
+from people.serving.raw_input import Preparation
 from people.storage import file_digest
 from stages.registration import onnx_export, versions
 

@@ -126,7 +126,7 @@ def test_an_index_without_clips_is_refused(clips: pd.DataFrame, tmp_path: Path):
 def stored(clips: pd.DataFrame, folder: Path, change: Callable[[np.ndarray], np.ndarray], subject: str = "") -> pd.DataFrame:
     """A copy of the archive with the masks of the subject, or of all, stored in another way."""
     root = Path(shutil.copytree(clips["root"].iloc[0], folder / "changed"))
-    for path in sorted((root / "silhouettes").glob(f"{subject}*/*.zip")):
+    for path in sorted((root / "silhouettes").glob(f"{subject}*.zip")):
         with zipfile.ZipFile(path) as archive:
             masks = {name: cv2.imdecode(np.frombuffer(archive.read(name), np.uint8), 0) for name in archive.namelist()}
         with zipfile.ZipFile(path, "w") as archive:

@@ -23,7 +23,7 @@ from stages import configure, train, tune
 from stages.search.slots import FINISHED, SLOT, is_done, open_study, run_slots, slots
 from stages.search.space import nested_blocks
 from stages.search.storage import open_storage
-from stages.shared.problem import merged
+from stages.training.problem import merged
 
 FINALS = {"seeds": 2, "also": ["single_task"]}
 UP = [StudyDirection.MAXIMIZE]

@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from people import checkpoints, datasets, raw_input, systems
+from people import checkpoints, datasets, systems
 from people.config import build
-from people.inference import joined, over_split
+from people.nn.inference import joined, over_split
+from people.serving import raw_input
 from people.storage.store import Store
 
 BATCH_SIZE = 32

@@ -41,7 +41,7 @@ def exit_code(process: BaseProcess) -> int | None:
 def stage(name: str, system: str, kill_at_step: int = 0) -> None:
     """What `python -m stages.<name> <system>` runs; SIGKILL comes at that step, counted from the start of the process."""
     if kill_at_step:
-        from stages.shared.progress import Bar
+        from stages.training.progress import Bar
 
         Bar.step = _killing(kill_at_step)  # type: ignore[method-assign]
     sys.argv = [name, system]

@@ -7,7 +7,7 @@ import numpy as np
 import small_checkpoints
 import torch
 
-from people.raw_input import KINDS, STUDENT, Recorded
+from people.serving.raw_input import KINDS, STUDENT, Recorded
 from people.video import poses
 from stages.registration import versions
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from same_batches import assert_same
 
-from people import losses
+from people.nn import losses
 from people.storage.store import Field, StoreWriter
 from people.systems.dmt import data, model, objective
 

@@ -15,7 +15,7 @@ from people.systems.gaitnet import data, objective
 from people.training import loop
 from people.training.fabric import launch
 from people.training.samplers import PairBatches
-from stages.shared.problem import Trainings
+from stages.training.problem import Trainings
 
 DATA = data.Config(**DATA_BLOCK)
 

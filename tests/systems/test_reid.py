@@ -13,8 +13,8 @@ from same_batches import assert_same
 from sklearn.metrics import balanced_accuracy_score
 from torchvision.transforms.functional import affine
 
-from people import losses
 from people.config import build
+from people.nn import losses
 from people.records import ATTRIBUTES
 from people.storage.store import Store
 from people.systems.reid import data, model, objective, paper, serving

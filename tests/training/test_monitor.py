@@ -4,7 +4,7 @@ from typing import Any
 
 import torch
 
-from people.inference import count, joined
+from people.nn.inference import count, joined
 from people.training.monitor import Concatenated, Monitor
 
 

@@ -1,7 +1,7 @@
 """CASIA-B [Yu, Tan and Tan, ICPR 2006]: 124 people, ten walks each from eleven views: normal, with a bag, in a coat.
 
 <root>/video/001-nm-01-090.avi                                    subject, sequence and view; 001-bkgrd-090.avi: empty scene
-<root>/silhouettes/001/nm-01/090/001-nm-01-090-001.png            or the same tree in zip files, silhouettes/001/nm-01.zip
+<root>/silhouettes/001/nm-01/090/001-nm-01-090-001.png            or the same tree in zip files, silhouettes/001.zip
 <root>/keypoints/001.npz, ids-train.txt, …, recording.json        beside the official layout, see docs/data.md
 """
 
@@ -74,7 +74,7 @@ def write(
     executor: Executor | None = None,
     done: Callable[[], object] = lambda: None,
 ) -> None:
-    """Render the takes into the official layout; `packed` keeps the silhouettes of a subject's sequence in one zip file."""
+    """Render the takes into the official layout; `packed` keeps a subject's silhouettes in one zip file."""
     options = {"jpeg_quality": jpeg_quality, "executor": executor, "done": done}
     multi_view_files.write(root, takes, render, partial(_locations, packed=packed), **options)
 
@@ -83,7 +83,7 @@ def _locations(take: Take, packed: bool) -> Locations:
     subject, sequence, view = take.subject_id, take.sequence, f"{round(take.view_deg):03d}"
     return Locations(
         frames=f"video/{subject}-{sequence}-{view}.avi",
-        masks=f"silhouettes/{subject}/{sequence}{'.zip!' if packed else '/'}{view}",
+        masks=f"silhouettes/{subject}{'.zip!' if packed else '/'}{sequence}/{view}",
         image=f"{subject}-{sequence}-{view}-{{:03d}}.png",
         keypoints=f"keypoints/{subject}.npz!{sequence}-{view}",
         background=f"video/{subject}-bkgrd-{view}.avi",

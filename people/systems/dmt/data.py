@@ -12,9 +12,9 @@ import torch
 from jaxtyping import Float, Int, Int16
 from torch import Tensor
 
-from people import losses
+from people.nn import losses
+from people.nn.device_frames import DeviceFrames, frame_bytes, on_device
 from people.records import GENDERS
-from people.storage.device_frames import DeviceFrames, frame_bytes, on_device
 from people.storage.store import Store
 
 

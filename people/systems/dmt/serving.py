@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from people.graphs import Graph, Run, with_forward
-from people.inference import Batch
 from people.nn.distances import mean_strip_distance
+from people.nn.inference import Batch
 from people.records import GENDERS
 from people.training.system import Attribute, Samples, Shapes, Spec, Statistics
 

@@ -14,9 +14,9 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from people.config import check
+from people.nn.device_frames import NO_FRAME, DeviceFrames, clip_rows, frame_bytes, on_device
 from people.nn.resize import AreaResize
 from people.records import Split
-from people.storage.device_frames import NO_FRAME, DeviceFrames, clip_rows, frame_bytes, on_device
 from people.storage.store import Store
 
 PAIRED_TASK = "gait_similarity"

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from people.graphs import Graph, Run, by_length, with_forward
-from people.inference import Batch
+from people.nn.inference import Batch
 from people.training.system import Attribute, Samples, Shapes, Spec, Statistics
 
 EMBEDDING = "embedding"

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float, Int, Shaped
 from torch import Tensor
 
+from people.nn.device_frames import NO_FRAME, DeviceFrames, clip_rows, frame_bytes, on_device
 from people.nn.resize import AreaResize
-from people.storage.device_frames import NO_FRAME, DeviceFrames, clip_rows, frame_bytes, on_device
 from people.storage.store import Store
 
 NORMAL = "nm"

@@ -15,9 +15,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from people.config import check
+from people.nn.device_frames import DeviceFrames, frame_bytes, on_device
 from people.nn.pretrained import IMAGENET
 from people.records import ACTIVITIES, COCO_KEYPOINTS
-from people.storage.device_frames import DeviceFrames, frame_bytes, on_device
 from people.storage.store import Store
 from people.systems.multipose.model import poses
 from people.systems.multipose.model.heatmaps import MAP_STRIDE

@@ -15,10 +15,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from people.config import check
+from people.nn.device_frames import DeviceFrames, frame_bytes, on_device
 from people.nn.pretrained import IMAGENET
 from people.nn.resize import AreaResize
 from people.records import ATTRIBUTES
-from people.storage.device_frames import DeviceFrames, frame_bytes, on_device
 from people.storage.store import Store
 
 PERSON, DISTRACTOR, JUNK = "person", "distractor", "junk"

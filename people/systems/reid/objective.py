@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from people import losses
+from people.nn import losses
 from people.records import ATTRIBUTES
 from people.training import task_weights, validation_errors
 from people.training.monitor import Concatenated, Validation

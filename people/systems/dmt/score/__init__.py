@@ -17,7 +17,7 @@ from people.config import check, check_keys
 from people.evaluation import ProbeSet, bootstrap, identification, metrics, plots, subgroups
 from people.evaluation.bootstrap import Estimate, Hits, Pairs, record
 from people.evaluation.results import Results
-from people.inference import to_device
+from people.nn.inference import to_device
 from people.records import GENDERS
 from people.systems.dmt import data, paper
 from people.systems.dmt.paper import CHANCE, MEAN_FLOW

@@ -10,7 +10,7 @@ from jaxtyping import Float, Int
 from torch import nn
 
 from people.evaluation import finite
-from people.inference import joined, over_split
+from people.nn.inference import joined, over_split
 from people.systems.dmt import data
 from people.training.system import Spec, Statistics
 

@@ -14,7 +14,7 @@ from torch import nn
 from people.config import check
 from people.evaluation import bootstrap, finite
 from people.evaluation.results import Results
-from people.inference import over_split
+from people.nn.inference import over_split
 from people.storage.store import Store
 from people.systems.gaitnet import data, paper
 from people.systems.gaitnet.score import disentanglement, examples, pictures, verification, views

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from people.evaluation import plots
 from people.evaluation.results import Results
-from people.inference import to_device
+from people.nn.inference import to_device
 from people.systems.gaitnet import data
 from people.systems.gaitnet.model import Frames
 from people.systems.gaitnet.score.embedded import Embedded

@@ -18,7 +18,7 @@ from people.evaluation import ProbeSet, bootstrap, crossview, finite, plots, sub
 from people.evaluation.bootstrap import Estimate, record
 from people.evaluation.crossview import CrossViewRanks, ViewedClips
 from people.evaluation.results import Results
-from people.inference import over_split
+from people.nn.inference import over_split
 from people.storage.store import Store
 from people.systems.gaittake import data, paper
 from people.systems.gaittake.paper import BASELINE, OURS, PAPER, TITLES

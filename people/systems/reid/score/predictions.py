@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from people.evaluation import finite
 from people.evaluation.retrieval import Photos
-from people.inference import joined, over_split
+from people.nn.inference import joined, over_split
 from people.records import ATTRIBUTES
 from people.systems.reid import data
 from people.systems.reid.data import PERSON

@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from people.nn.device_frames import DeviceFrames, frame_bytes, on_device
 from people.records import GENDERS
-from people.storage.device_frames import DeviceFrames, frame_bytes, on_device
 from people.storage.store import Store
 from people.training.system import Batch, Reads, Spec, Statistics
 

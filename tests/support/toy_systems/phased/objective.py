@@ -6,7 +6,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from people import losses
+from people.nn import losses
 from people.training import task_weights, validation_errors
 from people.training.monitor import Concatenated, Validation
 from people.training.system import Batch, Spec

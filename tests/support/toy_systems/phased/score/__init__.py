@@ -13,7 +13,7 @@ from torch import nn
 from people.config import check
 from people.evaluation import metrics, retrieval
 from people.evaluation.results import Results
-from people.inference import joined, over_split
+from people.nn.inference import joined, over_split
 from people.records import GENDERS
 from people.training.system import Reads, Spec, Statistics
 

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from people import checkpoints, systems
 from people.config import build
-from people.inference import Batch, over_split
+from people.nn.inference import Batch, over_split
 from people.training.monitor import Monitor, Validation
 
 BATCH_SIZE = 64  # bounds memory, changes no result

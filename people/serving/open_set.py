@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float, Int
 
 from people import checkpoints, systems
 from people.config import build
-from people.inference import joined, over_split
+from people.nn.inference import joined, over_split
 from people.training.system import Identifying
 
 BATCH_SIZE = 64  # bounds memory, changes no result

@@ -22,8 +22,8 @@ from mlflow.entities import Metric, Param, RunTag
 from mlflow.exceptions import MlflowException
 
 from people.storage import write_atomic
-from stages.shared.databases import ARTIFACTS, is_own, keep_files_in_state, mlflow_database
 from stages.shared.project import file_lock, state
+from stages.tracking.databases import ARTIFACTS, is_own, keep_files_in_state, mlflow_database
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,7 +32,7 @@ CHAMPION = "champion"  # the alias of the version of a registered model that is 
 CHALLENGER = "challenger"  # the alias of the version that was registered last and is not the champion
 CHECKPOINT = "checkpoint.sha256"  # a tag of versions and of runs: the digest of the checkpoint
 DATA = "data.digest"  # a tag of versions and of runs: the digest of the data that the system reads
-IMPOSTORS = "validation.impostors"  # a tag of a version: `people.open_set.Impostors`
+IMPOSTORS = "validation.impostors"  # a tag of a version: `people.serving.open_set.Impostors`
 RUN_FILE = "mlflow_run"
 PARENT_TAG = "mlflow.parentRunId"
 MAX_PARAM_CHARS = 500

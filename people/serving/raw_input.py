@@ -14,8 +14,9 @@ import numpy as np
 from jaxtyping import UInt8
 from torch import nn
 
-from people import one_clip, systems
-from people.model_input import Forms, Pictures, Raw
+from people import systems
+from people.serving import one_clip
+from people.serving.model_input import Forms, Pictures, Raw
 from people.storage.store import Store
 from people.training.system import Identifying
 from people.video import crops, flow, foregrounds, masks, poses, silhouettes

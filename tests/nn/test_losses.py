@@ -13,7 +13,7 @@ from sklearn.metrics import log_loss
 from statsmodels.robust import mad as statsmodels_mad
 from statsmodels.robust.norms import TukeyBiweight
 
-from people import losses
+from people.nn import losses
 
 C = 4.6851
 

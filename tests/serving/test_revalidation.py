@@ -10,7 +10,7 @@ import torch
 from flow_stores import write_checkpoint, write_store
 from scipy import stats
 
-from people.revalidation import OtherSubjects, Validated, difference, revalidate, subsets, validated
+from people.serving.revalidation import OtherSubjects, Validated, difference, revalidate, subsets, validated
 from people.training.monitor import Concatenated, Validation
 
 

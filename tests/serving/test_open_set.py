@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from people import open_set
-from people.open_set import Impostors
+from people.serving import open_set
+from people.serving.open_set import Impostors
 
 RNG = np.random.default_rng(4)
 PEOPLE, EACH = 12, 6

@@ -3,7 +3,7 @@
 Both tools create their tables in many steps, and neither goes on where a killed process has stopped. MLflow keeps the absolute
 places of files in its tables; those of the project's own database follow the state folder when it moves.
 
-    python -m stages.shared.databases       creates the tables of both where they are missing
+    python -m stages.tracking.databases       creates the tables of both where they are missing
 """
 
 import importlib.util

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from people.storage import device_frames
-from people.storage.device_frames import NO_FRAME, DeviceFrames, frame_bytes
+from people.nn import device_frames
+from people.nn.device_frames import NO_FRAME, DeviceFrames, frame_bytes
 
 STARTS, LENGTHS = np.array([2, 7, 10]), np.array([3, 1, 4])
 FIELD = np.arange(15 * 2 * 3).astype(np.int16).reshape(15, 2, 3)

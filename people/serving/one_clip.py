@@ -9,7 +9,7 @@ from torch import nn
 
 from people import systems
 from people.config import build
-from people.inference import joined, over_split
+from people.nn.inference import joined, over_split
 from people.records import ATTRIBUTES
 from people.storage.store import Field, StoreWriter
 from people.video import flow

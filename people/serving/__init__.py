@@ -1,0 +1,1 @@
+"""What trained networks answer outside of their training: to raw input, of unknown people, and on the data of today."""
