@@ -4,7 +4,7 @@ python -m benchmarks.ablation gaittake --seeds 3 --variants baseline,attention,k
 python -m benchmarks.ablation reid --seeds 3 --metrics retrieval.official.map,attributes.balanced_accuracy.mean
 python -m benchmarks.ablation reid --variants x3 --also "x3={objective: {lambda: {identity: 3.0}, weighting: {name: fixed}}}"
 
-Variants are those of systems.<system>.compare in params.yaml, and `all`, the system as it is. Each is trained from every seed
+Variants are those of compare.<system> in params.yaml, and `all`, the system as it is. Each is trained from every seed
 for so many steps; its best epoch on validation subjects is judged as `evaluate` judges. Every outcome is a line of the results
 file (JSON): a second call goes on with what is missing, also in the middle of a training. Columns are the metrics that are
 named, or the `COLUMNS` of the system's score, with the baselines in the last row.
@@ -49,7 +49,7 @@ def main() -> None:
     arguments = parser.parse_args()
     system, results = arguments.system, arguments.results or state(f"ablation-{arguments.system}.jsonl")
     trainings = Trainings(system)
-    changes = variants(params("systems", system, "compare", "variants") | also(arguments.also))
+    changes = variants(params("compare", system, "variants") | also(arguments.also))
     names = arguments.variants.split(",") if arguments.variants else list(changes)
     if unknown := [name for name in names if name not in changes]:
         parser.error(f"no such variant: {', '.join(unknown)}; params.yaml has {', '.join(changes)} ({FULL}: nothing changed)")
@@ -63,7 +63,7 @@ def main() -> None:
         keys = []
         for seed in seeds:  # one seed of every variant before the next: half of a run is a whole comparison
             for name, training in phases.items():
-                key = facts_digest(run=loop.phases_key(training, seed), score=params("systems", system, "score"), code=code)
+                key = facts_digest(run=loop.phases_key(training, seed), score=params("score", system), code=code)
                 keys.append(key)
                 if key in outcomes:
                     bar.skip(epochs_of(training))
@@ -150,7 +150,7 @@ def judged(phases: Sequence[loop.Training], seed: int, fabric: Any, bar: Bar, ke
         checkpoint["statistics"],
         {slot: Path(path) for slot, path in params("systems", system, "reads").items()},
         build(data.Config, problem.config["data"]),
-        build(score.Config, params("systems", system, "score")),
+        build(score.Config, params("score", system)),
         datasets.find(params("systems", system, "dataset")),
         seed,
     )

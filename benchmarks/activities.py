@@ -49,7 +49,7 @@ def main() -> None:
     parser.add_argument("--aspect", default="kept", choices=poses.ASPECTS)
     parser.add_argument("--epochs", type=int, help="of each training; those of params.yaml if left out")
     asked = parser.parse_args()
-    config = CrossValidation(**params("systems", "multipose", "score", "cross_validation"))
+    config = CrossValidation(**params("score", "multipose", "cross_validation"))
     config = replace(config, epochs=asked.epochs or config.epochs)
     classifier = Activity(**model_block(paper=True)["activity"])
     everybody, left_out = labelled_poses(asked.folder, asked.joints, asked.aspect)

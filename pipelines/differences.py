@@ -33,7 +33,7 @@ def leaves(block: Mapping[Any, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def parameter_changes(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """A line for each parameter that differs, such as `systems.dmt.search.trials: 2 -> 4`."""
+    """A line for each parameter that differs, such as `search.dmt.trials: 2 -> 4`."""
     keys = [*new, *(key for key in old if key not in new)]
     values = ((key, *(json.dumps(side[key], default=str) if key in side else "none" for side in (old, new))) for key in keys)
     return [f"{key}: {before} -> {after}" for key, before, after in values if before != after]

@@ -109,7 +109,7 @@ def run_search(systems: Sequence[str], trials: int, workers: int, options: RunOp
         selected = graph.select(order, (TUNE,), systems)
         searches = [name for name in selected if name.startswith(f"{TUNE}@")]
         if trials:
-            settings = [f"systems.{name.partition('@')[2]}.search.trials={trials}" for name in searches]
+            settings = [f"search.{name.partition('@')[2]}.trials={trials}" for name in searches]
             commands.run(["python", "-m", "stages.configure", *(arg for key in settings for arg in ("--set", key))], log)
         outcomes = run_in_order(order, selected, options, helpers=dict.fromkeys(searches, workers - 1))
         record_version(outcomes, options)

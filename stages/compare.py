@@ -34,7 +34,7 @@ def main() -> None:
     parser = argument_parser(__doc__)
     parser.add_argument("system", help="one of the systems in params.yaml")
     name = parser.parse_args().system
-    settings, seed, trainings = params("systems", name, "compare"), params("seed"), Trainings(name)
+    settings, seed, trainings = params("compare", name), params("seed"), Trainings(name)
     phases = {
         variant: trainings.phases(changes, changed_by=f"compare.variants.{variant}", epochs=settings["epochs"])
         for variant, changes in selected(settings).items()

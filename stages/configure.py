@@ -32,6 +32,9 @@ Change = tuple[tuple[str, ...], Any]
 
 # Keys of earlier releases (a * is any one key), and what does their work now.
 RENAMED = {
+    "systems.*.compare": "compare.*",
+    "systems.*.search": "search.*",
+    "systems.*.score": "score.*",
     "systems.*.training.batches.people": "systems.*.training.batches.identities",
     "systems.*.training.batches.clips": "systems.*.training.batches.samples_each",
     "systems.gaittake.model.keypoints": "systems.gaittake.data.keypoints",
@@ -178,7 +181,7 @@ def replace(path: Path, document: dict[str, Any], key: tuple[str, ...], value: A
 
 def check_names(document: dict[str, Any]) -> None:
     """Refuse a dataset or system with characters that mean something to a shell: dvc.yaml puts the name into commands."""
-    for kind in ("archives", *BLOCKS_PER_DATASET, "systems"):
+    for kind in ("archives", *BLOCKS_PER_DATASET, "systems", "compare", "search", "score"):
         for name in document.get(kind) or {}:
             if not NAME.fullmatch(str(name)):
                 raise ValueError(f"{kind}.{name}: a name must be lower-case letters, digits and _, beginning with a letter")

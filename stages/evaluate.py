@@ -76,7 +76,7 @@ def judge(system: str, path: Path, seed: int) -> Results:
         checkpoint["statistics"],
         {slot: Path(path) for slot, path in params("systems", system, "reads").items()},
         build(data.Config, checkpoint["config"]["data"]),
-        build(score.Config, params("systems", system, "score")),
+        build(score.Config, params("score", system)),
         datasets.find(params("systems", system, "dataset")),
         seed,
     )
@@ -87,7 +87,7 @@ def select(system: str, seed: int) -> dict[str, Any]:
 
     The merit is that of the search, of validation people: the mean over all seeds from which both were trained to the end.
     """
-    folder, search = Path("data/studies", system), build(Search, params("systems", system, "search"))
+    folder, search = Path("data/studies", system), build(Search, params("search", system))
     finals = pd.read_csv(folder / "finals.csv")
     paths = {"trained": Path("data/models", system, "checkpoint.pt")}
     found = folder / "finals" / f"{FOUND}-seed{seed}" / "checkpoint.pt"

@@ -94,7 +94,7 @@ MODELS = {
     "keypointrcnn": from_torchvision(
         "keypointrcnn_resnet50_fpn_coco-fc266e95.pth", "poses.<dataset>.teacher: keypointrcnn", COCO
     ),
-    "fasterrcnn": from_torchvision("fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", "systems.reid.score.junk: detector", COCO),
+    "fasterrcnn": from_torchvision("fasterrcnn_resnet50_fpn_coco-258fb6c6.pth", "score.reid.junk: detector", COCO),
     "resnet18": from_torchvision(
         "resnet18-f37072fd.pth", "systems.reid.model.weights: imagenet, and multipose's with backbone: resnet18", IMAGENET
     ),

@@ -18,8 +18,8 @@ from stages.shared.param_docs import Sources, meaning_and_notes, sources
 from stages.shared.project import PARAMS, round_trip
 
 LEAVES = ("archives", "variants", "phases", "reads")  # blocks whose keys are names that a user chooses
-BY_NAME = ("datasets", "validate", "flow", "silhouettes", "poses", "crops", "foregrounds", "scenes")
-COMMON = ("dataset", "reads", "training", "compare", "search")  # of every system, with the same meaning
+BY_NAME = ("datasets", "validate", "flow", "silhouettes", "poses", "crops", "foregrounds", "scenes", "compare", "search")
+COMMON = ("dataset", "reads", "training")  # of every system, with the same meaning
 UNITS = {
     "_hz": "1/s",
     "_px": "px",
@@ -117,7 +117,7 @@ def section(key: Key) -> str:
     """The title of the table that a parameter stands in."""
     if key[0] == "systems":
         return f"systems.*.{key[2]}" if key[1] == "*" else f"systems.{key[1]}"
-    return f"{key[0]}.*" if key[0] in BY_NAME else key[0] if key[0] == "identify" else "the whole pipeline"
+    return f"{key[0]}.*" if key[0] in BY_NAME else key[0] if key[0] in ("identify", "score") else "the whole pipeline"
 
 
 def table_row(key: Key, group: list[Parameter], known: Sources) -> list[str]:

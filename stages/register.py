@@ -46,9 +46,8 @@ def write_entry(system: str) -> None:
     """Register what `evaluate` has selected, and write data/registry/<system>.json."""
     selected = json.loads(Path("data/metrics", system, "selected.json").read_text())
     metrics = json.loads(Path("data/metrics", system, "all.json").read_text())
-    block = params("systems", system)
-    reads = {slot: Path(path) for slot, path in block["reads"].items()}
-    confidence = block["score"].get("bootstrap", {}).get("confidence", CONFIDENCE)
+    reads = {slot: Path(path) for slot, path in params("systems", system, "reads").items()}
+    confidence = params("score", system).get("bootstrap", {}).get("confidence", CONFIDENCE)
     entry = register(system, selected, metrics, reads, confidence=confidence, seed=params("seed"))
     with output(entries.path(system)) as file:
         file.write_text(json.dumps(entry, indent=2) + "\n")

@@ -69,7 +69,7 @@ class Tuning:
 
     def __init__(self, name: str, *, trials_only: bool = False) -> None:
         self.name, self.seed, self.trials_only = name, params("seed"), trials_only
-        self.search: Search = build(Search, params("systems", name, "search"))
+        self.search: Search = build(Search, params("search", name))
         self.trainings = Trainings(name)
         self.space = search_space(name, self.search, self.trainings.block)
         self.phases = self.trainings.phases(**self.changes)

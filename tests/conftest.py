@@ -138,12 +138,12 @@ def fewest(folder: Path) -> None:
     """Leave the systems in a workspace's params.yaml the fewest epochs, trials and comparisons with which every stage runs."""
     yaml, path = YAML(), folder / "params.yaml"
     params = yaml.load(path)
-    for system in params["systems"].values():
+    for name, system in params["systems"].items():
         system["training"]["epochs"] = 1
         for phase in system["training"].get("phases", []):
             phase.get("training", {}).pop("epochs", None)
-        system["compare"] |= {"epochs": 1, "select": list(system["compare"]["variants"])[:1]}
-        system["search"] |= {"epochs": 1, "trials": 1}
+        params["compare"][name] |= {"epochs": 1, "select": list(params["compare"][name]["variants"])[:1]}
+        params["search"][name] |= {"epochs": 1, "trials": 1}
     yaml.dump(params, path)
 
 

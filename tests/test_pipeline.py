@@ -160,8 +160,8 @@ def test_raw_pictures_are_answered_with_the_numbers_that_the_stages_lead_to(
 
 @pytest.mark.parametrize("system", SYSTEMS)
 def test_the_study_holds_every_lambda_and_margin_that_is_searched(small_run: Path, system: str):
-    block = YAML(typ="safe").load(small_run / "params.yaml")["systems"][system]
-    space = search_space(system, build(Search, block["search"]), block)
+    params = YAML(typ="safe").load(small_run / "params.yaml")
+    space = search_space(system, build(Search, params["search"][system]), params["systems"][system])
     trials = pd.read_csv(small_run / f"data/studies/{system}/trials.csv")
     assert len(trials) == 2
     assert trials.loc[0, "weights"] == "params.yaml"

@@ -35,7 +35,8 @@ def add(project: Path) -> None:
     document = yaml.load(params)
     for toy in TOYS:
         shutil.copytree(SOURCES / toy, project / "people/systems" / toy, ignore=shutil.ignore_patterns("params.yaml"))
-        document["systems"][toy] = yaml.load(SOURCES / toy / "params.yaml")
+        for block, own in yaml.load(SOURCES / toy / "params.yaml").items():
+            document[block][toy] = own[toy]
     yaml.dump(document, params)
 
 
@@ -44,7 +45,8 @@ def remove(project: Path) -> None:
     document = yaml.load(params)
     for toy in TOYS:
         shutil.rmtree(project / "people/systems" / toy)
-        del document["systems"][toy]
+        for block in ("systems", "compare", "search", "score"):
+            del document[block][toy]
     yaml.dump(document, params)
 
 

@@ -128,7 +128,12 @@ def size(stage: str, params: Block) -> float:
         own = (params.get(kind) or {}).get(key) or {}
         return frames(block) * _pixels_of_frames(kind, block, own)
     system = params.get("systems", {}).get(key)
-    return _size_of_system(kind, system, params["datasets"][system["dataset"]]) if system else 1.0
+    beside = {"compare": "compare", "tune": "search"}.get(kind)
+    return (
+        _size_of_system(kind, system, params["datasets"][system["dataset"]], params[beside][key] if beside else {})
+        if system
+        else 1.0
+    )
 
 
 def _pixels_of_frames(kind: str, block: Block, own: Block) -> float:
@@ -149,17 +154,15 @@ def frames(block: Block) -> float:
     return people * seen * (1 if "photos_per_camera" in block else block["frames_per_sequence"])
 
 
-def _size_of_system(kind: str, system: Block, dataset: Block) -> float:
+def _size_of_system(kind: str, system: Block, dataset: Block, own: Block) -> float:
     training = epochs_of_training(system) * _samples(system["training"]["batches"], dataset)
     if kind == "evaluate":
         return network(system) * dataset["subjects"]["test"]
     if kind == "compare":
-        settings = system["compare"]
-        trainings = (1 + len(settings["select"])) * settings["seeds"] * settings["epochs"]
+        trainings = (1 + len(own["select"])) * own["seeds"] * own["epochs"]
     elif kind == "tune":
-        search = system["search"]
-        finals = search["finals"]["seeds"] * (2 + len(search["finals"]["also"])) - 1  # found, params.yaml's: one is `train`'s
-        trainings = search["trials"] * search["epochs"] + finals * system["training"]["epochs"]
+        finals = own["finals"]["seeds"] * (2 + len(own["finals"]["also"])) - 1  # found, params.yaml's: one is `train`'s
+        trainings = own["trials"] * own["epochs"] + finals * system["training"]["epochs"]
     elif kind == "train":
         trainings = system["training"]["epochs"]
     else:

@@ -127,7 +127,10 @@ def write_parameters(record: Record, checkpoint: Path, clone: Path) -> None:
     """
     yaml, system = YAML(), record["system"]
     document = yaml.load(clone / PARAMS_FILE)
-    document.setdefault("systems", {})[system] = record["parameters"]
+    block = dict(record["parameters"])
+    if "score" in document:  # beside `systems`; earlier commits have it in the system's block
+        document["score"][system] = block.pop("score")
+    document.setdefault("systems", {})[system] = block
     for entry in record["stages"].values():
         for key, value in (entry.get("params") or {}).get(PARAMS, {}).items():
             assign(document, key.split("."), value)

@@ -63,7 +63,7 @@ def record(system: str, selected: dict[str, Any], reads: dict[str, Path], metric
         "data_digest": stores_digest(reads),
         "seed": params("seed") if final is None else final["seed"],
         "evaluation_seed": params("seed"),
-        "parameters": params("systems", system),
+        "parameters": {**params("systems", system), "score": params("score", system)},
         "precision": precision(checkpoint, system),
         "study": study(system) if is_tuned else None,
         "final": final,

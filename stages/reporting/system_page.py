@@ -59,7 +59,7 @@ def build(system: str, params: dict[str, Any], data: Path = Path("data")) -> Pag
         "version": registry["version"],
         **data_section(data, dataset, clips),
         **results_section(results),
-        **learning_section(data, system, block["compare"]),
+        **learning_section(data, system, params["compare"][system]),
         "search": search.section(data / "studies" / system, facts.changes),
         "weights": results.weights(),
         "selected": json.loads((data / "metrics" / system / "selected.json").read_text()),

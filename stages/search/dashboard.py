@@ -47,7 +47,7 @@ with the weights of the trial, or another way.
 **Pruning.** {pruning_sentence(search)}
 
 **How to read it.** *History*: does the best trial still improve? *Parallel coordinates* and *slice*: where good trials lie, on
-logarithmic axes. A weight at the end of its range asks for a wider one (`systems.{system}.search.ranges`). A trial of
+logarithmic axes. A weight at the end of its range asks for a wider one (`search.{system}.ranges`). A trial of
 {search.epochs} epochs is no finished training: what was found is trained to the end beside params.yaml's own weights, in the
 study of final trainings.
 """,
@@ -65,7 +65,7 @@ def describe_finals(study: optuna.Study, space: Space, system: str, dataset: str
 
 Each trial is a whole training (`systems.{system}.training`) with the weights that its parameter `weights` names, from a seed
 of its own: `found` are those that the study *{search_study}* has chosen, `params.yaml` the present ones (with the pipeline's
-own seed the stage `train` trains them), the others are named in `systems.{system}.search.finals.also`.
+own seed the stage `train` trains them), the others are named in `search.{system}.finals.also`.
 
 **Objective.** The system's validation score at its best epoch; higher is better. Weights that leave a task out are scored
 without it.

@@ -15,6 +15,7 @@ from people.config import Block, build
 Key = tuple[str, ...]
 
 VIDEO_BLOCKS = ("flow", "silhouettes", "poses", "crops", "foregrounds", "scenes")  # people/video has a Config for each
+BESIDE_SYSTEMS = ("compare", "search", "score")  # blocks by system, of what no training depends on
 RENDERING_TYPES: dict[str, Any] = {
     "source": str,
     "archive": str,
@@ -66,9 +67,12 @@ def check_block(group: Key, document: Block, before: Block) -> None:
         check_config("identify", Config, document["identify"])
         check_kinds("identify", before.get("identify"), document["identify"])
     elif kind == "systems" and len(group) == 3:
-        if group[2] == "score":
-            check_kinds(where, value_at(before, group), block)
         check_part(where, name, group[2], document["systems"][name], document)
+        check_kinds(where, value_at(before, group), block)
+    elif kind in BESIDE_SYSTEMS and name:
+        if kind == "score":
+            check_kinds(where, value_at(before, group), block)
+        check_beside(where, kind, name, document)
         check_kinds(where, value_at(before, group), block)
 
 
@@ -137,14 +141,23 @@ def check_part(where: str, system: str, part: str, block: Block, document: Block
         check_type(where, value, Literal[tuple(document["datasets"])])
     elif part == "reads":
         check_type(where, value, Mapping[str, str])
-    elif part in ("data", "model", "objective", "score"):
+    elif part in ("data", "model", "objective"):
         check_config(where, systems.find(system, part).Config, value)
     elif part == "training":
         check_training(where, value)
-    elif part == "search":
-        check_search(where, system, value, block)
-    elif part == "compare":
-        check_compare(where, system, value, block)
+
+
+def check_beside(where: str, kind: str, system: str, document: Block) -> None:
+    """Refuse what a stage reads of a system beside its training's block."""
+    if system not in document["systems"]:
+        raise ValueError(f"{where}: there is no systems.{system}{nearest(system, document['systems'])}")
+    block, own = document["systems"][system], document[kind][system]
+    if kind == "score":
+        check_config(where, systems.find(system, "score").Config, own)
+    elif kind == "search":
+        check_search(where, system, own, block)
+    else:
+        check_compare(where, system, own, block)
 
 
 def check_search(where: str, system: str, search: Block, block: Block) -> None:

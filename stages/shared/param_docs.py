@@ -42,9 +42,7 @@ class Sources:
         """The type of a parameter in words."""
         config = self.blocks.get(key[:-1])
         hints = config if isinstance(config, Mapping) else hints_of(config) if config else {}
-        shared = {"datasets": RENDERING_TYPES, "validate": LIMIT_TYPES}.get(key[0], {})
-        if key[2:3] == ("compare",):
-            shared = COMPARE_TYPES
+        shared = {"datasets": RENDERING_TYPES, "validate": LIMIT_TYPES, "compare": COMPARE_TYPES}.get(key[0], {})
         hint = {**shared, **hints}.get(key[-1], Any)
         return in_words(type(value) if hint is Any else hint).replace("a number or a whole number", "a number")
 
@@ -55,7 +53,7 @@ class Sources:
             (f"{training}.batches", train_config.BATCHES),
             (f"{training}.optimizer", train_config.OPTIMIZERS),
             (f"{training}.schedule", train_config.SCHEDULES),
-            ("systems.*.search.pruner", settings.PRUNERS),
+            ("search.*.pruner", settings.PRUNERS),
             ("systems.*.objective.weighting", task_weights.METHODS),
         ]
         for where, kinds in tables:
@@ -94,17 +92,16 @@ def sources(document: Mapping[str, Any]) -> Sources:
 
 def blocks_of_system(name: str) -> dict[Key, Any]:
     """The configurations of a system's blocks, and of the blocks in them that have one of their own."""
-    above = ("systems", name)
-    found: dict[Key, Any] = {(*above, "training"): train_config.Config, (*above, "search"): settings.Search}
-    found[(*above, "training", "task_stopping")] = train_config.Stopping
-    found[(*above, "search", "finals")] = settings.Finals
-    found[(*above, "compare")] = COMPARE_TYPES
+    training = ("systems", name, "training")
+    found: dict[Key, Any] = {training: train_config.Config, (*training, "task_stopping"): train_config.Stopping}
+    found |= {("search", name): settings.Search, ("search", name, "finals"): settings.Finals, ("compare", name): COMPARE_TYPES}
     for part in PARTS:
         module = importlib.import_module(f"people.systems.{name}.{part}")
-        found[(*above, part)] = module.Config
+        above = ("score", name) if part == "score" else ("systems", name, part)
+        found[above] = module.Config
         for inner, config in getattr(inspect.getmodule(module.Config), "PARTS", {}).items():
             if is_dataclass(config):
-                found[(*above, part, inner)] = config
+                found[(*above, inner)] = config
     return found
 
 

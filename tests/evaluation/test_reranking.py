@@ -124,9 +124,9 @@ def mean_average_precision(distance: np.ndarray, query: np.ndarray, gallery: np.
 
 def test_reranking_is_as_published_unless_somebody_asks_for_the_paper(root: Path):
     read = YAML(typ="safe").load
-    assert read(root / "params.yaml")["systems"]["reid"]["score"]["rerank"]["reading"] == "published"
+    assert read(root / "params.yaml")["score"]["reid"]["rerank"]["reading"] == "published"
     for profile in (root / "stages/profiles").glob("*.yaml"):
-        score = ((read(profile).get("systems") or {}).get("reid") or {}).get("score") or {}
+        score = (read(profile).get("score") or {}).get("reid") or {}
         assert (score.get("rerank") or {}).get("reading", "published") == "published", profile.name
 
 

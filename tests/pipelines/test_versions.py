@@ -153,17 +153,17 @@ def test_a_comparison_names_parameters_stages_and_metrics_that_changed(project: 
 
 
 def test_parameters_of_two_systems_that_have_the_same_name_are_told_apart():
-    old = {"systems": {"dmt": {"search": {"trials": 2, "ranges": {}}}, "reid": {"search": {"trials": 2}}}, "seed": 1}
+    old = {"search": {"dmt": {"trials": 2, "ranges": {}}, "reid": {"trials": 2}}, "seed": 1}
     new = {
-        "systems": {"dmt": {"search": {"trials": 4, "ranges": {"age": [0, 1]}}}, "reid": {"search": {"trials": 3}}},
+        "search": {"dmt": {"trials": 4, "ranges": {"age": [0, 1]}}, "reid": {"trials": 3}},
         "note": "a",
     }
     assert differences.parameter_changes(differences.leaves(old), differences.leaves(new)) == [
-        "systems.dmt.search.trials: 2 -> 4",
-        "systems.dmt.search.ranges.age: none -> [0, 1]",
-        "systems.reid.search.trials: 2 -> 3",
+        "search.dmt.trials: 2 -> 4",
+        "search.dmt.ranges.age: none -> [0, 1]",
+        "search.reid.trials: 2 -> 3",
         'note: none -> "a"',
-        "systems.dmt.search.ranges: {} -> none",
+        "search.dmt.ranges: {} -> none",
         "seed: 1 -> none",
     ]
 

@@ -37,7 +37,7 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_variant_of_params_yaml_is_trained_and_the_system_as_it_is_comes_last(workspace: Path):
     areas = pd.read_csv(workspace / "data/compare/gaittake/areas.csv")
     curves = pd.read_csv(workspace / "data/compare/gaittake/curves.csv")
-    assert areas["variant"].unique().tolist() == [*PARAMS["systems"]["gaittake"]["compare"]["variants"], "all"]
+    assert areas["variant"].unique().tolist() == [*PARAMS["compare"]["gaittake"]["variants"], "all"]
     assert list(curves.columns) == ["variant", "seed", "epoch", "error_identity", "error_ranking"]
 
 

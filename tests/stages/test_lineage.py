@@ -98,11 +98,11 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         monkeypatch.delenv(name, raising=False)
     store = write_store(Path("data/flow/tumgaid"), subjects=3)
     checkpoint = write_checkpoint(Path("data/models/dmt/checkpoint.pt"), store, seed=0)
-    block = {"dataset": "tumgaid", "reads": {"frames": str(store), "poses": str(store)}, "score": SCORE, "training": {}}
-    YAML().dump({"seed": 1, "systems": {"dmt": block}}, Path("params.yaml"))
+    block = {"dataset": "tumgaid", "reads": {"frames": str(store), "poses": str(store)}, "training": {}}
+    YAML().dump({"seed": 1, "systems": {"dmt": block}, "score": {"dmt": SCORE}}, Path("params.yaml"))
     reads = {"frames": store, "poses": store}
     network, entries = checkpoints.load(checkpoint)
-    record = {"system": "dmt", "parameters": block, "evaluation_seed": 1}
+    record = {"system": "dmt", "parameters": {**block, "score": SCORE}, "evaluation_seed": 1}
     metrics = reproduction.metrics(record, network, entries, reads)
     return {"system": "dmt", "selected": selected(checkpoint, -0.5), "reads": reads, "metrics": metrics}
 

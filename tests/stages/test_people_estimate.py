@@ -46,7 +46,7 @@ def test_twice_the_size_takes_twice_as_long():
     for split in ("train", "validation", "test"):
         params["datasets"]["casiab"]["subjects"][split] *= 2
     params["systems"]["gaittake"]["training"]["epochs"] *= 2
-    params["systems"]["gaittake"]["search"]["trials"] *= 2
+    params["search"]["gaittake"]["trials"] *= 2
     for stage in ("ingest@casiab", "silhouettes@casiab", "train@gaittake", "tune@gaittake"):
         assert own(stage, params) == pytest.approx(2 * own(stage, PARAMS)), stage
     assert own("compare@gaittake", params) == pytest.approx(own("compare@gaittake", PARAMS))
@@ -58,7 +58,7 @@ def test_a_comparison_and_a_search_take_as_many_epochs_as_they_train():
     assert own("compare@dmt", PARAMS) == pytest.approx(training * 4 / 12)
     assert own("tune@dmt", PARAMS) == pytest.approx(training * (2 + 12) / 12)
     params = deepcopy(PARAMS)
-    params["systems"]["dmt"]["search"]["finals"] = {"seeds": 3, "also": ["equal"]}  # one of 9 is `train`'s
+    params["search"]["dmt"]["finals"] = {"seeds": 3, "also": ["equal"]}  # one of 9 is `train`'s
     assert own("tune@dmt", params) == pytest.approx(training * (2 + 8 * 12) / 12)
 
 

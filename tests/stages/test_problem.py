@@ -101,7 +101,7 @@ def test_a_variant_that_a_phase_would_not_follow_is_refused(
 ):
     dmt_workspace.write_workspace(project, training={"phases": two_phases(**own)})
     params = YAML(typ="safe").load(project / "params.yaml")
-    params["systems"]["dmt"]["compare"] |= {"variants": {"other": changes}, "select": ["other"]}
+    params["compare"]["dmt"] |= {"variants": {"other": changes}, "select": ["other"]}
     YAML().dump(params, project / "params.yaml")
     with pytest.raises(ValueError, match=rf"compare\.variants\.other changes {refused}, but phase second"):
         compare.main()

@@ -191,7 +191,7 @@ def test_single_task_is_refused_where_a_phase_would_have_no_task_and_where_the_s
         "reid": "single_task has other tasks",
         "multipose": "single_task leaves phase detector of training.phases without",
     }
-    changes = {"ranges": block["search"]["ranges"], "baselines": ["single_task"]}
+    changes = {"ranges": dmt_workspace.PARAMS["search"][system]["ranges"], "baselines": ["single_task"]}
     with pytest.raises(ValueError, match=message[system]):
         search_space(system, search(**changes), block)
     search_space(system, search(**changes | {"baselines": ["equal"]}), block)
@@ -393,7 +393,7 @@ def test_a_patch_applies_to_any_form_of_lines_and_the_command_makes_the_same_cha
     file = tmp_path / "params.yaml"
     file.write_bytes(content)
     block = dmt_workspace.PARAMS["systems"][system]
-    own = search_space(system, Search(**block["search"]), block)
+    own = search_space(system, Search(**dmt_workspace.PARAMS["search"][system]), block)
     found = own.objective("fixed", {key: low for key, (low, _) in own.ranges.items()})
     (tmp_path / "params.patch").write_text(patch(system, found, file))
     conftest.run(["git", "init", "-q"], tmp_path)

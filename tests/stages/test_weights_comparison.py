@@ -33,7 +33,7 @@ def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def set_search(changes: dict[str, Any]) -> None:
-    YAML().dump({"seed": 1, "systems": {"dmt": {"search": {**SEARCH, **changes}}}}, Path("params.yaml"))
+    YAML().dump({"seed": 1, "search": {"dmt": {**SEARCH, **changes}}}, Path("params.yaml"))
 
 
 def finals(*rows: dict[str, Any]) -> None:

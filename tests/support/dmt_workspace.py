@@ -24,11 +24,13 @@ def write_workspace(folder: Path, *, training: Block | None = None, search: Bloc
     block["model"] = {"type": "B", "widths": [4, 4, 8, 8], "dense": [8], "dropout": 0.1}
     small = {"epochs": 3, "batches": {"samples": 16}, "accelerator": "cpu", "precision": "32-true"}
     block["training"] = {**block["training"], **small, **(training or {})}
-    block["compare"] = {**block["compare"], "epochs": 2, "select": list(block["compare"]["variants"])}
+    compare = {**PARAMS["compare"]["dmt"], "epochs": 2, "select": list(PARAMS["compare"]["dmt"]["variants"])}
     quick = {"trials": 3, "epochs": 2, "pruner": {"name": "median", "startup_trials": 1, "warmup_epochs": 1}}
-    block["search"] = {**block["search"], **quick, **(search or {})}
+    search = {**PARAMS["search"]["dmt"], **quick, **(search or {})}
     folder.mkdir(parents=True, exist_ok=True)
-    YAML().dump({"seed": 3, "systems": {"dmt": block}}, folder / "params.yaml")
+    score = PARAMS["score"]["dmt"]
+    own = {"systems": block, "compare": compare, "search": search, "score": score}
+    YAML().dump({"seed": 3} | {name: {"dmt": values} for name, values in own.items()}, folder / "params.yaml")
     write_store(folder / "data/flow/rhythms")
 
 

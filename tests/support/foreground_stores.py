@@ -122,7 +122,8 @@ def write_workspace(folder: Path, params: Mapping[str, Any], **training: Any) ->
     batches = {"pairs": 2, "across": "condition", "per_epoch": 3}
     small["training"] = {**block["training"], "epochs": 1, "batches": batches, "accelerator": "cpu", **training}
     folder.mkdir(parents=True, exist_ok=True)
-    YAML().dump({"seed": 3, "systems": {"gaitnet": {**block, **small}}}, folder / "params.yaml")
+    own = {name: {"gaitnet": params[name]["gaitnet"]} for name in ("compare", "search", "score")}
+    YAML().dump({"seed": 3, "systems": {"gaitnet": {**block, **small}}, **own}, folder / "params.yaml")
     target = folder / block["reads"]["frames"]
     target.parent.mkdir(parents=True, exist_ok=True)
     write_store(folder / "stores")["frames"].rename(target)

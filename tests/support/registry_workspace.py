@@ -28,7 +28,7 @@ SCORE = {
     "bootstrap": {"resamples": 20, "confidence": 0.9},
     "elapsed_gallery": ["n01", "n02", "n03", "n04"],
 }
-SEARCH = {**PARAMS["systems"]["dmt"]["search"], "objectives": ["score"]}
+SEARCH = {**PARAMS["search"]["dmt"], "objectives": ["score"]}
 TRAINED, TUNED = Path("data/models/dmt/checkpoint.pt"), Path("data/studies/dmt/finals/found-seed1/checkpoint.pt")
 METRICS = {"gender.accuracy": 0.7, "gender.accuracy.low": 0.6, "gender.accuracy.high": 0.8, "age.mae_years": 5.0}
 
@@ -50,8 +50,8 @@ def use(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def write_workspace(folder: Path, store: Path) -> None:
     """Parameters, a trained checkpoint, and one with found weights that has the higher score."""
     reads = {"frames": str(store), "poses": str(store)}
-    block = {"dataset": "tumgaid", "reads": reads, "score": SCORE, "search": SEARCH}
-    YAML().dump({"seed": 1, "systems": {"dmt": block}}, folder / "params.yaml")
+    blocks = {"systems": {"dataset": "tumgaid", "reads": reads}, "score": SCORE, "search": SEARCH}
+    YAML().dump({"seed": 1} | {name: {"dmt": block} for name, block in blocks.items()}, folder / "params.yaml")
     write_checkpoint(folder / TRAINED, store, seed=0, score=-0.5)
     write_checkpoint(folder / TUNED, store, seed=1, score=-0.4)
     row = {"weights": "found", "seed": 1, "folder": TUNED.parent.name, "sha256": file_digest(folder / TUNED), "score": -0.4}

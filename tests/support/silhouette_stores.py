@@ -86,14 +86,19 @@ def write_workspace(folder: Path, params: Mapping[str, Any], **changes: Mapping[
         "data": DATA_BLOCK,
         "model": MODEL_BLOCK,
         "training": {"epochs": 2, "batches": {"identities": 3, "samples_each": 2, "per_epoch": 3}, "accelerator": "cpu"},
-        "compare": {"epochs": 2, "seeds": 1, "select": list(block["compare"]["variants"])},
+    }
+    beside = {
+        "compare": {"epochs": 2, "seeds": 1, "select": list(params["compare"]["gaittake"]["variants"])},
         "search": {"trials": 2, "epochs": 2},
         "score": {"batch_size": 16, "bootstrap": {"resamples": 20, "confidence": 0.9}},
     }
     for name, values in small.items():
         block[name] = {**block[name], **values, **changes.get(name, {})}
     folder.mkdir(parents=True, exist_ok=True)
-    YAML().dump({"seed": 3, "systems": {"gaittake": block}}, folder / "params.yaml")
+    own = {
+        name: {"gaittake": {**params[name]["gaittake"], **values, **changes.get(name, {})}} for name, values in beside.items()
+    }
+    YAML().dump({"seed": 3, "systems": {"gaittake": block}, **own}, folder / "params.yaml")
     reads = write_stores(folder / "stores", sequences=FEW, views_deg=(0.0, 90.0))
     for slot, path in reads.items():
         target = folder / block["reads"][slot]

@@ -67,12 +67,12 @@ class Config:
             **{name: (getattr(self, name) >= 1, "at least 1") for name in ("neighbours", "pca_components", "batch_size")},
             "svm_cost": (self.svm_cost > 0, "above 0"),
         }
-        check("dmt.score.", self, rules)
+        check("score.dmt.", self, rules)
         bootstrap.check_settings("dmt.score", self.bootstrap)
-        check_keys("dmt.score.adapt", self.adapt, {"epochs", "learning_rate", "batch_size", "scope"})
+        check_keys("score.dmt.adapt", self.adapt, {"epochs", "learning_rate", "batch_size", "scope"})
         if self.adapt["scope"] not in ("head", "all") or self.adapt["epochs"] < 1 or not self.adapt["learning_rate"] > 0:
             raise ValueError(
-                f"dmt.score.adapt must have scope head or all, epochs >= 1 and learning_rate > 0, got {self.adapt}"
+                f"score.dmt.adapt must have scope head or all, epochs >= 1 and learning_rate > 0, got {self.adapt}"
             )
 
 

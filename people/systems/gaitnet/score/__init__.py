@@ -50,7 +50,7 @@ class Config:
             "false_accepts": (bool(rates) and all(0 < rate < 1 for rate in rates), "rates between 0 and 1"),
             "folds": (self.folds >= 2, "at least 2"),
         }
-        check("gaitnet.score.", self, rules)
+        check("score.gaitnet.", self, rules)
         bootstrap.check_settings("gaitnet.score", self.bootstrap)
 
 
@@ -95,7 +95,7 @@ def check_options(dataset: Any, options: dict[str, Any]) -> None:
     known = [name for name in inspect.signature(dataset.protocol).parameters if name not in ("clips", "split")]
     if unknown := sorted(set(options) - set(known)):
         raise ValueError(
-            f"gaitnet.score.protocol has {unknown[0]!r}, but the dataset's protocol has "
+            f"score.gaitnet.protocol has {unknown[0]!r}, but the dataset's protocol has "
             f"{'the options ' + ', '.join(known) if known else 'no options'}; correct params.yaml"
         )
 

@@ -47,7 +47,7 @@ class Config:
     bootstrap: dict[str, Any]
 
     def __post_init__(self) -> None:
-        check("gaittake.score.", self, {"batch_size": (self.batch_size >= 1, "at least 1")})
+        check("score.gaittake.", self, {"batch_size": (self.batch_size >= 1, "at least 1")})
         bootstrap.check_settings("gaittake.score", self.bootstrap)
 
 

@@ -58,7 +58,7 @@ class Config:
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "scales": (bool(self.scales) and min(self.scales) > 0, "numbers above 0"),
         }
-        check("multipose.score.", self, rules)
+        check("score.multipose.", self, rules)
 
 
 def evaluate(

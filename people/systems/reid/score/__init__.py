@@ -58,10 +58,10 @@ class Config:
             "batch_size": (self.batch_size >= 1, "at least 1"),
             "junk": (methods_known, f"some of {', '.join(JUNK_METHODS)}, each once"),
         }
-        check("reid.score.", self, rules)
+        check("score.reid.", self, rules)
         bootstrap.check_settings("reid.score", self.bootstrap)
         if self.rerank is not None:
-            check_keys("reid.score.rerank", self.rerank, {"k1", "k2", "lambda", "reading"})
+            check_keys("score.reid.rerank", self.rerank, {"k1", "k2", "lambda", "reading"})
         self.reranking()
 
     def reranking(self) -> reranking.Config | None:
@@ -112,5 +112,5 @@ def check_has_people(crops: Store, split: str) -> None:
     if split not in splits:
         raise ValueError(
             f"the split {split!r} of {crops.path} has no photo of a person, those of {', '.join(sorted(splits))} have: the "
-            "course edition of Market-1501 has no test identities; set reid.score.split to validation"
+            "course edition of Market-1501 has no test identities; set score.reid.split to validation"
         )

@@ -25,7 +25,7 @@ class Config:
     batch_size: int
 
     def __post_init__(self) -> None:
-        check("paired.score.", self, {"batch_size": (self.batch_size >= 1, "at least 1")})
+        check("score.paired.", self, {"batch_size": (self.batch_size >= 1, "at least 1")})
 
 
 def evaluate(
