@@ -4,7 +4,7 @@ python -m benchmarks.ablation gaittake --seeds 3 --variants baseline,attention,k
 python -m benchmarks.ablation reid --seeds 3 --metrics retrieval.official.map,attributes.balanced_accuracy.mean
 python -m benchmarks.ablation reid --variants x3 --also "x3={objective: {lambda: {identity: 3.0}, weighting: {name: fixed}}}"
 
-Variants are those of compare.<system> in params.yaml, and `all`, the system as it is. Each is trained from every seed
+Variants are those of people/systems/<system>/variants.yaml, and `all`, the system as it is. Each is trained from every seed
 for so many steps; its best epoch on validation subjects is judged as `evaluate` judges. Every outcome is a line of the results
 file (JSON): a second call goes on with what is missing, also in the middle of a training. Columns are the metrics that are
 named, or the `COLUMNS` of the system's score, with the baselines in the last row.
@@ -27,7 +27,7 @@ from people.storage.serialization import serialize
 from people.training import loop
 from people.training.fabric import launch
 from people.training.resume import source_digest
-from stages.compare import FULL, variants
+from stages.compare import FULL, check_variants, read_variants
 from stages.shared.project import params, remove, state
 from stages.training.problem import Trainings
 from stages.training.progress import Bar
@@ -41,7 +41,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--variants", help="names parted by commas; all of them if left out")
     parser.add_argument(
-        "--also", action="append", default=[], metavar="NAME=CHANGES", help="one more variant, as in params.yaml"
+        "--also", action="append", default=[], metavar="NAME=CHANGES", help="one more variant, as in variants.yaml"
     )
     parser.add_argument("--steps", type=int, help="of each training; those of params.yaml if left out")
     parser.add_argument("--metrics", help="names parted by commas; the system's own columns if left out")
@@ -49,10 +49,12 @@ def main() -> None:
     arguments = parser.parse_args()
     system, results = arguments.system, arguments.results or state(f"ablation-{arguments.system}.jsonl")
     trainings = Trainings(system)
-    changes = variants(params("compare", system, "variants") | also(arguments.also))
+    added = also(arguments.also)
+    check_variants(added, "--also")
+    changes = read_variants(system) | added | {FULL: {}}
     names = arguments.variants.split(",") if arguments.variants else list(changes)
     if unknown := [name for name in names if name not in changes]:
-        parser.error(f"no such variant: {', '.join(unknown)}; params.yaml has {', '.join(changes)} ({FULL}: nothing changed)")
+        parser.error(f"no such variant: {', '.join(unknown)}; there are {', '.join(changes)} ({FULL}: nothing changed)")
     length = lengthened(trainings, arguments.steps)
     phases = {name: trainings.phases(changes[name], **length) for name in names}
     judging = ["people.checkpoints", f"people.systems.{system}.score", f"people.datasets.{trainings.block['dataset']}"]

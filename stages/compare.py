@@ -4,19 +4,22 @@
 
 writes data/compare/<system>/: curves.csv (variant, seed, epoch, each error on validation subjects, the main one first) and
 areas.csv (the area under each error's curve, of each variant and seed; lower is faster).
-data/plots/<system>/convergence.csv is what `dvc plots show` draws. The variants of params.yaml change the
-system's data, model or objective; those that `select` names are trained, and `all`, the system as it is. A variant has no curve
-of an error that it does not have: that of a task which its network lacks, and then that of all tasks together. Killed and
-started again it goes on where it was.
+data/plots/<system>/convergence.csv is what `dvc plots show` draws. A variant (people/systems/<system>/variants.yaml, copied to
+variants.json) changes the system's data, model or objective; those that `select` names are trained, and `all`, the system as it
+is. A variant has no curve of an error that it does not have: that of a task which its network lacks, and then that of all tasks
+together. Killed and started again it goes on where it was.
 """
 
+import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from ruamel.yaml import YAML
 
+from people import systems
 from people.storage import facts_digest
 from people.training import loop
 from people.training.fabric import launch
@@ -35,9 +38,10 @@ def main() -> None:
     parser.add_argument("system", help="one of the systems in params.yaml")
     name = parser.parse_args().system
     settings, seed, trainings = params("compare", name), params("seed"), Trainings(name)
+    listed = read_variants(name)
     phases = {
-        variant: trainings.phases(changes, changed_by=f"compare.variants.{variant}", epochs=settings["epochs"])
-        for variant, changes in selected(settings).items()
+        variant: trainings.phases(changes, changed_by=f"variant {variant}", epochs=settings["epochs"])
+        for variant, changes in selected(name, listed, settings["select"]).items()
     }
     fabric = launch(trainings.config, in_phases=any(len(each) > 1 for each in phases.values()))
     seeds = range(seed, seed + settings["seeds"])
@@ -62,6 +66,7 @@ def main() -> None:
             written.mkdir()
             table.to_csv(written / "curves.csv", index=False)
             areas(table).to_csv(written / "areas.csv", index=False)
+            (written / "variants.json").write_text(json.dumps(listed, indent=1) + "\n")
         with output(Path("data/plots", name, "convergence.csv")) as file:
             plotted(table).to_csv(file, index=False)
         remove(folder)
@@ -83,22 +88,44 @@ def logged(
         run.log_convergence(epoch.history)
 
 
-def selected(settings: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
-    """The variants that `select` names, and the system as it is."""
-    changes, names = settings["variants"], settings["select"]
-    if unknown := [name for name in names if name not in changes]:
-        raise ValueError(f"compare.select names {unknown[0]!r}, the variants are {', '.join(changes)}; correct params.yaml")
-    return variants({name: changes[name] for name in names})
+def variants_file(system: str) -> Path:
+    """Where a system's variants stand."""
+    return Path(systems.__path__[0], system, "variants.yaml")
 
 
-def variants(changes: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    """What each variant changes of the system's blocks; the last variant changes nothing."""
+def read_variants(system: str) -> dict[str, dict[str, Any]]:
+    """What each variant of a system changes of its blocks data, model and objective: people/systems/<system>/variants.yaml.
+
+    Raises:
+        ValueError: there is no such file, or a variant that can be none.
+    """
+    file = variants_file(system)
+    if not file.is_file():
+        raise ValueError(f"{file}: expected the variants of {system}, no such file exists; write one, or {{}} into it for none")
+    changes = YAML(typ="safe").load(file) or {}
+    check_variants(changes, str(file))
+    return changes
+
+
+def check_variants(changes: Mapping[str, Any], where: str) -> None:
+    """Refuse variants that can be none; `where` names in errors where they stand."""
     if FULL in changes:
-        raise ValueError(f"compare.variants.{FULL} is the name of the system as it is; give the variant another name")
+        raise ValueError(f"{where}: {FULL} is the name of the system as it is; give the variant another name")
     for name, blocks in changes.items():
+        if not isinstance(blocks, Mapping):
+            raise ValueError(f"{where}: variant {name} must be a block of values, got {blocks!r}")
         if unknown := sorted(set(blocks) - set(CHANGED)):
-            raise ValueError(f"compare.variants.{name} can change {', '.join(CHANGED)}, got {unknown[0]}; correct params.yaml")
-    return {**changes, FULL: {}}
+            raise ValueError(f"{where}: variant {name} can change {', '.join(CHANGED)}, got {unknown[0]}; correct it")
+
+
+def selected(system: str, changes: Mapping[str, dict[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:
+    """The variants that these names choose, and last the system as it is."""
+    if unknown := [name for name in names if name not in changes]:
+        raise ValueError(
+            f"compare.{system}.select names {unknown[0]!r}, the variants in {variants_file(system)} are {', '.join(changes)}; "
+            "correct params.yaml"
+        )
+    return {name: changes[name] for name in names} | {FULL: {}}
 
 
 def point(variant: str, seed: int, epoch: loop.Epoch, main_error: str) -> dict[str, Any]:

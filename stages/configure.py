@@ -32,7 +32,7 @@ Change = tuple[tuple[str, ...], Any]
 
 # Keys of earlier releases (a * is any one key), and what does their work now.
 RENAMED = {
-    "systems.*.compare": "compare.*",
+    "systems.*.compare": "compare.* (variants: people/systems/*/variants.yaml)",
     "systems.*.search": "search.*",
     "systems.*.score": "score.*",
     "systems.*.training.batches.people": "systems.*.training.batches.identities",

@@ -17,7 +17,7 @@ from people.storage import write_atomic
 from stages.shared.param_docs import Sources, meaning_and_notes, sources
 from stages.shared.project import PARAMS, round_trip
 
-LEAVES = ("archives", "variants", "phases", "reads")  # blocks whose keys are names that a user chooses
+LEAVES = ("archives", "phases", "reads")  # blocks whose keys are names that a user chooses
 BY_NAME = ("datasets", "validate", "flow", "silhouettes", "poses", "crops", "foregrounds", "scenes", "compare", "search")
 COMMON = ("dataset", "reads", "training")  # of every system, with the same meaning
 UNITS = {

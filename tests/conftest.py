@@ -142,7 +142,8 @@ def fewest(folder: Path) -> None:
         system["training"]["epochs"] = 1
         for phase in system["training"].get("phases", []):
             phase.get("training", {}).pop("epochs", None)
-        params["compare"][name] |= {"epochs": 1, "select": list(params["compare"][name]["variants"])[:1]}
+        variants = YAML(typ="safe").load(folder / f"people/systems/{name}/variants.yaml")
+        params["compare"][name] |= {"epochs": 1, "select": list(variants)[:1]}
         params["search"][name] |= {"epochs": 1, "trials": 1}
     yaml.dump(params, path)
 

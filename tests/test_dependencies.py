@@ -75,6 +75,13 @@ def test_an_unfinished_training_goes_on_as_long_as_what_it_reaches_is_unchanged(
     assert not [path for path in hashed if path.is_relative_to(ROOT / "people/synth")]
 
 
+@pytest.mark.parametrize("system", systems.names())
+def test_the_variants_of_a_system_concern_its_comparison_alone(system: str):
+    file = ROOT / f"people/systems/{system}/variants.yaml"
+    assert file.is_file()
+    assert [address for address, (_, _, deps) in stages().items() if file in deps] == [f"compare@{system}"]
+
+
 def test_no_stage_depends_on_a_folder_that_holds_other_stages_outputs():
     with Repo(str(ROOT)) as repo:
         outputs = [Path(out.fs_path) for stage in repo.index.stages for out in stage.outs]

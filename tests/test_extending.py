@@ -47,10 +47,9 @@ def lay(project: Path, title: str) -> None:
         if kind == "diff":
             done = subprocess.run(["git", "apply", "--recount", "-"], cwd=project, input=text, text=True, capture_output=True)
             assert done.returncode == 0, f"{done.stderr}\n{text}"
-        elif kind == "yaml":
-            assert file == "params.yaml"
+        elif kind == "yaml" and file == "params.yaml":
             overlay(project / file, YAML(typ="safe").load(text))
-        elif kind == "python":
+        elif kind in ("python", "yaml"):
             (project / file).parent.mkdir(parents=True, exist_ok=True)
             (project / file).write_text(text)
 

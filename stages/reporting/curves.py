@@ -76,7 +76,7 @@ def summary(drawn: Line) -> str:
 
 
 def styles(variants: Mapping[str, Any]) -> dict[str, int]:
-    """The number of each variant's colour, the same in all figures: the full system's, then those of params.yaml in order."""
+    """The number of each variant's colour, the same in all figures: the full system's, then those of its variants in order."""
     return {name: number for number, name in enumerate([titles.FULL, *variants])}
 
 

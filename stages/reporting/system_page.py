@@ -59,7 +59,7 @@ def build(system: str, params: dict[str, Any], data: Path = Path("data")) -> Pag
         "version": registry["version"],
         **data_section(data, dataset, clips),
         **results_section(results),
-        **learning_section(data, system, params["compare"][system]),
+        **learning_section(data, system),
         "search": search.section(data / "studies" / system, facts.changes),
         "weights": results.weights(),
         "selected": json.loads((data / "metrics" / system / "selected.json").read_text()),
@@ -110,16 +110,17 @@ def results_section(results: Results) -> dict[str, Any]:
     }
 
 
-def learning_section(data: Path, system: str, compare: dict[str, Any]) -> dict[str, Any]:
+def learning_section(data: Path, system: str) -> dict[str, Any]:
     """The training's curves, and the comparison of its variants."""
     folder = data / "compare" / system
-    points, styles = pd.read_csv(folder / "curves.csv"), curves.styles(compare["variants"])
+    compared = json.loads((folder / "variants.json").read_text())
+    points, styles = pd.read_csv(folder / "curves.csv"), curves.styles(compared)
     return {
         "learning": curves.training(pd.read_csv(data / "models" / system / "history.csv")),
         "comparison": curves.comparison(points, styles),
         "variants": curves.variants(folder),
         "variant_changes": {
-            titles.variant(name): (styles[name] % len(svg.SERIES), facts.changes(compare["variants"].get(name, {})))
+            titles.variant(name): (styles[name] % len(svg.SERIES), facts.changes(compared.get(name, {})))
             for name in points["variant"].unique()
         },
         "variant_epochs": int(np.max(points["epoch"])),

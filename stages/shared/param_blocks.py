@@ -25,7 +25,7 @@ RENDERING_TYPES: dict[str, Any] = {
     "jpeg_quality": int,
 }
 LIMIT_TYPES: dict[str, Any] = {"min_frames": int, "age_years": Sequence[float], "max_bad_share": float}
-COMPARE_TYPES: dict[str, Any] = {"epochs": int, "seeds": int, "select": Sequence[str], "variants": Mapping}
+COMPARE_TYPES: dict[str, Any] = {"epochs": int, "seeds": int, "select": Sequence[str]}
 WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", type(None): "null"}
 OTHER_KIND = "something else"
 MAX_NAMED = 6
@@ -199,20 +199,26 @@ def check_training_of_phase(where: str, block: Block) -> None:
 
 def check_compare(where: str, system: str, settings: Block, block: Block) -> None:
     """Refuse a block `compare`, and variants of which no system comes about."""
+    from stages.compare import read_variants, variants_file
     from stages.training.problem import merged
 
     check_keys_and_types(where, settings, COMPARE_TYPES, COMPARE_TYPES, required=COMPARE_TYPES)
     for name in ("epochs", "seeds"):
         if settings[name] < 1:
             raise ValueError(f"{where}.{name} must be at least 1, got {settings[name]}")
+    variants, file = read_variants(system), variants_file(system)
     for name in settings["select"]:
-        if name not in settings["variants"]:
-            raise ValueError(f"{where}.select: there is no variant {name!r}{nearest(name, settings['variants'])}")
+        if name not in variants:
+            raise ValueError(f"{where}.select: {file} has no variant {name!r}{nearest(name, variants)}")
     parts = {part: block[part] for part in ("data", "model", "objective")}
-    for name, changes in settings["variants"].items():
-        changed = merged(parts, changes, f"{where}.variants.{name}")
-        for part in changes:
-            check_config(f"{where}.variants.{name}.{part}", systems.find(system, part).Config, changed[part])
+    for name, changes in variants.items():
+        try:
+            changed = merged(parts, changes, system)
+            for part in ("data", "model", "objective"):
+                if part in changes:
+                    check_config(part, systems.find(system, part).Config, changed[part])
+        except (ValueError, TypeError) as error:
+            raise ValueError(f"{file}, variant {name}: {error}") from error
 
 
 def check_config(where: str, config: type, block: Any) -> Any:

@@ -14,6 +14,7 @@ from conftest import ROOT
 from foreach import foreach_blocks
 from ruamel.yaml import YAML
 
+from stages import compare
 from stages.configure import PROFILES, RENAMED, configure, leaves, parse, present
 from stages.shared.param_blocks import check_changed
 
@@ -154,7 +155,6 @@ def test_every_new_name_is_there(file: Path):
         ("search.dmt.sampler=tpr", "search.sampler must be one of tpe"),
         ("compare.dmt.seeds=0", "compare.dmt.seeds must be at least 1"),
         ("compare.dmt.select=[identty]", r"no variant 'identty' \(did you mean identity\?\)"),
-        ("compare.dmt.variants.identity.objective.lambda.age=x", ""),
         ("systems.dmt.dataset=casia", "systems.dmt.dataset must be tumgaid or casiab"),
         ("systems.dmt.reads.frames=3", "systems.dmt.reads must be a block, each value a text"),
         ("datasets.tumgaid.size_hw=abc", "datasets.tumgaid.size_hw must be a list"),
@@ -228,6 +228,44 @@ OTHER_KINDS = {
     list: ["abc", 3],
 }
 EITHER = ("loader_workers", "devices", "data_on_device", "lambda.identity", "lambda.attributes")  # a number or a word
+
+
+@pytest.mark.parametrize("system", PARAMS["systems"])
+def test_every_variant_of_a_system_can_be_built(system: str):
+    names = list(compare.read_variants(system))
+    document = deepcopy(PARAMS)
+    document["compare"][system]["select"] = names
+    check_changed(document, PARAMS, {("compare", system, "select"): names})
+
+
+@pytest.mark.parametrize(
+    ("text", "error"),
+    [
+        (
+            "identity: {objective: {lambda: {age: x}}}",
+            r"variants\.yaml, variant identity: could not convert string to float: 'x'",
+        ),
+        (
+            "identity: {objective: {lamda: {age: 0.0}}}",
+            r"variants\.yaml, variant identity: dmt\.objective\.lamda names nothing to change",
+        ),
+        (
+            "identity: {training: {epochs: 1}}",
+            r"variants\.yaml: variant identity can change .*, got training",
+        ),
+        ("identity: 3", r"variants\.yaml: variant identity must be a block of values, got 3"),
+        ("all: {}", r"variants\.yaml: all is the name of the system as it is"),
+        ("{}", r"compare\.dmt\.select: .*variants\.yaml has no variant 'identity'"),
+        (None, r"variants\.yaml: expected the variants of dmt, no such file exists"),
+    ],
+)
+def test_a_variant_that_can_be_none_is_refused(text: str | None, error: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    file = tmp_path / "variants.yaml"
+    if text is not None:
+        file.write_text(text)
+    monkeypatch.setattr(compare, "variants_file", lambda system: file)
+    with pytest.raises(ValueError, match=error):
+        check_changed(PARAMS, PARAMS, {("compare", "dmt", "epochs"): 2})
 
 
 @pytest.mark.parametrize("block", sorted({*PARAMS, *(f"systems.{name}" for name in PARAMS["systems"])} - {"systems"}))

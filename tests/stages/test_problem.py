@@ -97,13 +97,16 @@ def test_a_task_that_is_none_is_refused(project: Path):
     ],
 )
 def test_a_variant_that_a_phase_would_not_follow_is_refused(
-    project: Path, own: dict[str, Any], changes: dict[str, Any], refused: str
+    project: Path, own: dict[str, Any], changes: dict[str, Any], refused: str, monkeypatch: pytest.MonkeyPatch
 ):
     dmt_workspace.write_workspace(project, training={"phases": two_phases(**own)})
     params = YAML(typ="safe").load(project / "params.yaml")
-    params["compare"]["dmt"] |= {"variants": {"other": changes}, "select": ["other"]}
+    params["compare"]["dmt"]["select"] = ["other"]
     YAML().dump(params, project / "params.yaml")
-    with pytest.raises(ValueError, match=rf"compare\.variants\.other changes {refused}, but phase second"):
+    file = project / "variants.yaml"
+    YAML().dump({"other": changes}, file)
+    monkeypatch.setattr(compare, "variants_file", lambda system: file)
+    with pytest.raises(ValueError, match=rf"variant other changes {refused}, but phase second"):
         compare.main()
     assert not (project / ".state/checkpoints").exists()
 

@@ -7,6 +7,7 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from people.storage.store import Field, StoreWriter
+from stages.compare import read_variants
 
 SPLITS = {"train": 4, "validation": 3}
 CLIPS_EACH, FRAMES, HEIGHT, WIDTH = 4, 12, 44, 48
@@ -24,7 +25,7 @@ def write_workspace(folder: Path, *, training: Block | None = None, search: Bloc
     block["model"] = {"type": "B", "widths": [4, 4, 8, 8], "dense": [8], "dropout": 0.1}
     small = {"epochs": 3, "batches": {"samples": 16}, "accelerator": "cpu", "precision": "32-true"}
     block["training"] = {**block["training"], **small, **(training or {})}
-    compare = {**PARAMS["compare"]["dmt"], "epochs": 2, "select": list(PARAMS["compare"]["dmt"]["variants"])}
+    compare = {**PARAMS["compare"]["dmt"], "epochs": 2, "select": list(read_variants("dmt"))}
     quick = {"trials": 3, "epochs": 2, "pruner": {"name": "median", "startup_trials": 1, "warmup_epochs": 1}}
     search = {**PARAMS["search"]["dmt"], **quick, **(search or {})}
     folder.mkdir(parents=True, exist_ok=True)

@@ -91,6 +91,7 @@ def variants(folder: Path) -> None:
     curves = pd.DataFrame(rows, columns=pd.Index(["variant", "seed", "epoch", "error_identity"]))
     curves.to_csv(folder / "curves.csv", index=False)
     compare.areas(curves).to_csv(folder / "areas.csv", index=False)
+    (folder / "variants.json").write_text(json.dumps(compare.read_variants(SYSTEM)))
 
 
 def study(folder: Path, trials: int = 24) -> None:

@@ -9,6 +9,7 @@ from ruamel.yaml import YAML
 
 from people.storage.store import Field, StoreWriter
 from people.systems.gaittake import data
+from stages.compare import read_variants
 
 SEQUENCES = ("nm-01", "nm-02", "nm-03", "nm-04", "nm-05", "nm-06", "bg-01", "bg-02", "cl-01", "cl-02")
 FEW = ("nm-01", "nm-02", "nm-05", "bg-01", "cl-01")
@@ -88,7 +89,7 @@ def write_workspace(folder: Path, params: Mapping[str, Any], **changes: Mapping[
         "training": {"epochs": 2, "batches": {"identities": 3, "samples_each": 2, "per_epoch": 3}, "accelerator": "cpu"},
     }
     beside = {
-        "compare": {"epochs": 2, "seeds": 1, "select": list(params["compare"]["gaittake"]["variants"])},
+        "compare": {"epochs": 2, "seeds": 1, "select": list(read_variants("gaittake"))},
         "search": {"trials": 2, "epochs": 2},
         "score": {"batch_size": 16, "bootstrap": {"resamples": 20, "confidence": 0.9}},
     }
