@@ -27,8 +27,8 @@ from people.storage.serialization import serialize
 from people.training import loop
 from people.training.fabric import launch
 from people.training.resume import source_digest
-from stages.compare import FULL, check_variants, read_variants
 from stages.shared.project import params, remove, state
+from stages.shared.variants import FULL, check_variants, read_variants
 from stages.training.problem import Trainings
 from stages.training.progress import Bar
 

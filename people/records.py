@@ -16,9 +16,6 @@ Activity = Literal["walking", "running", "sitting", "standing"]
 ACTIVITIES: tuple[Activity, ...] = ("walking", "running", "sitting", "standing")
 Seat = Literal["bench", "chair"]
 
-# Bands of age in years, the upper end not included, in which people are counted and results are told apart
-AGE_BANDS = ((0, 18), (18, 30), (30, 45), (45, 60), (60, 200))
-
 JOINTS = (
     "head",
     "neck",  # between the shoulders
@@ -98,12 +95,6 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
     "upper_colour": ("black", "white", "red", "purple", "yellow", "gray", "blue", "green", "other"),
     "lower_colour": ("black", "white", "pink", "purple", "yellow", "gray", "blue", "green", "brown", "other"),
 }
-
-
-def band_name(band: tuple[int, int]) -> str:
-    """A band of `AGE_BANDS` in words, in full years."""
-    low, high = band
-    return f"under {high}" if low == 0 else f"{low} and over" if high == AGE_BANDS[-1][1] else f"{low} to {high - 1}"
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,20 +17,16 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-from ruamel.yaml import YAML
 
-from people import systems
 from people.storage import facts_digest
 from people.training import loop
 from people.training.fabric import launch
 from people.training.validation_errors import COMBINED
 from stages.shared.project import ERROR, argument_parser, output, params, remove, state
+from stages.shared.variants import FULL, read_variants, variants_file
 from stages.tracking import runs
 from stages.training.problem import Trainings
 from stages.training.progress import Bar
-
-FULL = "all"
-CHANGED = ("data", "model", "objective")
 
 
 def main() -> None:
@@ -38,10 +34,10 @@ def main() -> None:
     parser.add_argument("system", help="one of the systems in params.yaml")
     name = parser.parse_args().system
     settings, seed, trainings = params("compare", name), params("seed"), Trainings(name)
-    listed = read_variants(name)
+    variants = read_variants(name)
     phases = {
-        variant: trainings.phases(changes, changed_by=f"variant {variant}", epochs=settings["epochs"])
-        for variant, changes in selected(name, listed, settings["select"]).items()
+        variant: trainings.phases(changes, changed_by=f"variant {variant} of {variants_file(name)}", epochs=settings["epochs"])
+        for variant, changes in selected(name, variants, settings["select"]).items()
     }
     fabric = launch(trainings.config, in_phases=any(len(each) > 1 for each in phases.values()))
     seeds = range(seed, seed + settings["seeds"])
@@ -66,7 +62,7 @@ def main() -> None:
             written.mkdir()
             table.to_csv(written / "curves.csv", index=False)
             areas(table).to_csv(written / "areas.csv", index=False)
-            (written / "variants.json").write_text(json.dumps(listed, indent=1) + "\n")
+            (written / "variants.json").write_text(json.dumps(variants, indent=1) + "\n")
         with output(Path("data/plots", name, "convergence.csv")) as file:
             plotted(table).to_csv(file, index=False)
         remove(folder)
@@ -86,36 +82,6 @@ def logged(
             yield epoch
         assert epoch is not None
         run.log_convergence(epoch.history)
-
-
-def variants_file(system: str) -> Path:
-    """Where a system's variants stand."""
-    return Path(systems.__path__[0], system, "variants.yaml")
-
-
-def read_variants(system: str) -> dict[str, dict[str, Any]]:
-    """What each variant of a system changes of its blocks data, model and objective: people/systems/<system>/variants.yaml.
-
-    Raises:
-        ValueError: there is no such file, or a variant that can be none.
-    """
-    file = variants_file(system)
-    if not file.is_file():
-        raise ValueError(f"{file}: expected the variants of {system}, no such file exists; write one, or {{}} into it for none")
-    changes = YAML(typ="safe").load(file) or {}
-    check_variants(changes, str(file))
-    return changes
-
-
-def check_variants(changes: Mapping[str, Any], where: str) -> None:
-    """Refuse variants that can be none; `where` names in errors where they stand."""
-    if FULL in changes:
-        raise ValueError(f"{where}: {FULL} is the name of the system as it is; give the variant another name")
-    for name, blocks in changes.items():
-        if not isinstance(blocks, Mapping):
-            raise ValueError(f"{where}: variant {name} must be a block of values, got {blocks!r}")
-        if unknown := sorted(set(blocks) - set(CHANGED)):
-            raise ValueError(f"{where}: variant {name} can change {', '.join(CHANGED)}, got {unknown[0]}; correct it")
 
 
 def selected(system: str, changes: Mapping[str, dict[str, Any]], names: Sequence[str]) -> dict[str, dict[str, Any]]:

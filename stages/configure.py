@@ -180,11 +180,18 @@ def replace(path: Path, document: dict[str, Any], key: tuple[str, ...], value: A
 
 
 def check_names(document: dict[str, Any]) -> None:
-    """Refuse a dataset or system with characters that mean something to a shell: dvc.yaml puts the name into commands."""
-    for kind in ("archives", *BLOCKS_PER_DATASET, "systems", "compare", "search", "score"):
+    """Refuse a dataset or system with characters that mean something to a shell: dvc.yaml puts the name into commands.
+
+    And a system that some stage would find nothing of.
+    """
+    for kind in ("archives", *BLOCKS_PER_DATASET, "systems"):
         for name in document.get(kind) or {}:
             if not NAME.fullmatch(str(name)):
                 raise ValueError(f"{kind}.{name}: a name must be lower-case letters, digits and _, beginning with a letter")
+    for kind in ("compare", "search", "score"):
+        if kind in document and (odd := sorted(set(document[kind]) ^ set(document["systems"]))):
+            there = ", ".join(document["systems"])
+            raise ValueError(f"{kind} must have the systems {there}, and no others: see {', '.join(odd)}")
 
 
 def present(block: Any, pattern: Sequence[str], above: tuple[str, ...] = ()) -> list[tuple[str, ...]]:

@@ -120,7 +120,8 @@ def as_text(version: ModelVersion, record: Record) -> str:
         lines += ["", f"{name}: {entry.get('cmd')}", *of_stage(entry)]
     if record["changed_since"]:
         lines += ["", f"changed between the stage and the registration: {', '.join(record['changed_since'])}"]
-    lines += ["", "parameters", *rows(flat(record["parameters"]))]
+    parameters = {name: value for name, value in record["parameters"].items() if name not in ("compare", "search")}
+    lines += ["", "parameters", *rows(flat(parameters))]  # records of earlier releases have those two as well
     lines += ["", "packages", *rows({name: value or "not installed" for name, value in record["packages"].items()})]
     lines += ["", "machine", *rows(record["machine"] | {"instructions": " ".join(record["machine"]["instructions"])})]
     return "\n".join(lines)

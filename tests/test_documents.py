@@ -21,7 +21,20 @@ MODULE = re.compile(r"python -m ((?:stages|pipelines|benchmarks|tests|people)[\w
 DOTTED = re.compile(r"^((?:people|stages|pipelines|benchmarks)(?:\.\w+)+)(?:\(\))?$")
 FOLDERS = ("people", "stages", "pipelines", "tests", "docs", "benchmarks")
 IN_A_FOLDER = re.compile(rf"^((?:{'|'.join(FOLDERS)})/[\w.<>*/-]*)(?:: (\w+))?")
-BY_NAME = ("datasets", "validate", "flow", "silhouettes", "poses", "crops", "foregrounds", "scenes", "systems")
+BY_NAME = (
+    "datasets",
+    "validate",
+    "flow",
+    "silhouettes",
+    "poses",
+    "crops",
+    "foregrounds",
+    "scenes",
+    "systems",
+    "compare",
+    "search",
+    "score",
+)
 PARAMETER = re.compile(rf"(?<![\w./-])((?:identify|{'|'.join(BY_NAME)})(?:\.(?:\w+|<\w+>|\*))+)(?![\w/-]|\.\w)")
 NO_MODULES = ("people.env",)  # a file of systemd
 EXAMPLES = ("colours", "portraits")  # of docs/extending.md

@@ -11,11 +11,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Num, Shaped
 
+from people.age_bands import AGE_BANDS, band_name
 from people.config import Block
 from people.evaluation import bootstrap, crossview, finite
 from people.evaluation.crossview import CrossViewRanks
 from people.evaluation.results import Results
-from people.records import AGE_BANDS, ATTRIBUTES, GENDERS, band_name
+from people.records import ATTRIBUTES, GENDERS
 
 TABLE = "subgroups"
 GENDER, AGE_BAND, EVERYBODY = "gender", "age band", "everybody"  # the kinds of subgroups

@@ -115,13 +115,15 @@ def _opened_zip(path: Path) -> _Zip:
     """A zip file whose table of contents is read once in a process, not for every clip, as long as the file is the same."""
     try:
         status = path.stat()
-        return _cached_zip(path, status.st_mtime_ns, status.st_size, os.getpid())
+        stamp = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
+        return _cached_zip(path, stamp, os.getpid())
     except _BROKEN as error:
         raise ValueError(f"{path}: expected a whole zip file of images, but {error}; copy or write it again") from None
 
 
 @lru_cache(maxsize=8)
-def _cached_zip(path: Path, mtime_ns: int, size_bytes: int, process: int) -> _Zip:
+def _cached_zip(path: Path, stamp: tuple[int, ...], process: int) -> _Zip:
+    """`stamp`: of the file; `process`: a fork would share the file's position with its parent."""
     archive = zipfile.ZipFile(path)
     folders: dict[str, list[str]] = {}
     for name in archive.namelist():

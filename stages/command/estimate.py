@@ -33,6 +33,7 @@ FIXED_S = 4.0  # to start a stage and to hash its outputs
 NETWORK_FIXED_S = 8.0  # the same of a stage in `NETWORK`
 UNKNOWN_S = 10.0  # of a stage that is not in the table, whatever its size
 RENDERING = ("ingest", "validate", "flow", "silhouettes", "crops", "foregrounds", "scenes")  # on all cores, without training
+OWN_BLOCKS = {"compare": "compare", "tune": "search"}  # what these stages read beside their system's block
 TRAINING = ("train", "compare", "tune")  # whose sizes are counted alike, in what a training takes
 NETWORK = (*TRAINING, "evaluate", "register")  # which load PyTorch and more
 
@@ -128,12 +129,10 @@ def size(stage: str, params: Block) -> float:
         own = (params.get(kind) or {}).get(key) or {}
         return frames(block) * _pixels_of_frames(kind, block, own)
     system = params.get("systems", {}).get(key)
-    beside = {"compare": "compare", "tune": "search"}.get(kind)
-    return (
-        _size_of_system(kind, system, params["datasets"][system["dataset"]], params[beside][key] if beside else {})
-        if system
-        else 1.0
-    )
+    dataset, own = params["datasets"].get((system or {}).get("dataset")), params.get(OWN_BLOCKS.get(kind, ""), {}).get(key)
+    if not system or not dataset or (kind in OWN_BLOCKS and not own):
+        return 1.0  # the stage will name what params.yaml lacks
+    return _size_of_system(kind, system, dataset, own or {})
 
 
 def _pixels_of_frames(kind: str, block: Block, own: Block) -> float:

@@ -20,8 +20,9 @@ from stages.command import estimate, headlines, plan
 from stages.command.plan import NotPlanned
 from stages.command.reproduction import REPORTS, Chain, Reproduction, Stopped, command_line, side_by_side_s
 from stages.command.screen import Screen, roughly
+from stages.configure import refuse_old_keys
 from stages.shared.executors import PROCESSES, available_cores
-from stages.shared.project import argument_parser, params, state
+from stages.shared.project import PARAMS, argument_parser, params, state
 
 LOG = "run.log"
 AUTO = "auto"
@@ -58,6 +59,7 @@ def run(arguments: Sequence[str], jobs: str = "1") -> int:
     most = most_jobs() if jobs == AUTO else int(jobs)
     with estimate.measuring() as measured:  # begun while DVC looks for what there is to do
         planned = plan.make(arguments)
+        refuse_old_keys(PARAMS, params())
         count = max(1, min(most, len(planned.segments)))
         shares = shares_of(count)
         estimates = estimates_of(planned, count, shares, measured)

@@ -1,5 +1,6 @@
 """A registered checkpoint trained again from what its lineage records, in a temporary clone, and compared with the first."""
 
+import copy
 import os
 import shutil
 import subprocess
@@ -127,13 +128,13 @@ def write_parameters(record: Record, checkpoint: Path, clone: Path) -> None:
     """
     yaml, system = YAML(), record["system"]
     document = yaml.load(clone / PARAMS_FILE)
-    block = dict(record["parameters"])
+    block = copy.deepcopy(record["parameters"])
     if "score" in document:  # beside `systems`; earlier commits have it in the system's block
         document["score"][system] = block.pop("score")
     document.setdefault("systems", {})[system] = block
     for entry in record["stages"].values():
         for key, value in (entry.get("params") or {}).get(PARAMS, {}).items():
-            assign(document, key.split("."), value)
+            assign(document, key.split("."), copy.deepcopy(value))
     if record["study"] is not None:
         block = document["systems"][system]
         block["objective"] = tuned_objective(record, checkpoints.read(checkpoint))

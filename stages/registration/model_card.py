@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from people import systems
-from people.records import AGE_BANDS, band_name
+from people.age_bands import AGE_BANDS, band_name
 from people.storage.store import Store
 from stages.registration import lineage
 from stages.registration.lineage import Record

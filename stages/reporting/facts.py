@@ -15,12 +15,10 @@ STAGES = ("train", "compare", "tune", "evaluate", "register")  # whose outputs a
 def is_small(params: Mapping[str, Any], system: str, dataset: str, profile: Path = SMALL) -> bool:
     """Whether a system and its dataset have all the values of the profile `small`, which has something of the system."""
     small = YAML(typ="safe", pure=True).load(profile)
-    blocks = {(kind, name): (small.get(kind) or {}).get(name) for kind, name in (("systems", system), ("datasets", dataset))}
-    if blocks["systems", system] is None:
+    places = [("datasets", dataset), *((kind, system) for kind in ("systems", "compare", "search", "score"))]
+    if _at(small, ("systems", system)) is None:
         return False
-    return all(
-        value == _at(params[kind][name], keys) for (kind, name), block in blocks.items() for keys, value in leaves(block or {})
-    )
+    return all(value == _at(params, (*place, *keys)) for place in places for keys, value in leaves(_at(small, place) or {}))
 
 
 def leaves(block: Mapping[str, Any], keys: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:

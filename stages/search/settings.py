@@ -1,4 +1,4 @@
-"""A system's block `search` in params.yaml."""
+"""A system's entry in the block `search` of params.yaml."""
 
 import math
 from collections.abc import Mapping, Sequence

@@ -1,1 +1,1 @@
-"""What several stages share: parameters and outputs, trainings, runs, studies, executors."""
+"""What several stages share: parameters and outputs, executors, archives, variants."""

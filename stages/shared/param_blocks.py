@@ -11,11 +11,12 @@ from typing import Any, Literal
 
 from people import datasets, systems
 from people.config import Block, build
+from stages.shared.variants import CHANGED, read_variants, variants_file
 
 Key = tuple[str, ...]
 
 VIDEO_BLOCKS = ("flow", "silhouettes", "poses", "crops", "foregrounds", "scenes")  # people/video has a Config for each
-BESIDE_SYSTEMS = ("compare", "search", "score")  # blocks by system, of what no training depends on
+STAGE_BLOCKS = ("compare", "search", "score")  # by system: what one stage reads beside the system's own block
 RENDERING_TYPES: dict[str, Any] = {
     "source": str,
     "archive": str,
@@ -69,11 +70,9 @@ def check_block(group: Key, document: Block, before: Block) -> None:
     elif kind == "systems" and len(group) == 3:
         check_part(where, name, group[2], document["systems"][name], document)
         check_kinds(where, value_at(before, group), block)
-    elif kind in BESIDE_SYSTEMS and name:
-        if kind == "score":
-            check_kinds(where, value_at(before, group), block)
-        check_beside(where, kind, name, document)
+    elif kind in STAGE_BLOCKS and name:
         check_kinds(where, value_at(before, group), block)
+        check_stage_block(where, kind, name, document)
 
 
 def value_at(document: Any, key: Key) -> Any:
@@ -147,7 +146,7 @@ def check_part(where: str, system: str, part: str, block: Block, document: Block
         check_training(where, value)
 
 
-def check_beside(where: str, kind: str, system: str, document: Block) -> None:
+def check_stage_block(where: str, kind: str, system: str, document: Block) -> None:
     """Refuse what a stage reads of a system beside its training's block."""
     if system not in document["systems"]:
         raise ValueError(f"{where}: there is no systems.{system}{nearest(system, document['systems'])}")
@@ -199,7 +198,6 @@ def check_training_of_phase(where: str, block: Block) -> None:
 
 def check_compare(where: str, system: str, settings: Block, block: Block) -> None:
     """Refuse a block `compare`, and variants of which no system comes about."""
-    from stages.compare import read_variants, variants_file
     from stages.training.problem import merged
 
     check_keys_and_types(where, settings, COMPARE_TYPES, COMPARE_TYPES, required=COMPARE_TYPES)
@@ -214,10 +212,10 @@ def check_compare(where: str, system: str, settings: Block, block: Block) -> Non
     for name, changes in variants.items():
         try:
             changed = merged(parts, changes, system)
-            for part in ("data", "model", "objective"):
+            for part in CHANGED:
                 if part in changes:
                     check_config(part, systems.find(system, part).Config, changed[part])
-        except (ValueError, TypeError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"{file}, variant {name}: {error}") from error
 
 

@@ -1,1 +1,1 @@
-"""MLflow's runs and the databases of MLflow and Optuna: what every stage that trains, judges or registers shares."""
+"""MLflow's runs and the databases of MLflow and Optuna: what the stages that train, register and report share."""

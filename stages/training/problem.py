@@ -167,7 +167,7 @@ def refuse_overridden(path: Sequence[str], phases: Sequence[Phase], changed_by: 
         phase, value = next(iter(own.items()))
         raise ValueError(
             f"{changed_by} changes {name}, but phase {phase} of training.phases has its own, {value}, and would not follow; "
-            f"take {name} out of one of the two in params.yaml"
+            f"take {name} out of one of the two"
         )
 
 
@@ -211,7 +211,7 @@ def merged(block: dict[str, Any], changes: dict[str, Any], where: str) -> dict[s
     for key, value in changes.items():
         if key not in block:
             raise ValueError(
-                f"{where}.{key} names nothing to change: there are {', '.join(map(str, block))}; correct params.yaml"
+                f"{where}.{key} names nothing to change: there are {', '.join(map(str, block))}; rename or remove it"
             )
         nested = isinstance(block[key], dict)
         if nested != isinstance(value, dict):

@@ -4,10 +4,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from people.age_bands import AGE_BANDS, band_name
 from people.evaluation import subgroups
 from people.evaluation.crossview import NOT_COMPARED, NOT_IN_GALLERY, CrossViewRanks
 from people.evaluation.results import Results
-from people.records import AGE_BANDS, ATTRIBUTES, band_name
+from people.records import ATTRIBUTES
 
 RESAMPLING = {"resamples": 200, "confidence": 0.9, "seed": 1}
 # two clips a person in the index, as many probes as below

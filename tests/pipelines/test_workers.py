@@ -259,7 +259,7 @@ def trainings(machine: str) -> list[psutil.Process]:
 
 def test_a_search_is_shared_by_the_stage_and_its_helpers(site: Site):
     """A trial lasts seconds, so that neither worker ends before the other has begun."""
-    site.set(systems__dmt__training__epochs=3, systems__dmt__search__epochs=60)
+    site.set(systems__dmt__training__epochs=3, search__dmt__epochs=60)
     site.set_workers("one", "two")
     run = site.fleet.start("tune/fleet", trials=6, workers=2, options={"pools": SENT})
     site.fleet.completed(run, TIMEOUT_S)

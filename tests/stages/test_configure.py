@@ -14,8 +14,8 @@ from conftest import ROOT
 from foreach import foreach_blocks
 from ruamel.yaml import YAML
 
-from stages import compare
 from stages.configure import PROFILES, RENAMED, configure, leaves, parse, present
+from stages.shared import param_blocks, variants
 from stages.shared.param_blocks import check_changed
 
 PARAMS: dict[str, Any] = YAML(typ="safe", pure=True).load(ROOT / "params.yaml")
@@ -106,12 +106,27 @@ def test_only_the_whole_block_of_a_dataset_that_there_is_can_be_added(file: Path
         ("systems.gaittake.model.classifier=true", "systems.gaittake.objective.lambda.cross_entropy"),
         ("systems.reid.model.tasks=[identity]", "systems.reid.objective.lambda"),
         ("systems.reid.data.junk=true", "systems.reid.objective.lambda.junk"),
+        ("systems.dmt.search.trials=4", r"search\.dmt"),
+        ("systems.reid.score.rerank=null", r"score\.reid"),
+        ("systems.dmt.compare.variants.x={}", r"compare\.dmt \(variants: people/systems/dmt/variants\.yaml\)"),
     ],
 )
 def test_a_key_of_an_earlier_release_is_refused_with_its_new_name(file: Path, setting: str, new: str):
     before = file.read_bytes()
     with pytest.raises(SystemExit, match=rf"It is now {new}"):
         configure(file, [parse(setting)])
+    assert file.read_bytes() == before
+
+
+@pytest.mark.parametrize("block", ["compare", "search", "score"])
+def test_a_system_that_has_no_entry_in_a_stages_block_is_named(file: Path, block: str):
+    yaml = YAML()
+    document = yaml.load(file)
+    del document[block]["reid"]
+    yaml.dump(document, file)
+    before = file.read_bytes()
+    with pytest.raises(SystemExit, match=rf"{block} must have the systems dmt, .*: see reid\. Nothing was changed"):
+        configure(file, [parse("seed=2")])
     assert file.read_bytes() == before
 
 
@@ -232,7 +247,7 @@ EITHER = ("loader_workers", "devices", "data_on_device", "lambda.identity", "lam
 
 @pytest.mark.parametrize("system", PARAMS["systems"])
 def test_every_variant_of_a_system_can_be_built(system: str):
-    names = list(compare.read_variants(system))
+    names = list(variants.read_variants(system))
     document = deepcopy(PARAMS)
     document["compare"][system]["select"] = names
     check_changed(document, PARAMS, {("compare", system, "select"): names})
@@ -255,6 +270,8 @@ def test_every_variant_of_a_system_can_be_built(system: str):
         ),
         ("identity: 3", r"variants\.yaml: variant identity must be a block of values, got 3"),
         ("all: {}", r"variants\.yaml: all is the name of the system as it is"),
+        ("[identity]", r"variants\.yaml: expected a block of changes by the name of each variant, got \['identity'\]"),
+        ("identity: {", r"variants\.yaml: expected YAML, but"),
         ("{}", r"compare\.dmt\.select: .*variants\.yaml has no variant 'identity'"),
         (None, r"variants\.yaml: expected the variants of dmt, no such file exists"),
     ],
@@ -263,7 +280,8 @@ def test_a_variant_that_can_be_none_is_refused(text: str | None, error: str, tmp
     file = tmp_path / "variants.yaml"
     if text is not None:
         file.write_text(text)
-    monkeypatch.setattr(compare, "variants_file", lambda system: file)
+    monkeypatch.setattr(variants, "variants_file", lambda system: file)
+    monkeypatch.setattr(param_blocks, "variants_file", lambda system: file)
     with pytest.raises(ValueError, match=error):
         check_changed(PARAMS, PARAMS, {("compare", "dmt", "epochs"): 2})
 

@@ -177,7 +177,7 @@ def test_the_model_is_logged_by_a_run_of_its_own_below_the_one_that_trained_it_w
     workspace: Path, store: Path
 ) -> None:
     path = write_checkpoint(workspace / "seed-1/checkpoint.pt", store, seed=1, score=-0.4)
-    connected, experiment = register.tracking.connect("dmt")
+    connected, experiment = register.runs.connect("dmt")
     run_id = connected.create_run(experiment).info.run_id
     connected.set_tag(run_id, "checkpoint.sha256", file_digest(path))
     connected.set_terminated(run_id, "FINISHED", end_time=12345)

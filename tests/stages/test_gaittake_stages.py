@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 
 from people.systems.gaittake import data
 from stages import compare, evaluate, register, train, tune
+from stages.shared.variants import check_variants, read_variants
 from stages.training.problem import Trainings
 
 PARAMS = YAML(typ="safe").load(Path(__file__).parent.parent.parent / "params.yaml")
@@ -37,23 +38,23 @@ def workspace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_every_selected_variant_is_trained_and_the_system_as_it_is_comes_last(workspace: Path):
     areas = pd.read_csv(workspace / "data/compare/gaittake/areas.csv")
     curves = pd.read_csv(workspace / "data/compare/gaittake/curves.csv")
-    assert areas["variant"].unique().tolist() == [*compare.read_variants("gaittake"), "all"]
+    assert areas["variant"].unique().tolist() == [*read_variants("gaittake"), "all"]
     assert list(curves.columns) == ["variant", "seed", "epoch", "error_identity", "error_ranking"]
 
 
 def test_a_variant_can_change_data_network_and_objective_and_nothing_else(workspace: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.chdir(workspace)
-    listed = {"mean": {"model": {"gem": False}}, "frames": {"data": {"frames": 3}}, "short": {"data": {"frames": 2}}}
-    variants = compare.selected("gaittake", listed, ["mean", "frames"])
-    assert variants == {"mean": listed["mean"], "frames": listed["frames"], "all": {}}
+    changes = {"mean": {"model": {"gem": False}}, "frames": {"data": {"frames": 3}}, "short": {"data": {"frames": 2}}}
+    variants = compare.selected("gaittake", changes, ["mean", "frames"])
+    assert variants == {"mean": changes["mean"], "frames": changes["frames"], "all": {}}
     trainings = Trainings("gaittake")
     changed, full = (trainings.phases(variants[name])[0].problem.config for name in ("mean", "all"))
     assert full == {name: trainings.block[name] for name in ("data", "model", "objective")}
     assert changed == {**full, "model": {**full["model"], "gem": False}}
     with pytest.raises(ValueError, match=r"file: variant short can change data, model, objective, got training"):
-        compare.check_variants({"short": {"training": {"epochs": 1}}}, "file")
+        check_variants({"short": {"training": {"epochs": 1}}}, "file")
     with pytest.raises(ValueError, match=r"compare\.gaittake\.select names 'men', the variants .*variants\.yaml are mean"):
-        compare.selected("gaittake", listed, ["men"])
+        compare.selected("gaittake", changes, ["men"])
     with pytest.raises(ValueError, match=r"gaittake\.model\.gmm names nothing to change: there are channels, .*gem"):
         trainings.phases({"model": {"gmm": False}})
 

@@ -62,6 +62,13 @@ def test_a_comparison_and_a_search_take_as_many_epochs_as_they_train():
     assert own("tune@dmt", params) == pytest.approx(training * (2 + 8 * 12) / 12)
 
 
+@pytest.mark.parametrize(("block", "stage"), [("compare", "compare@dmt"), ("search", "tune@dmt"), ("datasets", "train@dmt")])
+def test_where_a_block_is_missing_the_stage_is_to_say_so(block: str, stage: str):
+    params = deepcopy(PARAMS)
+    del params[block]["dmt" if block != "datasets" else "tumgaid"]
+    assert size(stage, params) == 1.0
+
+
 def test_a_slower_machine_takes_longer():
     assert own("train@dmt", PARAMS, step_s=2 * STEP_S) == pytest.approx(2 * own("train@dmt", PARAMS))
     assert own("ingest@dmt", PARAMS, step_s=2 * STEP_S) == pytest.approx(own("ingest@dmt", PARAMS))

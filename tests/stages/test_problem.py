@@ -12,6 +12,7 @@ from ruamel.yaml import YAML
 from people.systems.dmt import data
 from people.training.system import Phase
 from stages import compare, tune
+from stages.shared import variants
 from stages.training.problem import Trainings, merged, refuse_overridden
 
 STOPPING = {"window_epochs": 5, "threshold": 50.0}
@@ -105,8 +106,8 @@ def test_a_variant_that_a_phase_would_not_follow_is_refused(
     YAML().dump(params, project / "params.yaml")
     file = project / "variants.yaml"
     YAML().dump({"other": changes}, file)
-    monkeypatch.setattr(compare, "variants_file", lambda system: file)
-    with pytest.raises(ValueError, match=rf"variant other changes {refused}, but phase second"):
+    monkeypatch.setattr(variants, "variants_file", lambda system: file)
+    with pytest.raises(ValueError, match=rf"variant other of .*variants\.yaml changes {refused}, but phase second"):
         compare.main()
     assert not (project / ".state/checkpoints").exists()
 

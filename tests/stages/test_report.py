@@ -248,6 +248,9 @@ def test_a_run_of_small_sizes_says_so(workspace: Path):
     configure.main()
     assert facts.is_small(params(), SYSTEM, DATASET)
     assert "Small sizes." in system_page.build(SYSTEM, params()).html
+    sys.argv = ["configure", "--set", f"search.{SYSTEM}.epochs=3"]
+    configure.main()
+    assert not facts.is_small(params(), SYSTEM, DATASET)
 
 
 @pytest.mark.parametrize("missing", ["headline.json", "all.json"])

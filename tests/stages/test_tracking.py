@@ -65,7 +65,7 @@ def test_the_run_that_somebody_deleted_is_not_resumed(folder: Path, database: st
 
 def test_a_kill_while_the_id_is_written_leaves_no_broken_file(folder: Path):
     code = (
-        "import os\nfrom pathlib import Path\nfrom people import storage\nfrom stages.shared import tracking\n"
+        "import os\nfrom pathlib import Path\nfrom people import storage\nfrom stages.tracking import runs\n"
         "storage.os.fsync = lambda _: os.kill(os.getpid(), 9)\n"
         f"with runs.run('dmt', 'train', folder=Path({str(folder)!r}), params={{}}, tags={{}}): pass\n"
     )

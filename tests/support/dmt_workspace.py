@@ -7,7 +7,7 @@ import numpy as np
 from ruamel.yaml import YAML
 
 from people.storage.store import Field, StoreWriter
-from stages.compare import read_variants
+from stages.shared.variants import read_variants
 
 SPLITS = {"train": 4, "validation": 3}
 CLIPS_EACH, FRAMES, HEIGHT, WIDTH = 4, 12, 44, 48

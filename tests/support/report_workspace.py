@@ -14,6 +14,7 @@ from ruamel.yaml import YAML
 from people.evaluation.results import Results
 from people.layouts import image_files
 from stages import compare, evaluate
+from stages.shared.variants import read_variants
 
 SYSTEM, DATASET = "reid", "market1501"
 HEADLINE: list[dict[str, Any]] = [
@@ -91,7 +92,7 @@ def variants(folder: Path) -> None:
     curves = pd.DataFrame(rows, columns=pd.Index(["variant", "seed", "epoch", "error_identity"]))
     curves.to_csv(folder / "curves.csv", index=False)
     compare.areas(curves).to_csv(folder / "areas.csv", index=False)
-    (folder / "variants.json").write_text(json.dumps(compare.read_variants(SYSTEM)))
+    (folder / "variants.json").write_text(json.dumps(read_variants(SYSTEM)))
 
 
 def study(folder: Path, trials: int = 24) -> None:

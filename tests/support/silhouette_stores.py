@@ -9,7 +9,7 @@ from ruamel.yaml import YAML
 
 from people.storage.store import Field, StoreWriter
 from people.systems.gaittake import data
-from stages.compare import read_variants
+from stages.shared.variants import read_variants
 
 SEQUENCES = ("nm-01", "nm-02", "nm-03", "nm-04", "nm-05", "nm-06", "bg-01", "bg-02", "cl-01", "cl-02")
 FEW = ("nm-01", "nm-02", "nm-05", "bg-01", "cl-01")

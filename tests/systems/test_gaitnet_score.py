@@ -269,7 +269,7 @@ def test_options_go_to_the_dataset_s_protocol_and_unknown_ones_are_refused(reads
     dataset = SimpleNamespace(protocol=protocol, left_out=lambda clips, split, clutter="paper": {})
     judged(reads, config=replace(CONFIG, protocol={"clutter": "code"}), dataset=dataset)
     assert asked == ["code"]
-    with pytest.raises(ValueError, match=r"score\.protocol has 'clutterr', but the dataset's protocol has the options clutter"):
+    with pytest.raises(ValueError, match=r"score\.gaitnet\.protocol has 'clutterr', but .* has the options clutter"):
         judged(reads, config=replace(CONFIG, protocol={"clutterr": "code"}), dataset=dataset)
     with pytest.raises(ValueError, match="has no options"):
         judged(reads, config=replace(CONFIG, protocol={"clutter": "code"}))

@@ -304,8 +304,8 @@ def test_the_nearest_and_the_most_frequent_activity():
 
 
 @pytest.mark.parametrize(("changes", "message"), [
-    ({"batch_size": 0}, r"multipose\.score\.batch_size must be"), ({"scales": []}, r"multipose\.score\.scales must be"),
-    ({"scales": [1.0, 0.0]}, r"multipose\.score\.scales must be"),
+    ({"batch_size": 0}, r"score\.multipose\.batch_size must be"), ({"scales": []}, r"score\.multipose\.scales must be"),
+    ({"scales": [1.0, 0.0]}, r"score\.multipose\.scales must be"),
     *[({"cross_validation": VALIDATION | {name: value}}, rf"cross_validation\.{name} must be")
       for name, value in {"folds": 1, "epochs": 0, "batch_size": 1, "patience": -1, "learning_rate": 0.0}.items()],
     ({"cross_validation": {"folds": 3}}, "does not take folds"),

@@ -208,7 +208,7 @@ def test_the_result_does_not_depend_on_the_batch_size(reads: dict[str, Path]):
 
 def test_validation_people_are_evaluated_without_test_people(tmp_path: Path):
     reads, tasks = photo_stores.write_store(tmp_path, people={"train": 4, "validation": 3}), ("identity", "attributes")
-    with pytest.raises(ValueError, match=r"no test identities; set reid\.score.split to validation"):
+    with pytest.raises(ValueError, match=r"no test identities; set score\.reid\.split to validation"):
         evaluate(reads, Oracle(tasks), tasks)
     results = evaluate(reads, Oracle(tasks), tasks, split="validation")
     assert results.metrics["retrieval.official.map"] == 1.0

@@ -68,7 +68,7 @@ class Config:
             "svm_cost": (self.svm_cost > 0, "above 0"),
         }
         check("score.dmt.", self, rules)
-        bootstrap.check_settings("dmt.score", self.bootstrap)
+        bootstrap.check_settings("score.dmt", self.bootstrap)
         check_keys("score.dmt.adapt", self.adapt, {"epochs", "learning_rate", "batch_size", "scope"})
         if self.adapt["scope"] not in ("head", "all") or self.adapt["epochs"] < 1 or not self.adapt["learning_rate"] > 0:
             raise ValueError(

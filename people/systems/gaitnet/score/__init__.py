@@ -51,7 +51,7 @@ class Config:
             "folds": (self.folds >= 2, "at least 2"),
         }
         check("score.gaitnet.", self, rules)
-        bootstrap.check_settings("gaitnet.score", self.bootstrap)
+        bootstrap.check_settings("score.gaitnet", self.bootstrap)
 
 
 def evaluate(

@@ -48,7 +48,7 @@ class Config:
 
     def __post_init__(self) -> None:
         check("score.gaittake.", self, {"batch_size": (self.batch_size >= 1, "at least 1")})
-        bootstrap.check_settings("gaittake.score", self.bootstrap)
+        bootstrap.check_settings("score.gaittake", self.bootstrap)
 
 
 class EmbeddedClips(NamedTuple):

@@ -59,7 +59,7 @@ class Config:
             "junk": (methods_known, f"some of {', '.join(JUNK_METHODS)}, each once"),
         }
         check("score.reid.", self, rules)
-        bootstrap.check_settings("reid.score", self.bootstrap)
+        bootstrap.check_settings("score.reid", self.bootstrap)
         if self.rerank is not None:
             check_keys("score.reid.rerank", self.rerank, {"k1", "k2", "lambda", "reading"})
         self.reranking()
