@@ -1,6 +1,7 @@
 """Unfinished work on disk: a state file is whole, belongs to the run that asks for it, or is refused."""
 
 import ast
+import functools
 import hashlib
 import io
 from collections.abc import Collection, Iterator, Mapping
@@ -79,7 +80,12 @@ def source_file(module: str) -> Path | None:
 
 def imported(module: str, path: Path) -> tuple[str, ...]:
     """What a module's source imports by name; `from people import x` may name a module or a value: both are listed."""
-    return tuple(_names(ast.parse(path.read_bytes()), module))
+    return _names_of(path.read_bytes(), module)
+
+
+@functools.cache
+def _names_of(source: bytes, module: str) -> tuple[str, ...]:
+    return tuple(_names(ast.parse(source), module))
 
 
 def _names(tree: ast.AST, module: str) -> Iterator[str]:

@@ -32,6 +32,9 @@ class Step(nn.Module):
             )
         for name, parameter in network.named_parameters():
             parameter.requires_grad_(not learns or name.startswith(self.learns))
+        of_weighting = {id(parameter) for parameter in self.objective.weighting.parameters()}
+        others = (parameter for parameter in self.parameters() if id(parameter) not in of_weighting)
+        self._others = [parameter for parameter in others if parameter.requires_grad]  # the network's come first
 
     def forward(self, batch: Batch, stopped: Collection[str]) -> "StepResult":
         outputs = inference.float32(self.network(batch))
@@ -47,7 +50,7 @@ class Step(nn.Module):
         """Give the parameters their gradients, as the weighting makes them; `backward` computes those of a number as
         `Tensor.backward` does.
         """
-        self.objective.weighting.backward(result.loss, result.terms, stopped, self._others(), backward)
+        self.objective.weighting.backward(result.loss, result.terms, stopped, self._others, backward)
 
     def train(self, mode: bool = True) -> "Step":
         """Training mode, but for modules that do not learn in this phase: their statistics and dropout stand still."""
@@ -61,13 +64,8 @@ class Step(nn.Module):
     def parameter_groups(self, weight_decay: float) -> list[dict[str, Any]]:
         """The parameters, those of the weighting in a group that does not decay: 0 is where a learned weight starts."""
         learned = list(self.objective.weighting.parameters())
-        groups = [{"params": self._others(), "weight_decay": weight_decay}, {"params": learned, "weight_decay": 0.0}]
+        groups = [{"params": self._others, "weight_decay": weight_decay}, {"params": learned, "weight_decay": 0.0}]
         return [group for group in groups if group["params"]]
-
-    def _others(self) -> list[nn.Parameter]:
-        """The parameters that learn, but for the weighting's; the network's come first."""
-        of_weighting = {id(parameter) for parameter in self.objective.weighting.parameters()}
-        return [parameter for parameter in self.parameters() if id(parameter) not in of_weighting and parameter.requires_grad]
 
 
 class StepResult(NamedTuple):

@@ -160,7 +160,7 @@ def _size_of_system(kind: str, system: Block, dataset: Block, own: Block) -> flo
     if kind == "compare":
         trainings = (1 + len(own["select"])) * own["seeds"] * own["epochs"]
     elif kind == "tune":
-        finals = own["finals"]["seeds"] * (2 + len(own["finals"]["also"])) - 1  # found, params.yaml's: one is `train`'s
+        finals = max(0, own["finals"]["seeds"] * (2 + len(own["finals"]["also"])) - 1)  # found, params.yaml's: one is `train`'s
         trainings = own["trials"] * own["epochs"] + finals * system["training"]["epochs"]
     elif kind == "train":
         trainings = system["training"]["epochs"]

@@ -62,7 +62,7 @@ PRUNERS = {"median": Median, "hyperband": Hyperband, "none": Unpruned}
 class Finals:
     """What is trained to the end after the trials: the weights that were found, params.yaml's own, and those named in `also`.
 
-    `seeds`: how many times each, from the pipeline's seed on.
+    `seeds`: how many times each, from the pipeline's seed on; 0: nothing is, the search ends with its best trial.
     """
 
     seeds: int
@@ -70,7 +70,7 @@ class Finals:
 
     def __post_init__(self) -> None:
         rules = {
-            "seeds": (self.seeds >= 1, "at least 1"),
+            "seeds": (self.seeds >= 1 or (self.seeds == 0 and not self.also), "at least 1, or 0 where `also` names nothing"),
             "also": (not isinstance(self.also, str) and len(set(self.also)) == len(self.also), "a list of different names"),
         }
         check("search.finals.", self, rules)

@@ -139,7 +139,11 @@ def test_another_way_of_weighting_in_params_yaml_is_kept_in_its_own_trial_and_re
             {"pruner": {"name": "hyperband", "min_epochs": 1, "factor": 3}, "objectives": ["identity", "age"]},
             "hyperband goes by one number and search.objectives has several",
         ),
-        ({"finals": {"seeds": 0, "also": []}}, "search.finals.seeds must be at least 1, got 0"),
+        (
+            {"finals": {"seeds": 0, "also": ["equal"]}},
+            "search.finals.seeds must be at least 1, or 0 where `also` names nothing",
+        ),
+        ({"finals": {"seeds": -1, "also": []}}, "search.finals.seeds must be at least 1, .*, got -1"),
         ({"weightings": []}, "search.weightings must be a list of different ways of weighting"),
         ({"ranges": {"lambda.gender": [0.01, "1 or more"]}}, r"search.ranges.lambda.gender must be \[low, high\]"),
         ({"ranges": {"lambda.gender": [0.01, math.inf]}}, r"search.ranges.lambda.gender must be \[low, high\]"),

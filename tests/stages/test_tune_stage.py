@@ -304,6 +304,17 @@ def test_a_process_that_is_killed_between_its_outputs_and_the_mark_of_the_study_
     assert study.user_attrs[FINISHED]
 
 
+def test_without_final_trainings_the_search_ends_with_its_best_trial(workspace: Path):
+    dmt_workspace.write_workspace(workspace, search={"trials": 3, "epochs": 1, "finals": {"seeds": 0, "also": []}})
+    tune.main()
+    (study,) = studies(f"sqlite:///{workspace}/optuna.db")
+    assert study.user_attrs[FINISHED]
+    folder = workspace / "data/studies/dmt"
+    assert pd.read_csv(folder / "finals.csv").empty
+    assert read_yaml(folder / "best.yaml")["trial"] == pd.read_csv(folder / "trials.csv").query("chosen")["number"].item()
+    assert not [path for path in (folder / "finals").rglob("*") if path.is_file()]
+
+
 def test_a_process_that_is_late_when_another_has_finished_trains_nothing_again(workspace: Path):
     dmt_workspace.write_workspace(workspace, search={"trials": 1, "epochs": 1, "finals": {"seeds": 2, "also": []}})
     late = tune.Tuning("dmt")

@@ -377,7 +377,7 @@ def test_a_peak_is_one_persons_and_joints_without_a_peak_lie_where_the_network_e
         known = {(joint, *place, score) for joint, place, score in zip(*(each.tolist() for each in peaks), strict=True)}
         assert set(used) <= known
         position = poses.to_grid(peaks.position_px[None].expand(4, -1, 2), boxes[:, None].expand(-1, 30, 4), (14, 9))
-        inputs = torch.stack([poses.impulses(of_person, peaks.joint, 17, (14, 9)) for of_person in position])
+        inputs = poses.impulses(position, torch.ones(position.shape[:2], dtype=torch.bool), peaks.joint, 17, (14, 9))
         assert made.residual is not None
         expected = poses.from_grid(poses.strongest(made.residual(poses.blurred(inputs, 1.0))), boxes[:, None], (14, 9))
         missing = found[..., 2] == 0

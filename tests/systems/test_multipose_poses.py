@@ -76,10 +76,13 @@ def test_the_grid_spans_the_box_and_there_and_back_is_the_same_place():
 
 
 def test_impulses_lie_in_the_points_cells_and_points_outside_have_none():
-    position = torch.tensor([[0.0, 0.0], [8.99, 13.99], [9.0, 3.0], [-0.01, 3.0], [4.5, 6.5], [4.9, 6.1]])
-    maps = poses.impulses(position, torch.tensor([0, 1, 1, 1, 2, 2]), 3, (14, 9))
-    assert maps.nonzero().tolist() == [[0, 0, 0], [1, 13, 8], [2, 6, 4]]
-    assert maps.max().item() == 1
+    position = torch.tensor([[0.0, 0.0], [8.99, 13.99], [9.0, 3.0], [-0.01, 3.0], [4.5, 6.5], [4.9, 6.1], [3.0, 2.0]])
+    is_there, joint = torch.tensor([True] * 6 + [False]), torch.tensor([0, 1, 1, 1, 2, 2, 2])
+    both = poses.impulses(torch.stack([position, position + 1]), torch.stack([is_there, is_there]), joint, 3, (14, 9))
+    assert both[0].nonzero().tolist() == [[0, 0, 0], [1, 13, 8], [2, 6, 4]]
+    assert both[1].nonzero().tolist() == [[0, 1, 1], [1, 4, 0], [2, 7, 5]]
+    assert both.max().item() == 1
+    assert poses.impulses(torch.zeros(2, 0, 2), torch.ones(2, 0, dtype=torch.bool), joint[:0], 3, (14, 9)).sum() == 0
 
 
 @pytest.mark.parametrize("sigma", [1.0, 2.0])
@@ -91,6 +94,8 @@ def test_the_blur_is_scipys_with_zeros_outside_and_stays_within_a_joint(sigma: f
         expected = gaussian_filter(maps[person, joint].double().numpy(), sigma, mode="constant")
         np.testing.assert_allclose(blurred[person, joint].numpy(), expected, atol=1e-6)
     assert not blurred[:, 2].any()
+    with torch.autocast("cpu", torch.bfloat16):
+        assert torch.equal(poses.blurred(maps, sigma), blurred)
     assert poses.blurred(maps[:0], sigma).shape == (0, 4, 14, 9)
 
 

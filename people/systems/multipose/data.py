@@ -237,7 +237,8 @@ class Samples:
         }
 
     def _tensors(self, arrays: Any) -> list[Tensor]:
-        return [torch.from_numpy(np.ascontiguousarray(array)).to(self._device) for array in arrays]
+        rows = list(arrays)
+        return list(on_device(np.concatenate(rows), self._device).split([len(array) for array in rows]))
 
     def _draw(
         self, people: People, size_hw: tuple[int, int], generator: np.random.Generator
@@ -279,12 +280,13 @@ class Samples:
             rows, boxes = row.with_pose, row.box_xyxy_px
             if generators:
                 boxes = shaken(boxes, self.config.box_noise, generators[number])
-            keypoints, box = torch.from_numpy(row.keypoints_px), torch.from_numpy(boxes)
+            keypoints, box = (on_device(values, self._device) for values in (row.keypoints_px, boxes))
             of_all = joint_impulses(keypoints, box, rows, grid_hw, everybody=True)
-            own = joint_impulses(keypoints, box, rows, grid_hw, everybody=False)
-            made["joint_maps"].append(poses.blurred(of_all, GAUSSIAN).to(self._device))
-            made["true_maps"].append(own.to(self._device))
-            made["residual_person"].append(torch.from_numpy(rows).to(self._device))
+            made["joint_maps"].append(of_all)
+            made["true_maps"].append(joint_impulses(keypoints, box, rows, grid_hw, everybody=False))
+            made["residual_person"].append(on_device(rows, self._device))
+        counts = [len(maps) for maps in made["joint_maps"]]
+        made["joint_maps"] = list(poses.blurred(torch.cat(made["joint_maps"]), GAUSSIAN).split(counts))
         return made
 
     def _poses(self, people: Sequence[People], generators: Sequence[np.random.Generator]) -> dict[str, list[Tensor]]:
@@ -294,9 +296,8 @@ class Samples:
             keypoints = row.keypoints_px[rows]
             if generators:
                 keypoints = noisy(keypoints, self.config, generators[number])
-            vectors = poses.coordinates(torch.from_numpy(keypoints), self.config.aspect)
-            made["poses"].append(vectors.to(self._device))
-            made["pose_person"].append(torch.from_numpy(rows).to(self._device))
+            made["poses"].append(poses.coordinates(on_device(keypoints, self._device), self.config.aspect))
+            made["pose_person"].append(on_device(rows, self._device))
         return made
 
 
@@ -332,15 +333,13 @@ def joint_impulses(
     everybody: bool,
 ) -> Float[Tensor, "row joint grid_row grid_column"]:
     """Over the box of each of `rows`, 1 in the cells of that person's labelled joints, or of `everybody`'s."""
-    joints = keypoints_px.shape[1]
-    maps = []
-    for row in rows.tolist():
-        points = keypoints_px if everybody else keypoints_px[[row]]
-        labelled = points[..., 2] > 0
-        joint = labelled.nonzero()[:, 1]
-        position = poses.to_grid(points[labelled][:, :2], box_xyxy_px[row].expand(len(joint), 4), grid_hw)
-        maps.append(poses.impulses(position, joint, joints, grid_hw))
-    return torch.stack(maps) if maps else torch.zeros(0, joints, *grid_hw)
+    joints, device = keypoints_px.shape[1], keypoints_px.device
+    of_rows = on_device(rows, device)
+    points = keypoints_px[None] if everybody else keypoints_px[of_rows][:, None]
+    position = poses.to_grid(points[..., :2], box_xyxy_px[of_rows][:, None, None], grid_hw).flatten(1, 2)
+    is_labelled = (points[..., 2] > 0).flatten(1).expand(len(rows), -1)
+    joint = torch.arange(joints, device=device).repeat(points.shape[1])
+    return poses.impulses(position, is_labelled, joint, joints, grid_hw)
 
 
 def shaken(

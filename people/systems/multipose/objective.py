@@ -105,7 +105,7 @@ class Objective(nn.Module):
     def diagnostics(self, outputs: dict[str, Tensor], batch: dict[str, Any]) -> dict[str, Tensor]:
         """The people an image has, on average."""
         count = sum(len(boxes) for boxes in batch["boxes"])
-        return {"people": torch.tensor(count / max(len(batch["boxes"]), 1))}
+        return {"people": next(iter(outputs.values())).new_full((), count / max(len(batch["boxes"]), 1))}
 
     def step_end(self) -> None:
         """Nothing: there is no state."""

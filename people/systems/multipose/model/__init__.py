@@ -176,10 +176,9 @@ class Network(nn.Module):
         if not people:
             return box_xyxy_px.new_zeros(0, self.joints, 3)
         assert self.residual is not None
-        position = poses.to_grid(
-            peaks.position_px[None].expand(people, -1, 2), box_xyxy_px[:, None].expand(-1, len(peaks.joint), 4), self.grid_hw
-        )
-        inputs = torch.stack([poses.impulses(of_person, peaks.joint, self.joints, self.grid_hw) for of_person in position])
+        position = poses.to_grid(peaks.position_px[None], box_xyxy_px[:, None], self.grid_hw)
+        everywhere = torch.ones_like(position[..., 0], dtype=torch.bool)
+        inputs = poses.impulses(position, everywhere, peaks.joint, self.joints, self.grid_hw)
         corrected = self.residual(poses.blurred(inputs, GAUSSIAN)).float().exp()
         expected = poses.from_grid(poses.strongest(corrected), box_xyxy_px[:, None], self.grid_hw)
         keypoints = torch.cat([expected, torch.zeros_like(expected[..., :1])], dim=2)

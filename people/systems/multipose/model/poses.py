@@ -1,5 +1,6 @@
 """Poses of people in boxes: maps of joints on a grid over the box, peaks assigned to people, similarity, coordinate vectors."""
 
+import functools
 import math
 
 import numpy as np
@@ -9,6 +10,7 @@ from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
 
+from people.nn.device_frames import on_device
 from people.records import COCO_KEYPOINTS, KEYPOINT_SIGMAS, MIRRORED_KEYPOINTS
 
 GAUSSIAN = 1.0  # deviation in cells of the maps that go into the pose residual network
@@ -58,29 +60,50 @@ def from_grid(
 ) -> Float[Tensor, "*_ 2"]:
     """The pixels of positions on the grid: the inverse of `to_grid`."""
     size = box_xyxy_px[..., 2:] - box_xyxy_px[..., :2]
-    return box_xyxy_px[..., :2] + position / position.new_tensor([grid_hw[1], grid_hw[0]]) * size
+    return box_xyxy_px[..., :2] + position / _width_height(position, grid_hw) * size
+
+
+def _width_height(like: Tensor, grid_hw: tuple[int, int]) -> Float[Tensor, " 2"]:
+    return on_device(torch.tensor(grid_hw[::-1], dtype=like.dtype), like.device)
 
 
 def impulses(
-    position: Float[Tensor, "point 2"], joint: Int[Tensor, " point"], joints: int, grid_hw: tuple[int, int]
-) -> Float[Tensor, "joint row column"]:
-    """1 in the cells of the points that lie on the grid, one map a joint; two points of one cell are one."""
-    maps = position.new_zeros(joints, *grid_hw)
+    position: Float[Tensor, "person point 2"],
+    is_there: Bool[Tensor, "person point"],
+    joint: Int[Tensor, " point"],
+    joints: int,
+    grid_hw: tuple[int, int],
+) -> Float[Tensor, "person joint row column"]:
+    """Of each person, 1 in the cells of the points that are there and lie on the grid, one map a joint; two points of one cell
+    are one.
+    """
+    rows, columns = grid_hw
     cell = position.floor().long()
-    inside = ((cell >= 0) & (cell < cell.new_tensor([grid_hw[1], grid_hw[0]]))).all(1)
-    maps[joint[inside], cell[inside, 1], cell[inside, 0]] = 1
-    return maps
+    inside = is_there & ((cell >= 0) & (cell < on_device(np.array([columns, rows]), cell.device))).all(2)
+    index = (joint * rows + cell[..., 1]) * columns + cell[..., 0]
+    maps = position.new_zeros(len(position), joints * rows * columns + 1)  # the last cell is that of points outside
+    maps.scatter_(1, torch.where(inside, index, maps.shape[1] - 1), 1.0)
+    return maps[:, :-1].reshape(-1, joints, rows, columns)
 
 
 def blurred(maps: Float[Tensor, "*batch row column"], sigma: float | int) -> Float[Tensor, "*batch row column"]:
-    """Each map convolved with a Gaussian of deviation `sigma` cells, cut at four deviations; zeros outside."""
+    """Each map convolved with a Gaussian of deviation `sigma` cells, cut at four deviations; zeros outside.
+
+    As two products of matrices, in the maps' own precision also where networks compute in another.
+    """
+    with torch.autocast(maps.device.type, enabled=False):
+        rows, columns = (_gaussian_weights(size, sigma, maps.device, maps.dtype) for size in maps.shape[-2:])
+        return rows @ maps @ columns
+
+
+@functools.lru_cache(maxsize=16)
+def _gaussian_weights(size: int, sigma: float | int, device: torch.device, dtype: torch.dtype) -> Float[Tensor, "cell cell"]:
+    """What each cell of a line has of each other after a convolution with the Gaussian."""
     radius = math.ceil(4 * sigma)
-    offset = torch.arange(-radius, radius + 1, device=maps.device, dtype=maps.dtype)
-    kernel = (-offset.square() / (2 * sigma**2)).exp()
-    kernel = kernel / kernel.sum()
-    flat = maps.reshape(-1, 1, *maps.shape[-2:])
-    flat = functional.conv2d(flat, kernel.view(1, 1, -1, 1), padding=(radius, 0))
-    return functional.conv2d(flat, kernel.view(1, 1, 1, -1), padding=(0, radius)).view_as(maps)
+    weight = torch.exp(-torch.arange(size, dtype=torch.float64).square() / (2 * sigma**2))
+    total = 2 * torch.exp(-torch.arange(1, radius + 1, dtype=torch.float64).square() / (2 * sigma**2)).sum() + 1
+    distance = (torch.arange(size)[:, None] - torch.arange(size)).abs()
+    return torch.where(distance <= radius, weight[distance] / total, 0).to(device, dtype)
 
 
 def strongest(maps: Float[Tensor, "person joint row column"]) -> Float[Tensor, "person joint 2"]:
