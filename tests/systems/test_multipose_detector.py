@@ -19,6 +19,7 @@ SIZES_PX = (32, 64, 128, 256, 512)
 SIZE_HW = (128, 192)
 MAPS_HW = [(-(-SIZE_HW[0] // stride), -(-SIZE_HW[1] // stride)) for stride in detector.STRIDES]
 FOCAL = {"alpha": 0.25, "gamma": 2.0}
+MATCHER = torchvision_detection.Matcher(detector.POSITIVE_IOU, detector.NEGATIVE_IOU, allow_low_quality_matches=True)
 
 
 def anchors(maps_hw: list[tuple[int, int]] = MAPS_HW) -> torch.Tensor:
@@ -30,6 +31,15 @@ def boxes(count: int, seed: int) -> torch.Tensor:
     size = 16 + 60 * torch.rand(count, 2, generator=draw)
     corner = torch.rand(count, 2, generator=draw) * (torch.tensor([192.0, 128.0]) - size)
     return torch.cat([corner, corner + size], dim=1)
+
+
+def match(anchor: torch.Tensor, box: torch.Tensor, is_crowd: torch.Tensor) -> torch.Tensor:
+    """The matches of one image, which lies in a batch beside an image of nobody and has places for two more."""
+    padded, flags = torch.zeros(2, len(box) + 2, 4), torch.zeros(2, 2, len(box) + 2, dtype=torch.bool)
+    padded[1, : len(box)], flags[0, 1, : len(box)], flags[1, 1, : len(box)] = box, ~is_crowd, is_crowd
+    nobody, index = detector.match(anchor, padded, *flags)
+    assert (nobody == detector.BACKGROUND).all()
+    return index
 
 
 def none(*counts: int) -> list[torch.Tensor]:
@@ -78,23 +88,30 @@ def test_anchors_of_overlap_from_04_to_05_are_neither_and_the_best_of_a_person_i
         [[0.0, 0, 10, 10], [0, 0, 10, 4.9], [0, 0, 10, 4.0], [0, 0, 10, 3.9], [0, 0, 10, 5.0], [50, 50, 60, 60]]
     )
     person = torch.tensor([[0.0, 0, 10, 10], [50.0, 50, 53, 60]])
-    index = detector.match(anchor, person, torch.zeros(2, dtype=torch.bool))
+    index = match(anchor, person, torch.zeros(2, dtype=torch.bool))
     assert index.tolist() == [0, -2, -2, -1, 0, 1]  # the second person has no better anchor than one of overlap 0.3
+
+
+def test_anchors_are_matched_as_torchvision_matches_them():
+    for seed in range(20):
+        people = boxes(1 + seed % 6, seed)
+        index = match(anchors(), people, torch.zeros(len(people), dtype=torch.bool))
+        assert torch.equal(index, MATCHER(ops.box_iou(people, anchors())))
 
 
 def test_anchors_half_in_a_crowd_are_not_background_and_crowds_have_none():
     anchor = torch.tensor([[0.0, 0, 10, 10], [15, 0, 25, 10], [14.9, 0, 25, 10], [100, 0, 110, 10]])
     regions = torch.tensor([[20.0, 0, 80, 40], [0, 0, 10, 10]])
-    index = detector.match(anchor, regions, torch.tensor([True, False]))
+    index = match(anchor, regions, torch.tensor([True, False]))
     assert index.tolist() == [1, -2, -1, -1]  # rows are those of all boxes
-    assert detector.match(anchor, regions[:1], torch.tensor([True])).tolist() == [-1, -2, -1, -1]
-    assert detector.match(anchor, regions[:0], torch.zeros(0, dtype=torch.bool)).tolist() == [-1] * 4
+    assert match(anchor, regions[:1], torch.tensor([True])).tolist() == [-1, -2, -1, -1]
+    assert match(anchor, regions[:0], torch.zeros(0, dtype=torch.bool)).tolist() == [-1] * 4
 
 
 def test_a_persons_anchor_stays_the_persons_in_a_crowd():
     anchor = torch.tensor([[20.0, 0, 30, 10]])
     regions = torch.tensor([[0.0, 0, 80, 40], [20, 0, 30, 10]])
-    assert detector.match(anchor, regions, torch.tensor([True, False])).tolist() == [1]
+    assert match(anchor, regions, torch.tensor([True, False])).tolist() == [1]
 
 
 # --- losses ----------------------------------------------------------------------------------------------------------
@@ -104,7 +121,7 @@ def test_the_focal_loss_is_that_of_torchvisions_head_and_the_box_loss_that_of_a_
     anchor, people = anchors(), [boxes(3, 1), boxes(1, 2)]
     logit, delta = outputs(2)
     focal, smooth = detector.loss(logit, delta, anchor, people, none(3, 1), **FOCAL)
-    matched = [detector._MATCHER(ops.box_iou(each, anchor)) for each in people]
+    matched = [MATCHER(ops.box_iou(each, anchor)) for each in people]
     head = SimpleNamespace(BETWEEN_THRESHOLDS=torchvision_detection.Matcher.BETWEEN_THRESHOLDS)
     targets = [{"labels": torch.zeros(len(each), dtype=torch.long)} for each in people]
     expected = RetinaNetClassificationHead.compute_loss(head, targets, {"cls_logits": logit[..., None]}, matched)  # type: ignore[arg-type]
@@ -129,7 +146,7 @@ def test_the_box_loss_is_torchvisions_but_for_its_weights_and_its_form():
     anchor, person = anchors(), boxes(2, 1)
     logit, delta = outputs(1)
     head = SimpleNamespace(_loss_type="l1", box_coder=detector._CODER)
-    matched = [detector._MATCHER(ops.box_iou(person, anchor))]
+    matched = [MATCHER(ops.box_iou(person, anchor))]
     expected = RetinaNetRegressionHead.compute_loss(
         head,
         [{"boxes": person}],
@@ -163,12 +180,12 @@ def test_an_image_without_people_has_a_focal_loss_a_box_loss_of_0_and_gradients(
 def test_logits_of_ignored_anchors_and_of_those_in_crowds_do_not_count():
     anchor, person = anchors(), boxes(1, 1)
     regions, crowd = torch.cat([person, torch.tensor([[0.0, 0.0, 60.0, 128.0]])]), torch.tensor([False, True])
-    index = detector.match(anchor, regions, crowd)
+    index = match(anchor, regions, crowd)
     logit, delta = outputs(1)
     before = detector.loss(logit, delta, anchor, [regions], [crowd], **FOCAL)
     changed = torch.where(index == -2, 9.0, logit)
     torch.testing.assert_close(detector.loss(changed, delta, anchor, [regions], [crowd], **FOCAL), before)
-    alone = detector.match(anchor, person, torch.zeros(1, dtype=torch.bool))
+    alone = match(anchor, person, torch.zeros(1, dtype=torch.bool))
     assert (index == -2).sum() > (alone == -2).sum() > 0
     assert detector.loss(changed, delta, anchor, [person], none(1), **FOCAL)[0] > before[0] + 1
 

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 from torch.nn import functional
+from torch.nn.utils.rnn import pad_sequence
 from torchvision import ops
 from torchvision.models.detection import _utils as torchvision_detection
 from torchvision.models.detection.anchor_utils import AnchorGenerator
@@ -17,10 +18,10 @@ RATIOS = (0.5, 1.0, 2.0)  # height / width
 ANCHORS_EACH = len(SCALES) * len(RATIOS)
 POSITIVE_IOU, NEGATIVE_IOU = 0.5, 0.4  # anchors between the two are neither
 BETA = 1 / 9  # of the smooth L1 loss
+BACKGROUND, NEITHER = -1, -2  # anchors that are nobody's
 CANDIDATES = 1000  # anchors that go into non-maximum suppression
 IGNORED_SHARE = 0.5  # of an anchor's area within a region that is not labelled person by person
 _CODER = torchvision_detection.BoxCoder(weights=(10.0, 10.0, 5.0, 5.0))  # deviations 0.1, 0.1, 0.2, 0.2
-_MATCHER = torchvision_detection.Matcher(POSITIVE_IOU, NEGATIVE_IOU, allow_low_quality_matches=True)
 
 
 class Boxes(NamedTuple):
@@ -41,24 +42,30 @@ def anchors(
 
 
 def match(
-    anchor: Float[Tensor, "anchor 4"], box: Float[Tensor, "box 4"], is_crowd: Bool[Tensor, " box"]
-) -> Int[Tensor, " anchor"]:
-    """For each anchor the index of its person's box, -1 where it is background, -2 where it is neither.
+    anchor: Float[Tensor, "anchor 4"],
+    box: Float[Tensor, "sample box 4"],
+    is_person: Bool[Tensor, "sample box"],
+    is_crowd: Bool[Tensor, "sample box"],
+) -> Int[Tensor, "sample anchor"]:
+    """For each anchor of each image the index of its person's box, `BACKGROUND`, or `NEITHER`. A box that is neither a person's
+    nor a crowd's is not there.
 
-    An anchor is a person's at an overlap of 0.5 or where no anchor fits that person better, background below 0.4. One that lies
-    half or more in a crowd, and is nobody's, is not background.
+    An anchor is a person's at an overlap of 0.5 or where no anchor fits that person better, background below 0.4, as in
+    torchvision. One that lies half or more in a crowd, and is nobody's, is not background.
     """
-    people = box[~is_crowd]
-    index = torch.full((len(anchor),), torchvision_detection.Matcher.BELOW_LOW_THRESHOLD, device=anchor.device)
-    if len(people):
-        matched = _MATCHER(ops.box_iou(people, anchor))
-        rows = (~is_crowd).nonzero().squeeze(1)
-        index = torch.where(matched >= 0, rows[matched.clamp(min=0)], matched)
-    if is_crowd.any():
-        inside = intersection(anchor, box[is_crowd]) / ops.box_area(anchor)[:, None]
-        in_crowd = (inside >= IGNORED_SHARE).any(1) & (index == torchvision_detection.Matcher.BELOW_LOW_THRESHOLD)
-        index = torch.where(in_crowd, torchvision_detection.Matcher.BETWEEN_THRESHOLDS, index)
-    return index
+    samples, count = box.shape[:2]
+    index = torch.full((samples, len(anchor)), BACKGROUND, device=anchor.device)
+    if not count:
+        return index
+    flat = box.flatten(0, 1)
+    overlap = ops.box_iou(flat, anchor).view(samples, count, -1).masked_fill(~is_person[..., None], -1)
+    best, person = overlap.max(1)
+    fits_best = (overlap == overlap.amax(2, keepdim=True)) & is_person[..., None]
+    index = torch.where(best >= NEGATIVE_IOU, NEITHER, index)
+    index = torch.where((best >= POSITIVE_IOU) | fits_best.any(1), person, index)
+    inside = intersection(flat, anchor).view(samples, count, -1) / ops.box_area(anchor)
+    in_crowd = ((inside >= IGNORED_SHARE) & is_crowd[..., None]).any(1)
+    return torch.where(in_crowd & (index == BACKGROUND), NEITHER, index)
 
 
 def intersection(first: Float[Tensor, "first 4"], second: Float[Tensor, "second 4"]) -> Float[Tensor, "first second"]:
@@ -80,17 +87,24 @@ def loss(
 ) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """Focal loss and smooth L1 loss of the box deltas, each divided by max(1, number of a person's anchors) of the image, and
     averaged over images. An image without people has a focal loss too.
+
+    All images at once, and nothing of it is read back: on a GPU the host does not wait.
     """
-    focal, smooth = [], []
-    for image_logit, image_delta, box, crowd in zip(logit, delta, boxes, is_crowd, strict=True):
-        index = match(anchor, box, crowd)
-        is_person, counts = index >= 0, index != torchvision_detection.Matcher.BETWEEN_THRESHOLDS
-        people = max(1, int(is_person.sum()))
-        target = is_person.to(image_logit.dtype)
-        focal.append(ops.sigmoid_focal_loss(image_logit[counts], target[counts], alpha, gamma, reduction="sum") / people)
-        coded = _CODER.encode_single(box[index[is_person]], anchor[is_person])
-        smooth.append(functional.smooth_l1_loss(image_delta[is_person], coded, beta=BETA, reduction="sum") / people)
-    return torch.stack(focal).mean(), torch.stack(smooth).mean()
+    box = pad_sequence(list(boxes), batch_first=True)
+    crowd = pad_sequence(list(is_crowd), batch_first=True)
+    people = pad_sequence([~flags for flags in is_crowd], batch_first=True)
+    index = match(anchor, box, people, crowd)
+    is_person = index >= 0
+    count = is_person.sum(1).clamp(min=1)
+    target = is_person.to(logit.dtype)
+    focal = ops.sigmoid_focal_loss(logit, target, alpha, gamma, reduction="none") * (index != NEITHER)
+    if not box.shape[1]:  # nobody in any image
+        return (focal.sum(1) / count).mean(), (0 * delta).sum()
+    own = box.gather(1, index.clamp(min=0)[..., None].expand(-1, -1, 4))
+    coded = _CODER.encode_single(own.flatten(0, 1), anchor.repeat(len(own), 1)).view_as(delta)
+    coded = torch.where(is_person[..., None], coded, 0)
+    smooth = functional.smooth_l1_loss(delta, coded, beta=BETA, reduction="none").sum(2) * is_person
+    return (focal.sum(1) / count).mean(), (smooth.sum(1) / count).mean()
 
 
 def decode(
