@@ -3,6 +3,7 @@
 import importlib
 import inspect
 import json
+import os
 import re
 import subprocess
 import sys
@@ -499,3 +500,15 @@ def test_no_frame_of_motion_is_in_two_sequences(written: tuple[Any, list, Path])
     assert all(np.array_equal(take.motion.joints_m, one_view[take.subject_id, take.sequence].joints_m) for take in takes)
     frames = pd.Series([joints.tobytes() for motion in one_view.values() for joints in motion.joints_m])
     assert not frames.duplicated().any()
+
+
+@pytest.mark.parametrize("system", systems.names())
+def test_a_system_is_trained_and_judged_on_another_device_as_on_the_cpu(small_run: Path, root: Path, system: str):
+    """On a simulated device: an operation between it and the CPU, or an array of what lies there, is an error as on a GPU."""
+    script = root / "tests/support/simulated_device.py"
+    environment = {**os.environ, "PYTHONPATH": str(small_run)}
+    done = subprocess.run([sys.executable, script, system], cwd=small_run, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    numbers = json.loads(done.stdout.splitlines()[-1])
+    assert numbers["cpu"].keys() == numbers["device"].keys()
+    assert numbers["device"] == pytest.approx(numbers["cpu"], rel=1e-3, abs=1e-4, nan_ok=True)

@@ -183,7 +183,7 @@ class Network(nn.Module):
         expected = poses.from_grid(poses.strongest(corrected), box_xyxy_px[:, None], self.grid_hw)
         keypoints = torch.cat([expected, torch.zeros_like(expected[..., :1])], dim=2)
         sums = poses.window_sums(corrected, self.config.answer.window)
-        inside = ((position >= 0) & (position < position.new_tensor([self.grid_hw[1], self.grid_hw[0]]))).all(2)
+        inside = ((position >= 0) & (position < poses.width_height(self.grid_hw, position))).all(2)
         cell = position.clamp(min=0).floor().long()
         row, column = (cell[..., axis].clamp(max=size - 1) for axis, size in ((1, self.grid_hw[0]), (0, self.grid_hw[1])))
         score = sums[torch.arange(people, device=row.device)[:, None], peaks.joint[None], row, column]

@@ -5,7 +5,7 @@ import math
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Bool, Float, Int, Shaped
 from scipy.optimize import linear_sum_assignment
 from torch import Tensor
 from torch.nn import functional
@@ -47,12 +47,17 @@ def keypoint_similarity(
 # --- grid over a box -------------------------------------------------------------------------------------------------
 
 
+def width_height(grid_hw: tuple[int, int], like: Tensor) -> Shaped[Tensor, " 2"]:
+    """Columns and rows of a grid, on the device and in the number type of `like`."""
+    return on_device(torch.tensor(grid_hw[::-1], dtype=like.dtype), like.device)
+
+
 def to_grid(
     position_px: Float[Tensor, "*#batch 2"], box_xyxy_px: Float[Tensor, "*#batch 4"], grid_hw: tuple[int, int]
 ) -> Float[Tensor, "*_ 2"]:
     """Column and row on the grid over the box, which spans 0 to the grid's width and height."""
     size = (box_xyxy_px[..., 2:] - box_xyxy_px[..., :2]).clamp(min=1e-6)
-    return (position_px - box_xyxy_px[..., :2]) / size * position_px.new_tensor([grid_hw[1], grid_hw[0]])
+    return (position_px - box_xyxy_px[..., :2]) / size * width_height(grid_hw, position_px)
 
 
 def from_grid(
@@ -60,11 +65,7 @@ def from_grid(
 ) -> Float[Tensor, "*_ 2"]:
     """The pixels of positions on the grid: the inverse of `to_grid`."""
     size = box_xyxy_px[..., 2:] - box_xyxy_px[..., :2]
-    return box_xyxy_px[..., :2] + position / _width_height(position, grid_hw) * size
-
-
-def _width_height(like: Tensor, grid_hw: tuple[int, int]) -> Float[Tensor, " 2"]:
-    return on_device(torch.tensor(grid_hw[::-1], dtype=like.dtype), like.device)
+    return box_xyxy_px[..., :2] + position / width_height(grid_hw, position) * size
 
 
 def impulses(
