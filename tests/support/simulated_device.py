@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from lightning_fabric import Fabric
 from lightning_fabric.accelerators import CPUAccelerator
@@ -39,6 +40,12 @@ class Backend(_DummyBackendModule):
 
     def get_amp_supported_dtype(self) -> list[torch.dtype]:
         return [torch.bfloat16]
+
+    def get_rng_state(self, device: Any) -> Tensor:
+        return torch.zeros(0, dtype=torch.uint8)  # random numbers are the CPU's
+
+    def set_rng_state(self, state: Tensor, device: Any) -> None:
+        pass
 
 
 _setup_privateuseone_for_python_backend(NAME, Backend())
@@ -88,7 +95,14 @@ class MadeOfNumbers(TorchFunctionMode):
             return function(*args, **kwargs).to(DEVICE)
         if function is Tensor.new_tensor and isinstance(args[0], OnDevice):
             return torch.tensor(*args[1:], **{"dtype": args[0].dtype, **kwargs}).to(DEVICE)
+        if function is Tensor.__getitem__ and isinstance(args[0], OnDevice):
+            return function(args[0], tree_map(index, args[1], is_leaf=lambda value: isinstance(value, list)))
         return function(*args, **kwargs)
+
+
+def index(value: Any) -> Any:
+    """A list or an array by which a tensor on the device is indexed, there."""
+    return torch.as_tensor(value).to(DEVICE) if isinstance(value, (list, np.ndarray)) else value
 
 
 def called(function: Any, args: Any, kwargs: Any) -> Any:
@@ -125,6 +139,17 @@ class Anywhere(CPUAccelerator):
         pass
 
 
+class KeepingParameters(Fabric):
+    """Fabric that moves a network's parameters themselves, as onto a GPU: an optimiser keeps those that it was given."""
+
+    def setup(self, *args: Any, **kwargs: Any) -> Any:
+        torch.__future__.set_swap_module_params_on_conversion(True)
+        try:
+            return super().setup(*args, **kwargs)
+        finally:
+            torch.__future__.set_swap_module_params_on_conversion(False)
+
+
 def trained(system: str, fabric: Fabric) -> dict[str, float]:
     """The numbers of the last epoch, one of each phase."""
     changes = {"epochs": 1, "data_on_device": True, "loader_workers": 0, "precision": "32-true"}
@@ -141,11 +166,10 @@ def judged(system: str, device: torch.device) -> dict[str, float]:
 def main() -> None:
     system = sys.argv[1]
     torch.set_num_threads(1)
-    numbers = {"cpu": {**trained(system, Fabric(accelerator="cpu")), **judged(system, torch.device("cpu"))}}
-    torch.__future__.set_swap_module_params_on_conversion(True)  # an optimiser keeps the parameters that it was given
+    numbers = {"cpu": (trained(system, Fabric(accelerator="cpu")), judged(system, torch.device("cpu")))}
     with Simulated(), MadeOfNumbers(), enable_python_dispatcher():
-        fabric = Fabric(strategy=SingleDeviceStrategy(device=DEVICE, accelerator=Anywhere()))
-        numbers["device"] = {**trained(system, fabric), **judged(system, DEVICE)}
+        fabric = KeepingParameters(strategy=SingleDeviceStrategy(device=DEVICE, accelerator=Anywhere()))
+        numbers["device"] = trained(system, fabric), judged(system, DEVICE)
     print(json.dumps(numbers))
 
 
