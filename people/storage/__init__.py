@@ -3,17 +3,26 @@
 import hashlib
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 
 def write_atomic(path: Path, content: bytes) -> None:
     """Replace a file atomically and durably: a kill at any moment leaves the old content or the new."""
+    with replaced_atomic(path) as file:
+        file.write(content)
+
+
+@contextmanager
+def replaced_atomic(path: Path) -> Iterator[BinaryIO]:
+    """The same for content that is written piece by piece; after an error the old content stays."""
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
     try:
         with partial.open("wb") as file:
-            file.write(content)
+            yield file
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)

@@ -11,8 +11,13 @@ import torch
 def serialize(value: Any) -> bytes:
     """The value as a file for `torch.load(weights_only=True)`; equal values give equal bytes, whatever their origin."""
     buffer = io.BytesIO()
-    torch.save(canonical(value), buffer)
+    serialize_to(buffer, value)
     return buffer.getvalue()
+
+
+def serialize_to(file: Any, value: Any) -> None:
+    """The same written to a file, piece by piece."""
+    torch.save(canonical(value), file)
 
 
 def canonical(value: Any) -> Any:

@@ -6,12 +6,12 @@ import hashlib
 import io
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import torch
 
-from people.storage import write_atomic
-from people.storage.serialization import serialize
+from people.storage import replaced_atomic
+from people.storage.serialization import serialize_to
 
 MAGIC = b"people state 1\n"
 DIGEST_BYTES = 32
@@ -20,8 +20,26 @@ LIBRARY = Path(__file__).parent.parent
 
 def save(path: Path, state: Mapping[str, Any], run_key: str) -> None:
     """Write the state of a run that `run_key` names; a kill at any moment leaves a whole file."""
-    content = serialize({"key": run_key, "state": state})
-    write_atomic(path, MAGIC + hashlib.sha256(content).digest() + content)
+    with replaced_atomic(path) as file:
+        file.write(MAGIC + bytes(DIGEST_BYTES))
+        content = _Digested(file)
+        serialize_to(content, {"key": run_key, "state": state})
+        file.seek(len(MAGIC))
+        file.write(content.digest.digest())
+
+
+class _Digested:
+    """A file to which one appends, and the digest of what has been."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file, self.digest = file, hashlib.sha256()
+
+    def write(self, content: Any) -> int:
+        self.digest.update(content)
+        return self.file.write(content)
+
+    def flush(self) -> None:
+        self.file.flush()
 
 
 def load(path: Path, run_key: str) -> dict[str, Any]:
