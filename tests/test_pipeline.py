@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from conftest import run
+from rendered_videos import unpacked
 from ruamel.yaml import YAML
 
 from people import systems
@@ -204,7 +205,7 @@ def test_curves_of_the_training_are_in_the_tracking_database(small_run: Path, sy
 
 
 def test_the_champions_describe_a_person_in_a_video(small_run: Path, tmp_path: Path):
-    clip = sorted((small_run / "data/raw/casiab/video").glob("*-nm-01-*.avi"))[-1]
+    clip = unpacked(small_run, "*-nm-01-*.avi", tmp_path)[-1]
     run([sys.executable, "-m", "stages.identify", str(clip), "--out", str(tmp_path / "out")], small_run)
     (track,) = pd.read_csv(tmp_path / "out/tracks.csv").to_dict("records")
     page = (tmp_path / "out/index.html").read_text()

@@ -15,6 +15,7 @@ from people.layouts import (
     split_assignment,
     video_containers,
     video_files,
+    zip_files,
 )
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "split_assignment",
     "video_containers",
     "video_files",
+    "zip_files",
 ]

@@ -9,23 +9,19 @@ import os
 import re
 import shutil
 import zipfile
-import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
-from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from jaxtyping import Shaped, UInt8
 
-from people.layouts import limits
+from people.layouts import limits, zip_files
 from people.layouts.files import is_ignored, located, walk
 
 IMAGES = (".jpg", ".jpeg", ".png", ".bmp")
-_BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError)
 
 
 @contextmanager
@@ -100,36 +96,8 @@ def list_images(root: Path, below: Path) -> dict[str, list[str]]:
 
 
 def _list_zip(root: Path, path: Path) -> dict[str, list[str]]:
-    folders = {folder: [name.rpartition("/")[2] for name in names] for folder, names in _opened_zip(path).folders.items()}
+    folders = {folder: [name.rpartition("/")[2] for name in names] for folder, names in zip_files.opened(path).folders.items()}
     return {f"{path.relative_to(root).as_posix()}!{folder}": sorted_images(names) for folder, names in sorted(folders.items())}
-
-
-class _Zip(NamedTuple):
-    """An open zip file and the names of its entries by their folders."""
-
-    archive: zipfile.ZipFile
-    folders: Mapping[str, Sequence[str]]
-
-
-def _opened_zip(path: Path) -> _Zip:
-    """A zip file whose table of contents is read once in a process, not for every clip, as long as the file is the same."""
-    try:
-        status = path.stat()
-        stamp = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns
-        return _cached_zip(path, stamp, os.getpid())
-    except _BROKEN as error:
-        raise ValueError(f"{path}: expected a whole zip file of images, but {error}; copy or write it again") from None
-
-
-@lru_cache(maxsize=8)
-def _cached_zip(path: Path, stamp: tuple[int, ...], process: int) -> _Zip:
-    """`stamp`: of the file; `process`: a fork would share the file's position with its parent."""
-    archive = zipfile.ZipFile(path)
-    folders: dict[str, list[str]] = {}
-    for name in archive.namelist():
-        if not is_ignored(name):
-            folders.setdefault(name.rpartition("/")[0], []).append(name)
-    return _Zip(archive, folders)
 
 
 def sorted_images(names: Iterable[str]) -> list[str]:
@@ -166,7 +134,7 @@ def _contents(root: Path, location: str) -> Iterator[tuple[bytes, str]]:
         for name in sorted_images(os.listdir(root / path)):
             yield _read_file(root / path / name), f"{root / path / name}"
         return
-    archive, folders = _opened_zip(root / path)
+    archive, folders = zip_files.opened(root / path)
     for name in sorted_images(folders.get(inside, ())):
         where = f"{root / path}!{name}"
         yield _read_member(archive, name, where), where
@@ -176,7 +144,7 @@ def _read_image(root: Path, location: str) -> bytes:
     """The file of one image."""
     path, _, inside = location.partition("!")
     if inside:
-        return _read_member(_opened_zip(root / path).archive, inside, f"{root / location}")
+        return _read_member(zip_files.opened(root / path).archive, inside, f"{root / location}")
     try:
         return _read_file(root / path)
     except OSError as error:
@@ -196,7 +164,7 @@ def _read_member(archive: zipfile.ZipFile, name: str, where: str) -> bytes:
         return archive.read(info)
     except limits.UNREADABLE_ZIP as error:
         raise ValueError(f"{where}: expected an image, but {error}; {limits.REPACK}") from None
-    except (KeyError, *_BROKEN) as error:
+    except (KeyError, *zip_files.BROKEN) as error:
         raise ValueError(f"{where}: expected a whole image, but {error}; copy or write the zip file again") from None
 
 

@@ -11,13 +11,14 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import get_args
 
 import numpy as np
 import pandas as pd
 from jaxtyping import Float, Shaped, UInt8
 
-from people.layouts import files, image_files, limits, video_files
+from people.layouts import files, image_files, limits, video_files, zip_files
 from people.layouts.multi_view import Layout
 from people.records import Motion, Rendered, Split, Take
 
@@ -93,24 +94,32 @@ def write_metadata(root: Path, subjects: Mapping[str, Take]) -> None:
 def _write_subject(
     root: Path, takes: Sequence[Take], render: Render, locations: Callable[[Take], Locations], jpeg_quality: int
 ) -> None:
-    """Write all files of one subject; silhouettes and keypoints that share a file are written at once."""
-    masks: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
+    """Write all files of one subject; videos, silhouettes and keypoints that share a file are written at once."""
+    packed: dict[str, list[tuple[str, bytes]]] = defaultdict(list)
     keypoints: dict[str, dict[str, Float[np.ndarray, "frame 17 3"]]] = defaultdict(dict)
+    empty_scenes: set[str] = set()
     for take in takes:
         clip, recorded = locations(take), list(render(take))
-        write_video(root / clip.frames, take, recorded, jpeg_quality)
-        if not (root / clip.background).exists():
-            write_video(root / clip.background, take, list(render(empty_scene(take))), jpeg_quality)
+        videos = {clip.frames: recorded}
+        if clip.background not in empty_scenes:
+            videos[clip.background] = list(render(empty_scene(take)))
+            empty_scenes.add(clip.background)
+        for location, shown in videos.items():
+            file, _, inside = location.partition("!")
+            if inside:
+                packed[file].append((inside, video_bytes(take, shown, jpeg_quality)))
+            else:
+                write_video(root / file, take, shown, jpeg_quality)
         file, _, inside = clip.masks.partition("!")
         prefix = f"{inside}/" if inside else ""
         for number, rendered in enumerate(recorded, start=1):
             mask = np.where(rendered.mask, np.uint8(255), np.uint8(0))
-            masks[file].append((prefix + clip.image.format(number), image_files.encode_png(mask)))
+            packed[file].append((prefix + clip.image.format(number), image_files.encode_png(mask)))
         file, _, inside = clip.keypoints.partition("!")
         keypoints[file][inside] = np.stack([rendered.keypoints_px for rendered in recorded]).astype(np.float32)
-    for file, images in masks.items():
+    for file, members in packed.items():
         (root / file).parent.mkdir(parents=True, exist_ok=True)
-        image_files.write(root / file.removesuffix(".zip"), images, packed=file.endswith(".zip"))
+        image_files.write(root / file.removesuffix(".zip"), members, packed=file.endswith(".zip"))
     for file, arrays in keypoints.items():
         (root / file).parent.mkdir(parents=True, exist_ok=True)
         np.savez(root / file, **arrays)  # pyright: ignore[reportArgumentType]
@@ -121,6 +130,14 @@ def write_video(path: Path, take: Take, recorded: Sequence[Rendered], jpeg_quali
     path.parent.mkdir(parents=True, exist_ok=True)
     frames_rgb = [rendered.frame_rgb for rendered in recorded]
     video_files.write(path, frames_rgb, frame_rate_hz=take.motion.frame_rate_hz, jpeg_quality=jpeg_quality)
+
+
+def video_bytes(take: Take, recorded: Sequence[Rendered], jpeg_quality: int) -> bytes:
+    """The same as the content of a file."""
+    with TemporaryDirectory(prefix="people-") as folder:
+        path = Path(folder, "video.avi")
+        write_video(path, take, recorded, jpeg_quality)
+        return path.read_bytes()
 
 
 def empty_scene(take: Take) -> Take:
@@ -233,8 +250,20 @@ def keypoint_locations(root: Path) -> dict[tuple[str, str], str]:
 
 
 def list_videos(folder: Path) -> list[Path]:
-    """The videos in a folder, in order."""
-    return [path for path in files.children(folder) if path.suffix.lower() == ".avi"]
+    """The videos in a folder and in the zip files there, in order."""
+    found = []
+    for path in files.children(folder):
+        if path.suffix.lower() == ".zip":
+            names = sorted(name for inside in zip_files.opened(path).folders.values() for name in inside)
+            found += [path.with_name(f"{path.name}!{name}") for name in names if name.lower().endswith(".avi")]
+        elif path.suffix.lower() == ".avi":
+            found.append(path)
+    return found
+
+
+def video_name(path: Path) -> str:
+    """The name of a video's file, also of one in a zip file."""
+    return path.name.rpartition("!")[2]
 
 
 def list_silhouettes(root: Path, folder: Path) -> dict[str, list[str]]:
@@ -252,7 +281,7 @@ def list_silhouettes(root: Path, folder: Path) -> dict[str, list[str]]:
 
 def frames(root: Path, clip_frames: str) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
     """One clip's frames in order, RGB; `clip_frames` is the index's column `frames`: a video, or silhouettes."""
-    if clip_frames.lower().endswith(".avi"):
+    if clip_frames.lower().endswith(".avi"):  # on the disk or in a zip file
         return video_files.video_frames(files.located(root) / clip_frames)
     return image_files.frames(root, clip_frames)
 

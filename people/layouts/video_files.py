@@ -1,4 +1,7 @@
-"""Video files: written as Motion JPEG, and read frame by frame as RGB."""
+"""Video files: written as Motion JPEG, and read frame by frame as RGB, from the disk or out of a zip file.
+
+The path of one in a zip file is `video/001.zip!001-nm-01-090.avi`.
+"""
 
 import errno
 from collections.abc import Iterator, Sequence
@@ -9,7 +12,7 @@ import cv2
 import numpy as np
 from jaxtyping import UInt8
 
-from people.layouts import limits, video_containers
+from people.layouts import limits, video_containers, zip_files
 
 _ATTEMPTS = 16
 
@@ -50,7 +53,17 @@ def video_info(path: Path) -> VideoInfo:
 
 
 def decoded_info(path: Path) -> VideoInfo:
-    """How many frames of a video decode, and how large they are: the header can count more, or fewer."""
+    """How many frames of a video decode, and how large they are: the header can count more, or fewer. All 0 where it cannot be
+    opened, nor the zip file that it lies in.
+    """
+    try:
+        with zip_files.as_file(path) as file:
+            return _decoded_info(file)
+    except ValueError:  # of the zip file: reading the frames says what is wrong
+        return VideoInfo(0, 0, 0)
+
+
+def _decoded_info(path: Path) -> VideoInfo:
     info = video_info(path)
     if info.frame_count > limits.MAX_VIDEO_FRAMES or info.height_px * info.width_px > limits.MAX_PIXELS:
         return info  # which `video_frames` refuses
@@ -74,13 +87,19 @@ def video_frames(path: Path | str) -> Iterator[UInt8[np.ndarray, "height width 3
     That the header counts more frames is no fault of a file that is whole (`video_containers`).
     """
     path = Path(path)
-    if not path.is_file():
+    with zip_files.as_file(path) as file:
+        yield from _frames(file, path)
+
+
+def _frames(file: Path, path: Path) -> Iterator[UInt8[np.ndarray, "height width 3"]]:
+    """`path` names the video in errors."""
+    if not file.is_file():
         raise ValueError(f"{path} is not a file; expected a video (mp4, avi)")
-    capture = cv2.VideoCapture(str(path))
+    capture = cv2.VideoCapture(str(file))
     try:
         if not capture.isOpened():
             raise ValueError(
-                f"{path} ({path.stat().st_size:,} bytes) cannot be opened as a video: truncated or not mp4/avi; fetch it again"
+                f"{path} ({file.stat().st_size:,} bytes) cannot be opened as a video: truncated or not mp4/avi; fetch it again"
             )
         counted, height_px, width_px = _info(capture)
         limits.check_video(counted, height_px, width_px, str(path))
@@ -94,7 +113,7 @@ def video_frames(path: Path | str) -> Iterator[UInt8[np.ndarray, "height width 3
         is_damaged = any(capture.grab() for _ in range(_ATTEMPTS))  # at the end, every attempt fails
         fault = f"picture {decoded + 1} is damaged and others follow; replace it" if is_damaged else ""
         if not fault and (decoded < counted or counted < 1):
-            fault = video_containers.fault(path, decoded)
+            fault = video_containers.fault(file, decoded)
         if fault:
             raise ValueError(f"{path}: its header counts {counted} frames and {decoded} decode: {fault}")
     finally:

@@ -137,6 +137,23 @@ def test_what_is_written_is_read_again(takes: list[Take], written: Path, tmp_pat
         np.testing.assert_array_equal(casiab.keypoints(root, clip["keypoints"]), [rendered.keypoints_px for rendered in truth])
 
 
+def test_a_subjects_videos_lie_in_one_zip_file_and_one_that_is_twice_there_is_refused(takes: list[Take], tmp_path: Path):
+    root = tmp_path / "packed"
+    casiab.write(root, takes, draw, jpeg_quality=95)
+    assert sorted(path.name for path in (root / "video").iterdir()) == [
+        f"{subject}.zip" for subject in ("001", "002", "003", "004")
+    ]
+    clips = casiab.read(root)
+    assert clips["frames"][0] == "video/001.zip!001-bg-01-000.avi"
+    assert clips["background"][0] == "video/001.zip!001-bkgrd-000.avi"
+    assert next(casiab.background(root, clips["background"][0])).shape == (36, 48, 3)
+    shutil.copy(root / "video/001.zip", root / "video/again.zip")
+    with pytest.raises(
+        ValueError, match=r"001-bg-01-000\.avi twice, as video/001\.zip!001-bg-01-000\.avi and video/again\.zip!"
+    ):
+        casiab.read(root)
+
+
 def test_the_written_files_have_the_official_names(written: Path):
     assert (written / "video/001-nm-01-090.avi").is_file()
     assert (written / "video/001-bkgrd-090.avi").is_file()

@@ -410,7 +410,7 @@ def test_an_empty_folder_and_a_damaged_picture_go_to_quarantine_and_the_rest_sta
         ("SESSION1/001_01/1.png", r"has SESSION1/001_01 and session1/001_01, which are one clip"),
         ("session1/001_01.avi", r"has session1/001_01 and session1/001_01\.avi, which are one clip"),
         ("session1/holiday.avi", r"session1/holiday: expected frames in session1/001_01"),
-        ("session1_001.zip", r"session1_001\.zip: expected a whole zip file of images"),
+        ("session1_001.zip", r"session1_001\.zip: expected a whole zip file"),
         ("ids-test.txt", r"ids-test\.txt lists something, without clips"),
         ("keypoints/session1_009.npz", r"session1_009\.npz: expected an npz file of keypoints"),
     ],

@@ -391,7 +391,7 @@ def test_a_corrupt_zip_file_is_named(takes: list[Take], tmp_path: Path):
     tumgaid.write(tmp_path / "gaid", takes, moving_box, jpeg_quality=90)
     packed = tmp_path / "gaid/image/p002.zip"
     packed.write_bytes(packed.read_bytes()[:-200])
-    with pytest.raises(ValueError, match=r"p002\.zip: expected a whole zip file of images, .*; copy or write it again"):
+    with pytest.raises(ValueError, match=r"p002\.zip: expected a whole zip file, .*; copy or write it again"):
         tumgaid.read(tmp_path / "gaid")
 
 

@@ -1,5 +1,6 @@
 """Video files: what is written is read again, equal frames make equal bytes, and a truncated file is named."""
 
+import zipfile
 from pathlib import Path
 
 import av
@@ -207,3 +208,34 @@ def test_a_truncated_recording_whose_index_comes_first_is_noticed_at_its_end(tmp
         truncated.write_bytes(source.read(int(complete.stat().st_size * 0.1)))
     with pytest.raises(ValueError, match=r"cut\.mp4"):
         list(video_frames(truncated))
+
+
+def test_a_video_in_a_zip_file_is_that_on_the_disk_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    plain, packed = tmp_path / "001-nm-01-090.avi", tmp_path / "001.zip"
+    video_files.write(plain, [noise(seed) for seed in range(5)], frame_rate_hz=25.0, jpeg_quality=90)
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.write(plain, "video/001-nm-01-090.avi")
+        archive.writestr("short.avi", plain.read_bytes()[:-4000])
+        archive.writestr("damaged.avi", plain.read_bytes())
+    inside = tmp_path / "001.zip!video/001-nm-01-090.avi"
+    assert video_files.decoded_info(inside) == video_files.decoded_info(plain) == (5, 60, 80)
+    for read, expected in zip(video_frames(inside), video_frames(plain), strict=True):
+        np.testing.assert_array_equal(read, expected)
+    with pytest.raises(
+        ValueError, match=r"001\.zip!short\.avi: its header counts 5 frames and \d decode: the file is truncated"
+    ):
+        list(video_frames(tmp_path / "001.zip!short.avi"))
+    content = bytearray(packed.read_bytes())
+    content[content.index(b"damaged.avi") + 500] ^= 0xFF
+    packed.write_bytes(content)
+    assert video_files.decoded_info(tmp_path / "001.zip!damaged.avi") == (0, 0, 0)
+    faults = {
+        "damaged": "expected a whole file, but Bad CRC-32",
+        "gone": "expected a whole file, but .*no item named 'gone.avi'",
+    }
+    for name, fault in faults.items():
+        with pytest.raises(ValueError, match=rf"001\.zip!{name}\.avi: {fault}"):
+            next(video_frames(tmp_path / f"001.zip!{name}.avi"))
+    (tmp_path / "002.zip").write_bytes(b"no zip")
+    with pytest.raises(ValueError, match=r"002\.zip: expected a whole zip file, but File is not a zip file"):
+        next(video_frames(tmp_path / "002.zip!walk.avi"))

@@ -19,6 +19,7 @@ import psutil
 import pytest
 from conftest import fewest, run, workspace
 from prefect_fleet import Fleet, commit, fleet, processes, restart
+from rendered_videos import unpacked
 from ruamel.yaml import YAML
 from servers import running, sshd
 
@@ -200,7 +201,8 @@ def test_every_system_is_trained_and_evaluated_and_the_same_run_again_does_nothi
     second = project.run()
     server.completed(second)
     assert {row["came"] for row in json.loads(server.artifacts(second)["stages"]["data"])} == {"up to date"}
-    clip = project.folder / "data/raw/casiab/video/001-nm-01-090.avi"  # from the side: who walks towards a camera hardly moves
+    # from the side: who walks towards a camera hardly moves
+    (clip,) = unpacked(project.folder, "001-nm-01-090.avi", project.folder / "videos")
     third = project.run("identify/local", video=str(clip.relative_to(project.folder)), out="found")
     server.completed(third)
     (track,) = json.loads(server.artifacts(third)["tracks"]["data"])

@@ -16,6 +16,7 @@ import pytest
 import torch
 from conftest import run, users_environment
 from flow_stores import write_checkpoint, write_store
+from rendered_videos import unpacked
 from walking_videos import frames, video
 
 from people import checkpoints
@@ -68,8 +69,8 @@ def refusal(module: ModuleType, arguments: list[str], folder: Path, monkeypatch:
 
 def clips(project: Path) -> list[Path]:
     """Videos of people at the side, one for each person."""
-    found = sorted((project / "data/raw/casiab/video").glob("*-nm-01-090.avi"))
-    return found or sorted((project / "data/raw/casiab/video").glob("*-nm-01-*.avi"))
+    found = unpacked(project, "*-nm-01-090.avi", project / "videos")
+    return found or unpacked(project, "*-nm-01-*.avi", project / "videos")
 
 
 def enrolled(project: Path, gallery: str, name: str, video: Path) -> None:
@@ -266,7 +267,7 @@ def test_a_gallery_that_dvc_cannot_record_is_named_and_keeps_the_recording(
 
 
 def test_forgotten_to_the_last_byte(project: Path, tmp_path: Path):
-    first, second, *_ = sorted((project / "data/raw/casiab/video").glob("*-bg-01-090.avi"))  # in no other gallery
+    first, second, *_ = unpacked(project, "*-bg-01-090.avi", project / "videos")  # in no other gallery
     enrolled(project, "leaving", "Mary", first)
     enrolled(project, "leaving", "Grace", second)
     git(project, "add", "data/galleries/leaving.dvc")

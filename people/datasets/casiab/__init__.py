@@ -1,6 +1,7 @@
 """CASIA-B [Yu, Tan and Tan, ICPR 2006]: 124 people, ten walks each from eleven views: normal, with a bag, in a coat.
 
 <root>/video/001-nm-01-090.avi                                    subject, sequence and view; 001-bkgrd-090.avi: empty scene
+                                                                  or in zip files, video/001.zip
 <root>/silhouettes/001/nm-01/090/001-nm-01-090-001.png            or the same tree in zip files, silhouettes/001.zip
 <root>/keypoints/001.npz, ids-train.txt, …, recording.json        beside the official layout, see docs/data.md
 """
@@ -74,19 +75,20 @@ def write(
     executor: Executor | None = None,
     done: Callable[[], object] = lambda: None,
 ) -> None:
-    """Render the takes into the official layout; `packed` keeps a subject's silhouettes in one zip file."""
+    """Render the takes into the official layout; `packed` keeps a subject's videos in one zip file, silhouettes in another."""
     options = {"jpeg_quality": jpeg_quality, "executor": executor, "done": done}
     multi_view_files.write(root, takes, render, partial(_locations, packed=packed), **options)
 
 
 def _locations(take: Take, packed: bool) -> Locations:
     subject, sequence, view = take.subject_id, take.sequence, f"{round(take.view_deg):03d}"
+    videos = f"video/{subject}.zip!" if packed else "video/"
     return Locations(
-        frames=f"video/{subject}-{sequence}-{view}.avi",
+        frames=f"{videos}{subject}-{sequence}-{view}.avi",
         masks=f"silhouettes/{subject}{'.zip!' if packed else '/'}{sequence}/{view}",
         image=f"{subject}-{sequence}-{view}-{{:03d}}.png",
         keypoints=f"keypoints/{subject}.npz!{sequence}-{view}",
-        background=f"video/{subject}-bkgrd-{view}.avi",
+        background=f"{videos}{subject}-bkgrd-{view}.avi",
     )
 
 
@@ -118,7 +120,7 @@ def _videos(root: Path) -> tuple[dict[tuple[str, str, int], str], dict[tuple[str
     """The locations of each clip's video, and of each subject's and view's empty scene."""
     videos: dict[tuple[str, str, int], str] = {}
     for path in (path for folder in files.named(root, VIDEO_FOLDER) for path in multi_view_files.list_videos(folder)):
-        match = _VIDEO.fullmatch(path.name)
+        match = _VIDEO.fullmatch(multi_view_files.video_name(path))
         if not match:
             raise ValueError(f"{path}: expected a name such as 001-nm-01-090.avi or 001-bkgrd-090.avi; rename or remove it")
         key, location = (match["subject"], match["sequence"].lower(), int(match["view"])), path.relative_to(root).as_posix()

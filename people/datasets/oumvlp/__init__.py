@@ -101,7 +101,7 @@ def read(root: Path) -> pd.DataFrame:
         if folder.name.lower().startswith("silhouette_"):
             _add_silhouettes(silhouettes, root, folder, sequence, view)
         for path in multi_view_files.list_videos(folder):
-            subject, location = _subject(path.stem, path), path.relative_to(root).as_posix()
+            subject, location = _subject(Path(multi_view_files.video_name(path)).stem, path), path.relative_to(root).as_posix()
             if sequence == "bkgrd":
                 backgrounds[subject, view] = location
             else:
