@@ -1,4 +1,7 @@
-"""Arrays, weights and small files on disk: written atomically, identified by their digests."""
+"""Arrays, weights and small files on disk: written atomically, identified by their digests.
+
+One unit: every training depends on all of it.
+"""
 
 import hashlib
 import json
