@@ -109,7 +109,7 @@ class Adam:
 
     def build(self, groups: Iterable[dict[str, Any]], learning_rate: float) -> Optimizer:
         """The optimiser of these groups of parameters."""
-        return torch.optim.Adam(groups, lr=learning_rate, fused=True)  # all of a parameter's operations at once
+        return torch.optim.Adam(groups, lr=learning_rate)
 
 
 @dataclass(frozen=True)

@@ -52,10 +52,10 @@ class Objective(nn.Module):
 
     def bright(self, batch: Batch) -> Tensor:
         """The lists of bright cells as maps of 0 and 1."""
-        maps = torch.zeros(len(batch["bright_cells"]), *self.cells_hw)
+        maps = torch.zeros(len(batch["bright_cells"]), *self.cells_hw, device=batch["cells"].device)
         for row, cells in zip(maps, batch["bright_cells"], strict=True):
             row[cells[:, 0], cells[:, 1]] = 1
-        return maps.to(batch["cells"].device)
+        return maps
 
     def diagnostics(self, outputs: Batch, batch: Batch) -> dict[str, Tensor]:
         same_person = batch["subject"][0::2] == batch["subject"][1::2]

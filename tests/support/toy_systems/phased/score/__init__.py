@@ -46,7 +46,7 @@ def evaluate(
         values |= ranked(photo_set, samples.clips, outputs["embedding"])
     if "gender" in outputs:
         labels = pd.Index(GENDERS).get_indexer(samples.clips["gender"])
-        values["gender.accuracy"] = metrics.accuracy(outputs["gender"].argmax(1).numpy(), labels)
+        values["gender.accuracy"] = metrics.accuracy(outputs["gender"].argmax(1).cpu().numpy(), labels)
     results = Results(values, tables={"photos": samples.clips.groupby("camera").size().rename("photos").reset_index()})
     results.captions.update(paper.CAPTIONS)
     return results
