@@ -31,13 +31,13 @@ from people.evaluation import coco as evaluator
 from people.evaluation.coco import Detections
 from people.evaluation.results import Results
 from people.records import Annotation
-from people.scene_images import Config
 from people.storage import write_atomic
 from people.systems.multipose import data, paper, score, serving
 from people.systems.multipose.data import People
 from people.systems.multipose.model import FoundPeople, Network, heatmaps
 from people.systems.multipose.score import found, pictures
 from people.systems.multipose.score.found import Split
+from people.video.scenes import Config
 from stages import scenes
 
 SPLIT = "train"

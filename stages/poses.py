@@ -16,8 +16,8 @@ from people import datasets
 from people.storage.store import OFFSETS, Field, Store, StoreWriter
 from people.video import keypoints, poses
 from people.video.masks import MASK_THRESHOLD
+from people.video.mean_overlap import MeanOverlap
 from stages.shared.executors import in_order, pool
-from stages.shared.mean_overlap import MeanOverlap
 from stages.shared.project import argument, params
 
 

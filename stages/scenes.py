@@ -11,9 +11,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from people import datasets, scene_images, schemas
-from people.scene_images import MASK_STRIDE, Config
+from people import datasets, schemas
 from people.storage.store import Field, Store, StoreWriter
+from people.video import scenes
+from people.video.scenes import MASK_STRIDE, Config
 from stages.shared.executors import in_order, pool
 from stages.shared.project import argument, params
 
@@ -60,7 +61,7 @@ def write_people(path: Path, people: list[tuple[dict[str, Any], dict[str, np.nda
         "is_crowd": ("uint8", (1,)),
     }
     types |= {"activity": ("int8", (1,)), "annotation": ("int64", (1,))}
-    fields = {name: Field(*types[name]) for name in scene_images.FIELDS}
+    fields = {name: Field(*types[name]) for name in scenes.FIELDS}
     with StoreWriter(path, fields, meta, expected_frames=sum(len(each["box"]) for _, each in people)) as store:
         for row, of_image in people:
             if len(of_image["box"]):
@@ -77,12 +78,12 @@ def process_clip(
         if len(images) != 1:
             raise ValueError(f"expected one image, got {len(images)}; run dvc repro validate@{dataset}")
         people = module.people(root, row["people"], masks=True)
-        scene = scene_images.fit(images[0], (config.size_hw[0], config.size_hw[1]))
-        fields = {"image": scene.image[None], "ignored": scene_images.ignored(people, scene)[None]}
+        scene = scenes.fit(images[0], (config.size_hw[0], config.size_hw[1]))
+        fields = {"image": scene.image[None], "ignored": scenes.ignored(people, scene)[None]}
     except (ValueError, OSError, cv2.error) as error:
         raise ValueError(f"image {row['clip_id']} ({root / row['frames']}): {error}") from error
     stored = {"scale": scene.scale, "stored_height_px": scene.content_hw[0], "stored_width_px": scene.content_hw[1]}
-    return stored, fields, scene_images.arrays(people, scene.scale)
+    return stored, fields, scenes.arrays(people, scene.scale)
 
 
 if __name__ == "__main__":

@@ -17,9 +17,9 @@ from people import datasets, schemas
 from people.storage.store import Field, StoreWriter
 from people.video import masks, silhouettes
 from people.video.masks import Fault, UnreadableMasksError
+from people.video.mean_overlap import MeanOverlap
 from people.video.silhouettes import Config, Silhouettes
 from stages.shared.executors import in_order, pool
-from stages.shared.mean_overlap import MeanOverlap
 from stages.shared.project import argument, params
 from stages.shared.quarantine import fail_beyond
 

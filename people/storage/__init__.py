@@ -1,7 +1,4 @@
-"""Arrays, weights and small files on disk: written atomically, identified by their digests.
-
-One unit: every training depends on all of it.
-"""
+"""Arrays, weights and small files on disk: written atomically, identified by their digests."""
 
 import hashlib
 import json

@@ -8,13 +8,14 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from people import scene_images, schemas
+from people import schemas
 from people.datasets import coco
 from people.datasets.coco import annotations
 from people.records import COCO_KEYPOINTS, Annotation
-from people.scene_images import Config
 from people.storage.store import Store
 from people.systems.multipose import data
+from people.video import scenes
+from people.video.scenes import Config
 from stages.scenes import write
 
 CONFIG = Config(size_hw=[48, 64])
@@ -142,18 +143,18 @@ def test_crowds_and_people_without_keypoints_are_ignored_and_nobody_else(stores:
 
 
 def test_a_cell_that_is_covered_in_part_says_how_much_and_without_a_mask_a_box_is_taken():
-    scene = scene_images.fit(np.zeros((16, 16, 3), np.uint8), (32, 32))
+    scene = scenes.fit(np.zeros((16, 16, 3), np.uint8), (32, 32))
     nothing = np.zeros((17, 3), np.float32)
     somebody = Annotation(1, np.array([2.0, 0, 8, 4], np.float32), nothing, 10.0)
-    ignored = scene_images.ignored([somebody], scene)
+    ignored = scenes.ignored([somebody], scene)
     assert ignored[0].tolist() == [128, 255, 0, 0, 0, 0, 0, 0]
     assert not ignored[1:].any()
     labelled = nothing.copy()
     labelled[3] = 5, 2, 1
-    assert not scene_images.ignored([Annotation(1, somebody.box_xyxy_px, labelled, 10.0)], scene).any()
+    assert not scenes.ignored([Annotation(1, somebody.box_xyxy_px, labelled, 10.0)], scene).any()
     mask = np.zeros((16, 16), bool)
     mask[4:8, 4:8] = True
-    assert scene_images.ignored([Annotation(1, somebody.box_xyxy_px, nothing, 10.0, mask=mask)], scene).nonzero() == ([1], [1])
+    assert scenes.ignored([Annotation(1, somebody.box_xyxy_px, nothing, 10.0, mask=mask)], scene).nonzero() == ([1], [1])
 
 
 def test_one_worker_and_two_write_the_same_bytes(clips: pd.DataFrame, tmp_path: Path):
@@ -213,8 +214,8 @@ def test_an_index_without_images_one_without_people_and_sizes_that_mean_nothing_
     ((49, 65), (48, 64), 48 / 49),
 ])  # fmt: skip
 def test_any_image_fits(size_hw: tuple[int, int], content_hw: tuple[int, int], scale: float):
-    scene = scene_images.fit(np.full((*size_hw, 3), 9, np.uint8), (48, 64))
+    scene = scenes.fit(np.full((*size_hw, 3), 9, np.uint8), (48, 64))
     assert scene.content_hw == content_hw
     assert scene.scale == pytest.approx(scale)
     assert (scene.image > 0).all(2).sum() == content_hw[0] * content_hw[1]
-    assert scene_images.arrays([], scene.scale)["keypoints"].shape == (0, 17, 3)
+    assert scenes.arrays([], scene.scale)["keypoints"].shape == (0, 17, 3)

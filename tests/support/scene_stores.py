@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 import torch
 
-from people import scene_images
 from people.records import ACTIVITIES, COCO_KEYPOINTS, Annotation
-from people.scene_images import MASK_STRIDE
 from people.storage.serialization import serialize
 from people.storage.store import Field, Store, StoreWriter
+from people.video import scenes
+from people.video.scenes import MASK_STRIDE
 from stages.scenes import write_people
 
 DATA_BLOCK: dict[str, Any] = {
@@ -123,11 +123,11 @@ def write(
     listed = []
     with StoreWriter(reads["frames"], fields, meta) as store:
         for number, (split, people) in enumerate(rows):
-            scene = scene_images.fit(picture(people, size_hw, rng), size_hw)
+            scene = scenes.fit(picture(people, size_hw, rng), size_hw)
             row = {"clip_id": f"{number:012d}", "split": split, "height_px": size_hw[0], "width_px": size_hw[1]}
             row |= {"person_count": len(people), "scale": 1.0, "stored_height_px": size_hw[0], "stored_width_px": size_hw[1]}
-            store.append(row, {"image": scene.image[None], "ignored": scene_images.ignored(people, scene)[None]})
-            listed.append(({"clip_id": row["clip_id"], "split": split}, scene_images.arrays(people, 1.0)))
+            store.append(row, {"image": scene.image[None], "ignored": scenes.ignored(people, scene)[None]})
+            listed.append(({"clip_id": row["clip_id"], "split": split}, scenes.arrays(people, 1.0)))
     write_people(reads["poses"], listed, {**meta, "scenes": Store.open(reads["frames"]).digest})
     return reads
 

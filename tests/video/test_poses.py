@@ -8,7 +8,7 @@ from torchvision.models.detection.roi_heads import heatmaps_to_keypoints
 from people.records import COCO_KEYPOINTS, KEYPOINT_SIGMAS
 from people.video import poses
 from people.video.keypoints import interpolate, object_keypoint_similarity, to_silhouette
-from stages.shared.mean_overlap import MeanOverlap
+from people.video.mean_overlap import MeanOverlap
 
 TINY = poses.Config(
     teacher="truth", weights="", enlarge=1, widths=[8, 8], head=[8], frames=100, epochs=8, batch_size=16,
