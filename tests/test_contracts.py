@@ -512,6 +512,6 @@ def test_a_system_is_trained_and_judged_on_another_device_as_on_the_cpu(small_ru
     numbers = json.loads(done.stdout.splitlines()[-1])
     for on_cpu, on_device in zip(numbers["cpu"], numbers["device"], strict=True):
         assert on_cpu.keys() == on_device.keys()
-        if system == "gaitnet":  # whose untrained embeddings differ by less than its LSTM is rounded: no ranking can be compared
+        if system == "gaitnet":  # no ranking: untrained embeddings differ by less than its LSTM is rounded
             on_cpu, on_device = ({name: of[name] for name in of if name.startswith("train/")} for of in (on_cpu, on_device))
         assert on_device == pytest.approx(on_cpu, rel=5e-3, abs=1e-4, nan_ok=True)
