@@ -1,6 +1,7 @@
 """Zip files whose members are read as if they were files: each opened once in a process."""
 
 import os
+import re
 import shutil
 import zipfile
 import zlib
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from people.layouts import limits
 from people.layouts.files import is_ignored
 
+_MEMBER = re.compile(r"(.+?\.zip)!(.+)", re.IGNORECASE | re.DOTALL)
 BROKEN = (zipfile.BadZipFile, zlib.error, EOFError, OSError)
 
 
@@ -50,10 +52,11 @@ def as_file(path: Path) -> Iterator[Path]:
     """A file as it lies on the disk; of a member of a zip file, `video/001.zip!001-nm-01-090.avi`, a copy for as long as the
     block runs, under the member's own name.
     """
-    packed, _, member = str(path).partition("!")
-    if not packed.lower().endswith(".zip"):
+    inside = _MEMBER.fullmatch(str(path))
+    if inside is None:
         yield path
         return
+    packed, member = inside.groups()
     archive = opened(Path(packed)).archive
     if member in archive.NameToInfo and archive.getinfo(member).file_size > limits.MAX_UNPACKED_BYTES:
         raise ValueError(f"{path}: it unpacks to more than {limits.MAX_UNPACKED_BYTES:,} bytes; replace it")

@@ -211,6 +211,8 @@ def test_a_truncated_recording_whose_index_comes_first_is_noticed_at_its_end(tmp
 
 
 def test_a_video_in_a_zip_file_is_that_on_the_disk_and_a_damaged_one_is_named(tmp_path: Path) -> None:
+    tmp_path = tmp_path / "here! and there"
+    tmp_path.mkdir()
     plain, packed = tmp_path / "001-nm-01-090.avi", tmp_path / "001.zip"
     video_files.write(plain, [noise(seed) for seed in range(5)], frame_rate_hz=25.0, jpeg_quality=90)
     with zipfile.ZipFile(packed, "w") as archive:

@@ -80,7 +80,7 @@ def impulses(
     """
     rows, columns = grid_hw
     cell = position.floor().long()
-    inside = is_there & ((cell >= 0) & (cell < on_device(np.array([columns, rows]), cell.device))).all(2)
+    inside = is_there & ((cell >= 0) & (cell < width_height(grid_hw, cell))).all(2)
     index = (joint * rows + cell[..., 1]) * columns + cell[..., 0]
     maps = position.new_zeros(len(position), joints * rows * columns + 1)  # the last cell is that of points outside
     maps.scatter_(1, torch.where(inside, index, maps.shape[1] - 1), 1.0)
