@@ -100,6 +100,7 @@ def read(root: Path) -> pd.DataFrame:
         view, sequence = _view_and_sequence(folder)
         if folder.name.lower().startswith("silhouette_"):
             _add_silhouettes(silhouettes, root, folder, sequence, view)
+            continue  # zip files there hold silhouettes: to look for videos in them would open each once more
         for path in multi_view_files.list_videos(folder):
             subject, location = _subject(Path(multi_view_files.video_name(path)).stem, path), path.relative_to(root).as_posix()
             if sequence == "bkgrd":
